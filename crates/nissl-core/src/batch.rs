@@ -1,0 +1,81 @@
+//! Several sentences of tokens, laid one behind the other.
+
+use std::ops::Range;
+
+use serde::{Deserialize, Serialize};
+
+/// A packed batch: the tokens of all sentences in a row, with offsets. There is no padding.
+///
+/// ```
+/// let batch = nissl_core::Batch::from_sentences([[1, 2, 3].as_slice(), &[4, 5]]);
+/// assert_eq!((batch.n_sentences(), batch.n_tokens(), batch.sentence(1)), (2, 5, &[4, 5][..]));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Batch {
+    tokens: Vec<u32>,
+    offsets: Vec<usize>,
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        Self { tokens: Vec::new(), offsets: vec![0] }
+    }
+}
+
+impl Batch {
+    /// An empty batch, to be filled by [`Batch::push`].
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A batch of the given sentences.
+    pub fn from_sentences<S: AsRef<[u32]>>(sentences: impl IntoIterator<Item = S>) -> Self {
+        let mut batch = Self::new();
+        for sentence in sentences {
+            batch.push(sentence.as_ref());
+        }
+        batch
+    }
+
+    /// Adds a sentence at the end.
+    pub fn push(&mut self, sentence: &[u32]) {
+        self.tokens.extend_from_slice(sentence);
+        self.offsets.push(self.tokens.len());
+    }
+
+    /// Number of sentences.
+    pub fn n_sentences(&self) -> usize {
+        self.offsets.len() - 1
+    }
+
+    /// Number of tokens of all sentences.
+    pub fn n_tokens(&self) -> usize {
+        self.tokens.len()
+    }
+
+    /// All tokens, `[n_tokens]`.
+    pub fn tokens(&self) -> &[u32] {
+        &self.tokens
+    }
+
+    /// Where each sentence starts, and at the end where the last one ends, `[n_sentences + 1]`.
+    pub fn offsets(&self) -> &[usize] {
+        &self.offsets
+    }
+
+    /// The rows of a sentence.
+    ///
+    /// # Panics
+    /// If there is no such sentence.
+    pub fn rows(&self, sentence_idx: usize) -> Range<usize> {
+        self.offsets[sentence_idx]..self.offsets[sentence_idx + 1]
+    }
+
+    /// The tokens of a sentence.
+    ///
+    /// # Panics
+    /// If there is no such sentence.
+    pub fn sentence(&self, sentence_idx: usize) -> &[u32] {
+        &self.tokens[self.rows(sentence_idx)]
+    }
+}

@@ -1,0 +1,44 @@
+//! The nouns and the traits of nissl.
+//!
+//! Everything in nissl is one matrix: **rows are positions in text, columns are neurons**. This crate names the
+//! columns ([`NeuronId`], [`HookPoint`], [`Site`]), the rows ([`Batch`], [`TextRows`], [`Labels`]), the matrix
+//! ([`Activations`]), what is asked of a model ([`HookPlan`], [`Model`]) and what a method answers ([`Scores`],
+//! [`Ranking`], [`Profile`]).
+//!
+//! **Boundary:** no file is opened here, no thread pool is made, no tensor library is known.
+
+mod activations;
+mod batch;
+mod error;
+mod labels;
+mod method;
+mod model;
+mod neuron;
+mod plan;
+mod profile;
+mod progress;
+mod provenance;
+mod ranking;
+mod scores;
+mod site;
+mod suggest;
+mod text;
+
+pub use activations::{Activations, Matrix};
+pub use batch::Batch;
+pub use error::{ActivationsError, MethodError, ModelError, NameError, PlanError};
+pub use labels::{Concept, Labels};
+pub use method::{
+    Attributor, Context, Describe, LabeledActivations, MethodCard, Profiler, Prompt, Ranker, Scope, TextActivations,
+};
+pub use model::{CaptureSink, Model, ModelInfo, SiteInfo, Trace};
+pub use neuron::{NeuronId, site_columns};
+pub use plan::{Edit, EditSpec, HookPlan, Output, Positions, Units};
+pub use profile::{Excerpt, Profile, WordScore};
+pub use progress::{NoProgress, Progress};
+pub use provenance::Provenance;
+pub use ranking::Ranking;
+pub use scores::{Pool, Scores};
+pub use site::{HookPoint, Site};
+pub use suggest::nearest;
+pub use text::TextRows;

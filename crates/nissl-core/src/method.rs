@@ -1,0 +1,158 @@
+//! What a method is: what it says of itself, what it takes, what it answers.
+
+use serde::{Deserialize, Serialize};
+
+use crate::activations::Activations;
+use crate::error::MethodError;
+use crate::labels::Labels;
+use crate::model::Model;
+use crate::profile::Profile;
+use crate::progress::Progress;
+use crate::scores::Scores;
+use crate::text::TextRows;
+
+/// What every method states about itself; the catalogue is made of it.
+pub trait Describe {
+    /// Name on the command line and in reports: `probeless`.
+    const NAME: &'static str;
+    /// One sentence.
+    const SUMMARY: &'static str;
+    /// Paper and reference implementation.
+    const SOURCE: &'static str;
+    /// The survey's attributes.
+    const CARD: MethodCard;
+}
+
+/// The attributes by which the survey compares methods.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct MethodCard {
+    /// Family of the survey: `corpus`, `probing`, `causal`, `groups`.
+    pub family: &'static str,
+    /// Corpus statistics or one example.
+    pub scope: Scope,
+    /// What is given: `concept`, `neuron`, `class`.
+    pub input: &'static str,
+    /// What is found: `neurons`, `concept`.
+    pub output: &'static str,
+    /// `high`, `medium` or `low`.
+    pub scalability: &'static str,
+    /// Whether a person must read the result to know the concept.
+    pub human_in_the_loop: bool,
+    /// Whether labels are needed.
+    pub supervision: bool,
+    /// Whether it intervenes in the model.
+    pub causal: bool,
+}
+
+/// Whether a method speaks of a corpus or of one example.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// Corpus statistics.
+    Global,
+    /// One example.
+    Local,
+    /// Either.
+    Both,
+}
+
+/// How much memory a method may take and whom it tells how far it is.
+#[derive(Clone, Copy)]
+pub struct Context<'a> {
+    /// Bytes for blocks of activations and scratch space.
+    pub memory: usize,
+    /// Where progress goes.
+    pub progress: &'a dyn Progress,
+}
+
+impl Default for Context<'_> {
+    fn default() -> Self {
+        Self { memory: 512 << 20, progress: &crate::progress::NoProgress }
+    }
+}
+
+/// Activations with a label for each row.
+#[derive(Clone, Copy)]
+pub struct LabeledActivations<'a> {
+    /// The activations, `[n_tokens, n_neurons]`.
+    pub x: &'a dyn Activations,
+    /// The labels, `[n_tokens]`.
+    pub labels: &'a Labels,
+}
+
+impl<'a> LabeledActivations<'a> {
+    /// Pairs activations with labels.
+    ///
+    /// # Errors
+    /// [`MethodError::Shape`] if they have not the same number of rows.
+    pub fn new(x: &'a dyn Activations, labels: &'a Labels) -> Result<Self, MethodError> {
+        if labels.n_tokens() == x.n_tokens() {
+            Ok(Self { x, labels })
+        } else {
+            Err(MethodError::Shape { what: "rows of the labels", expected: x.n_tokens(), got: labels.n_tokens() })
+        }
+    }
+}
+
+/// Activations with the word of each row.
+#[derive(Clone, Copy)]
+pub struct TextActivations<'a> {
+    /// The activations, `[n_tokens, n_neurons]`.
+    pub x: &'a dyn Activations,
+    /// The words, `[n_tokens]`.
+    pub text: &'a TextRows,
+}
+
+impl<'a> TextActivations<'a> {
+    /// Pairs activations with words.
+    ///
+    /// # Errors
+    /// [`MethodError::Shape`] if they have not the same number of rows.
+    pub fn new(x: &'a dyn Activations, text: &'a TextRows) -> Result<Self, MethodError> {
+        if text.n_tokens() == x.n_tokens() {
+            Ok(Self { x, text })
+        } else {
+            Err(MethodError::Shape { what: "rows of the text", expected: x.n_tokens(), got: text.n_tokens() })
+        }
+    }
+}
+
+/// Neuron search: scores neurons for concepts from recorded activations alone.
+pub trait Ranker: Send + Sync {
+    /// Importance of every neuron for every concept.
+    ///
+    /// # Errors
+    /// If a parameter or the data do not fit, or the user stops it.
+    fn score(&self, data: LabeledActivations<'_>, ctx: Context<'_>) -> Result<Scores, MethodError>;
+}
+
+/// Concept search: says what each neuron fires on, from recorded activations and their words.
+pub trait Profiler: Send + Sync {
+    /// A profile of every neuron of `data`, in its order.
+    ///
+    /// # Errors
+    /// If a parameter or the data do not fit, or the user stops it.
+    fn profile(&self, data: TextActivations<'_>, ctx: Context<'_>) -> Result<Vec<Profile>, MethodError>;
+}
+
+/// A text and the tokens whose prediction is explained.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Prompt {
+    /// The tokens of the text.
+    pub tokens: Vec<u32>,
+    /// The token whose prediction after the text is explained.
+    pub target: u32,
+    /// A token to compare with, for contrasts.
+    #[serde(default)]
+    pub foil: Option<u32>,
+}
+
+/// Scores neurons by running the model.
+pub trait Attributor: Send + Sync {
+    /// Importance of every neuron for the prompts' targets.
+    ///
+    /// # Errors
+    /// If a parameter does not fit, the model cannot run, or the user stops it.
+    fn score(&self, model: &dyn Model, prompts: &[Prompt], ctx: Context<'_>) -> Result<Scores, MethodError>;
+}

@@ -1,0 +1,224 @@
+//! What is asked of a run, as data: which sites to keep and which neurons to change.
+
+use serde::{Deserialize, Serialize};
+
+use crate::batch::Batch;
+use crate::error::PlanError;
+use crate::model::ModelInfo;
+use crate::site::HookPoint;
+use crate::suggest::nearest;
+
+/// Which sites to capture, which neurons to edit, and whether logits are wanted.
+///
+/// It is checked against the model before the first matrix product. Edits act in the order of the list; a capture
+/// at an edited site records the value after the edits. The run stops after the deepest point that is asked for.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HookPlan {
+    /// The sites to record.
+    pub capture: Vec<HookPoint>,
+    /// The changes to make.
+    pub edits: Vec<EditSpec>,
+    /// The logits to return.
+    pub output: Output,
+}
+
+/// Which logits a run returns.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Output {
+    /// None: the run stops after the deepest capture.
+    #[default]
+    None,
+    /// Those of the last token of each sentence, `[n_sentences, d_vocab]`.
+    Last,
+    /// Those of every token, `[n_tokens, d_vocab]`.
+    All,
+}
+
+/// One change: what to do, to which neurons of a site, at which positions.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EditSpec {
+    /// The site.
+    pub point: HookPoint,
+    /// The units of the site.
+    #[serde(default)]
+    pub units: Units,
+    /// The positions in the text.
+    #[serde(default)]
+    pub positions: Positions,
+    /// What to do.
+    pub edit: Edit,
+}
+
+/// Units of a site.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Units {
+    /// All of them.
+    #[default]
+    All,
+    /// These; values of an edit are in the same order.
+    Some(Vec<u32>),
+}
+
+/// Positions in the text.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Positions {
+    /// Every token.
+    #[default]
+    All,
+    /// These places in every sentence; negative ones count from its end. Places beyond a sentence are passed over.
+    InSentence(Vec<i64>),
+    /// These rows of the batch; values of a patch are in the same order.
+    Rows(Vec<usize>),
+}
+
+/// What to do with the chosen values.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Edit {
+    /// Replace by 0.
+    Zero,
+    /// Replace by each neuron's mean over a reference text, `[n_units]`.
+    Mean {
+        /// One value a unit.
+        values: Vec<f32>,
+    },
+    /// Replace by a value.
+    Set {
+        /// The value.
+        value: f32,
+    },
+    /// Multiply by a factor.
+    Scale {
+        /// The factor.
+        factor: f32,
+    },
+    /// Add a value to each unit, `[n_units]`: a direction, when all units are chosen.
+    Add {
+        /// One value a unit.
+        values: Vec<f32>,
+    },
+    /// Replace by values of another run, `[n_rows, n_units]` in rows: all rows of the batch with
+    /// [`Positions::All`], the chosen ones with [`Positions::Rows`].
+    Patch {
+        /// Row after row, one value a unit.
+        values: Vec<f32>,
+    },
+}
+
+impl Edit {
+    /// The word for it in errors and reports.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Zero => "zero",
+            Self::Mean { .. } => "mean",
+            Self::Set { .. } => "set",
+            Self::Scale { .. } => "scale",
+            Self::Add { .. } => "add",
+            Self::Patch { .. } => "patch",
+        }
+    }
+
+    fn values(&self) -> &[f32] {
+        match self {
+            Self::Zero => &[],
+            Self::Set { value } | Self::Scale { factor: value } => std::slice::from_ref(value),
+            Self::Mean { values } | Self::Add { values } | Self::Patch { values } => values,
+        }
+    }
+
+    /// Applies the edit to the row `values` of a site; `patch_row` is the row of the patch's values.
+    ///
+    /// # Panics
+    /// If the plan was not checked: a unit is out of range or values are missing.
+    pub fn apply(&self, values: &mut [f32], units: &Units, patch_row: usize) {
+        let n_units = match units {
+            Units::All => values.len(),
+            Units::Some(list) => list.len(),
+        };
+        let new = |old: f32, i: usize| match self {
+            Self::Zero => 0.0,
+            Self::Set { value } => *value,
+            Self::Scale { factor } => old * factor,
+            Self::Mean { values } => values[i],
+            Self::Add { values } => old + values[i],
+            Self::Patch { values } => values[patch_row * n_units + i],
+        };
+        match units {
+            Units::All => values.iter_mut().enumerate().for_each(|(i, v)| *v = new(*v, i)),
+            Units::Some(list) => {
+                for (i, &unit) in list.iter().enumerate() {
+                    values[unit as usize] = new(values[unit as usize], i);
+                }
+            }
+        }
+    }
+}
+
+impl HookPlan {
+    /// A plan that only captures.
+    pub fn capture(points: impl IntoIterator<Item = HookPoint>) -> Self {
+        Self { capture: points.into_iter().collect(), ..Self::default() }
+    }
+
+    /// Checks the plan against a model and a batch.
+    ///
+    /// # Errors
+    /// The first thing that does not fit: an unknown site or layer, a unit or position out of range, a wrong number
+    /// of values, a value that is not finite.
+    pub fn check(&self, model: &ModelInfo, batch: &Batch) -> Result<(), PlanError> {
+        for &point in &self.capture {
+            width_of(point, model)?;
+        }
+        self.edits.iter().try_for_each(|edit| edit.check(model, batch))
+    }
+}
+
+impl EditSpec {
+    fn check(&self, model: &ModelInfo, batch: &Batch) -> Result<(), PlanError> {
+        let point = self.point;
+        let width = width_of(point, model)?;
+        let n_units = match &self.units {
+            Units::All => width,
+            Units::Some(list) => {
+                if let Some(&idx) = list.iter().find(|&&idx| idx as usize >= width) {
+                    return Err(PlanError::UnitOutOfRange { point, idx, width });
+                }
+                list.len()
+            }
+        };
+        if let Positions::Rows(rows) = &self.positions
+            && let Some(&row) = rows.iter().find(|&&row| row >= batch.n_tokens())
+        {
+            return Err(PlanError::PositionOutOfRange { point, row, n_tokens: batch.n_tokens() });
+        }
+        let values = self.edit.values();
+        let expected = match (&self.edit, &self.positions) {
+            (Edit::Mean { .. } | Edit::Add { .. }, _) => n_units,
+            (Edit::Patch { .. }, Positions::All) => batch.n_tokens() * n_units,
+            (Edit::Patch { .. }, Positions::Rows(rows)) => rows.len() * n_units,
+            // Rows of a patch are named by row: how many places a sentence has is not known beforehand.
+            (Edit::Patch { .. }, Positions::InSentence(_)) => 0,
+            (Edit::Zero | Edit::Set { .. } | Edit::Scale { .. }, _) => values.len(),
+        };
+        if values.len() != expected {
+            return Err(PlanError::ValueCount { point, edit: self.edit.name(), expected, got: values.len() });
+        }
+        match values.iter().find(|value| !value.is_finite()) {
+            Some(value) => Err(PlanError::NotFinite { point, edit: self.edit.name(), value: value.to_string() }),
+            None => Ok(()),
+        }
+    }
+}
+
+fn width_of(point: HookPoint, model: &ModelInfo) -> Result<usize, PlanError> {
+    model.width(point).ok_or_else(|| PlanError::UnknownPoint {
+        point,
+        model: model.name.clone(),
+        nearest: nearest(&point.to_string(), model.points().map(|(point, _)| point.to_string())),
+    })
+}

@@ -1,0 +1,59 @@
+//! What one neuron fires on, in the user's words: the answer of a concept search.
+
+use serde::{Deserialize, Serialize};
+
+use crate::neuron::NeuronId;
+
+/// What one neuron fires on. A method fills in what it finds and leaves the rest empty.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Profile {
+    /// The neuron.
+    pub neuron: NeuronId,
+    /// Words by how strongly the neuron reacts to them, best first.
+    #[serde(default)]
+    pub words: Vec<WordScore>,
+    /// The contexts with the highest activations, best first.
+    #[serde(default)]
+    pub top: Vec<Excerpt>,
+    /// The contexts with the lowest activations, lowest first.
+    #[serde(default)]
+    pub bottom: Vec<Excerpt>,
+}
+
+impl Profile {
+    /// An empty profile of this neuron.
+    pub fn new(neuron: NeuronId) -> Self {
+        Self { neuron, words: Vec::new(), top: Vec::new(), bottom: Vec::new() }
+    }
+}
+
+/// A word type and how a neuron reacts to it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WordScore {
+    /// The word type.
+    pub name: String,
+    /// Mean deviation from the neuron's mean over the type's occurrences, as a share of the largest: 0 to 1.
+    pub score: f32,
+    /// The signed mean deviation in standard deviations.
+    pub deviation: f32,
+    /// Number of occurrences.
+    pub count: u32,
+}
+
+/// A word in its context and the activation there.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Excerpt {
+    /// Row of the activations.
+    pub row: usize,
+    /// Sentence of the row.
+    pub sentence: u32,
+    /// Place in the sentence, from 0.
+    pub position: usize,
+    /// The activation.
+    pub activation: f32,
+    /// The words before and the word itself, joined by blanks.
+    pub context: String,
+}

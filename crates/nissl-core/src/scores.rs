@@ -1,0 +1,161 @@
+//! What a method answers: the importance of every neuron for every concept.
+
+use ndarray::Array2;
+use serde::{Deserialize, Serialize};
+
+use crate::error::MethodError;
+use crate::labels::Concept;
+use crate::neuron::NeuronId;
+use crate::provenance::Provenance;
+use crate::ranking::Ranking;
+
+/// Importance of every neuron for every concept, `[n_concepts, n_neurons]`.
+///
+/// Invariants: every value is finite; higher is more important. The direction of the effect is kept apart as a sign.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scores {
+    values: Array2<f32>,
+    sign: Option<Array2<i8>>,
+    constant: Vec<bool>,
+    concepts: Vec<Concept>,
+    neurons: Vec<NeuronId>,
+    /// Where the scores come from.
+    pub provenance: Provenance,
+}
+
+/// How the scores of several concepts become one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pool {
+    /// The mean over concepts. For Probeless this is the published overall ranking.
+    #[default]
+    Mean,
+    /// The largest score of any concept.
+    Max,
+    /// The best of each concept in turn, then the second best of each: what NeuroX calls balanced.
+    RoundRobin,
+}
+
+impl Scores {
+    /// Scores `[n_concepts, n_neurons]` without a direction.
+    ///
+    /// # Errors
+    /// If a value is not finite or the lengths do not match.
+    pub fn new(
+        values: Array2<f32>,
+        concepts: Vec<Concept>,
+        neurons: Vec<NeuronId>,
+        provenance: Provenance,
+    ) -> Result<Self, MethodError> {
+        let shape = |what, expected, got| {
+            if expected == got { Ok(()) } else { Err(MethodError::Shape { what, expected, got }) }
+        };
+        shape("concepts of the scores", values.nrows(), concepts.len())?;
+        shape("neurons of the scores", values.ncols(), neurons.len())?;
+        if let Some(((concept, neuron), _)) = values.indexed_iter().find(|(_, value)| !value.is_finite()) {
+            return Err(MethodError::ScoreNotFinite {
+                method: provenance.method,
+                neuron: neurons[neuron],
+                concept: concepts[concept].name.clone(),
+            });
+        }
+        let constant = vec![false; neurons.len()];
+        Ok(Self { values, sign: None, constant, concepts, neurons, provenance })
+    }
+
+    /// Adds the direction of each effect, `[n_concepts, n_neurons]`: 1, 0 or -1.
+    ///
+    /// # Errors
+    /// If the shape is not that of the scores.
+    pub fn with_sign(mut self, sign: Array2<i8>) -> Result<Self, MethodError> {
+        if sign.dim() != self.values.dim() {
+            return Err(MethodError::Shape { what: "signs", expected: self.values.len(), got: sign.len() });
+        }
+        self.sign = Some(sign);
+        Ok(self)
+    }
+
+    /// Marks the neurons that had one value in every row, `[n_neurons]`; they come last in every ranking.
+    ///
+    /// # Errors
+    /// If there is not one mark a neuron.
+    pub fn with_constant(mut self, constant: Vec<bool>) -> Result<Self, MethodError> {
+        if constant.len() != self.neurons.len() {
+            let (expected, got) = (self.neurons.len(), constant.len());
+            return Err(MethodError::Shape { what: "constant marks", expected, got });
+        }
+        self.constant = constant;
+        Ok(self)
+    }
+
+    /// The scores, `[n_concepts, n_neurons]`.
+    pub fn values(&self) -> &Array2<f32> {
+        &self.values
+    }
+
+    /// The direction of each effect, `[n_concepts, n_neurons]`, if the method knows one.
+    pub fn sign(&self) -> Option<&Array2<i8>> {
+        self.sign.as_ref()
+    }
+
+    /// Which neurons had one value in every row, `[n_neurons]`.
+    pub fn constant(&self) -> &[bool] {
+        &self.constant
+    }
+
+    /// The concepts, `[n_concepts]`.
+    pub fn concepts(&self) -> &[Concept] {
+        &self.concepts
+    }
+
+    /// The neurons, `[n_neurons]`.
+    pub fn neurons(&self) -> &[NeuronId] {
+        &self.neurons
+    }
+
+    /// Index of the concept of this name.
+    pub fn concept(&self, name: &str) -> Option<usize> {
+        self.concepts.iter().position(|concept| concept.name == name)
+    }
+
+    /// The neurons by their score for one concept, best first.
+    ///
+    /// # Panics
+    /// If there is no such concept.
+    pub fn ranking(&self, concept_idx: usize) -> Ranking {
+        Ranking::from_scores(&self.neurons, &self.values.row(concept_idx).to_vec(), &self.constant)
+    }
+
+    /// The neurons by all concepts together. With [`Pool::RoundRobin`] a neuron's score is `n_neurons - place`.
+    pub fn overall(&self, pool: Pool) -> Ranking {
+        let pooled: Vec<f32> = match pool {
+            Pool::Mean => {
+                let n_concepts = self.concepts.len().max(1) as f64;
+                let mean =
+                    |column: ndarray::ArrayView1<'_, f32>| column.iter().map(|&v| v as f64).sum::<f64>() / n_concepts;
+                self.values.columns().into_iter().map(|column| mean(column) as f32).collect()
+            }
+            Pool::Max => {
+                self.values.columns().into_iter().map(|c| c.iter().copied().fold(f32::MIN, f32::max)).collect()
+            }
+            Pool::RoundRobin => self.round_robin(),
+        };
+        Ranking::from_scores(&self.neurons, &pooled, &self.constant)
+    }
+
+    fn round_robin(&self) -> Vec<f32> {
+        let rankings: Vec<Ranking> = (0..self.concepts.len()).map(|concept| self.ranking(concept)).collect();
+        let mut pooled = vec![0.0; self.neurons.len()];
+        let mut left = self.neurons.len();
+        for place in 0..self.neurons.len() {
+            for ranking in &rankings {
+                let idx = self.neurons.binary_search(&ranking.neurons[place]).expect("ranked neurons are ours");
+                if pooled[idx] == 0.0 {
+                    pooled[idx] = left as f32;
+                    left -= 1;
+                }
+            }
+        }
+        pooled
+    }
+}

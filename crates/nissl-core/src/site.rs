@@ -1,0 +1,207 @@
+//! Where in a model a neuron is: [`Site`] is the place in a block, [`HookPoint`] the place in the model.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::NameError;
+use crate::suggest::nearest;
+
+/// A place in a block (or before the first, or after the last) whose values can be read and written.
+///
+/// The same for every architecture. The order of the variants is the order of the forward pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Site {
+    /// What enters the first block: the sum of all embeddings, normalized where the architecture does so.
+    Embed,
+    /// What enters a block.
+    ResidPre,
+    /// Queries, all heads side by side, before any rotary embedding.
+    AttnQ,
+    /// Keys, all key/value heads side by side, before any rotary embedding.
+    AttnK,
+    /// Values, all key/value heads side by side.
+    AttnV,
+    /// Attention probabilities; unit `head * n_ctx + key position`.
+    AttnPattern,
+    /// Weighted sums of values, all heads side by side: what enters the output projection.
+    AttnZ,
+    /// Output of the attention, as it is added to the residual stream.
+    AttnOut,
+    /// Residual stream between attention and MLP (after the norm there, where the architecture is post-norm).
+    ResidMid,
+    /// MLP neurons before the activation function (the gate's, where the MLP is gated).
+    MlpPre,
+    /// The linear branch of a gated MLP.
+    MlpPreLinear,
+    /// MLP neurons: after the activation function and the gate; what enters the output projection.
+    MlpPost,
+    /// Output of the MLP, as it is added to the residual stream.
+    MlpOut,
+    /// Input gate of an LSTM.
+    LstmI,
+    /// Forget gate of an LSTM.
+    LstmF,
+    /// Candidate values of an LSTM cell (after tanh).
+    LstmG,
+    /// Output gate of an LSTM.
+    LstmO,
+    /// Cell state of an LSTM.
+    LstmC,
+    /// Hidden state of an LSTM.
+    LstmH,
+    /// What leaves a block.
+    ResidPost,
+    /// Output of the norm after the last block.
+    FinalNorm,
+}
+
+/// One line a site: the canonical (legacy TransformerLens) name, then the newer alias, without `blocks.{i}.`.
+const NAMES: &[(Site, &str, Option<&str>)] = &[
+    (Site::Embed, "hook_embed", Some("embed.hook_out")),
+    (Site::ResidPre, "hook_resid_pre", Some("hook_in")),
+    (Site::AttnQ, "attn.hook_q", Some("attn.q.hook_out")),
+    (Site::AttnK, "attn.hook_k", Some("attn.k.hook_out")),
+    (Site::AttnV, "attn.hook_v", Some("attn.v.hook_out")),
+    (Site::AttnPattern, "attn.hook_pattern", None),
+    (Site::AttnZ, "attn.hook_z", Some("attn.o.hook_in")),
+    (Site::AttnOut, "hook_attn_out", Some("attn.hook_out")),
+    (Site::ResidMid, "hook_resid_mid", Some("ln2.hook_in")),
+    (Site::MlpPre, "mlp.hook_pre", Some("mlp.in.hook_out")),
+    (Site::MlpPreLinear, "mlp.hook_pre_linear", Some("mlp.gate.hook_out")),
+    (Site::MlpPost, "mlp.hook_post", Some("mlp.out.hook_in")),
+    (Site::MlpOut, "hook_mlp_out", Some("mlp.hook_out")),
+    (Site::LstmI, "lstm.hook_i", None),
+    (Site::LstmF, "lstm.hook_f", None),
+    (Site::LstmG, "lstm.hook_g", None),
+    (Site::LstmO, "lstm.hook_o", None),
+    (Site::LstmC, "lstm.hook_c", None),
+    (Site::LstmH, "lstm.hook_h", None),
+    (Site::ResidPost, "hook_resid_post", Some("hook_out")),
+    (Site::FinalNorm, "ln_final.hook_normalized", Some("ln_final.hook_out")),
+];
+
+impl Site {
+    /// Every site, in the order of the forward pass.
+    pub fn all() -> impl ExactSizeIterator<Item = Self> {
+        NAMES.iter().map(|(site, _, _)| *site)
+    }
+
+    /// The TransformerLens name, without `blocks.{i}.`: `mlp.hook_post`.
+    pub fn name(self) -> &'static str {
+        NAMES.iter().find(|(site, _, _)| *site == self).map_or("", |(_, name, _)| name)
+    }
+
+    /// The name of newer TransformerLens releases, where it differs: `mlp.out.hook_in`.
+    pub fn alias(self) -> Option<&'static str> {
+        NAMES.iter().find(|(site, _, _)| *site == self).and_then(|(_, _, alias)| *alias)
+    }
+
+    /// The short name used on the command line: `mlp_post`.
+    pub fn short(self) -> String {
+        self.name().replace("ln_final.hook_normalized", "final_norm").replace("hook_", "").replace('.', "_")
+    }
+
+    /// Whether the site exists once a block; false for [`Site::Embed`] and [`Site::FinalNorm`].
+    pub fn in_block(self) -> bool {
+        !matches!(self, Self::Embed | Self::FinalNorm)
+    }
+
+    /// Whether the site's rows have another width in every sentence (attention patterns).
+    pub fn is_ragged(self) -> bool {
+        self == Self::AttnPattern
+    }
+}
+
+impl fmt::Display for Site {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.short())
+    }
+}
+
+impl FromStr for Site {
+    type Err = NameError;
+
+    /// Reads the TransformerLens name, its newer alias or the short name.
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        Self::all().find(|site| site.name() == text || site.short() == text || site.alias() == Some(text)).ok_or_else(
+            || NameError {
+                kind: "site",
+                name: text.to_owned(),
+                nearest: nearest(text, Self::all().flat_map(|site| [site.short(), site.name().to_owned()])),
+            },
+        )
+    }
+}
+
+/// A site in a layer: `blocks.3.mlp.hook_post`.
+///
+/// Ordered as the forward pass runs. Printed and serialized as its TransformerLens name; both generations of names
+/// are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HookPoint {
+    /// The block, from 0. For [`Site::Embed`] it is 0, for [`Site::FinalNorm`] `u16::MAX`: first and last in order.
+    layer: u16,
+    site: Site,
+}
+
+impl HookPoint {
+    /// The place `site` in block `layer`; the layer is ignored for sites outside the blocks.
+    pub fn new(layer: u16, site: Site) -> Self {
+        let layer = match site {
+            Site::Embed => 0,
+            Site::FinalNorm => u16::MAX,
+            _ => layer,
+        };
+        Self { layer, site }
+    }
+
+    /// The block, from 0; `None` for sites outside the blocks.
+    pub fn layer(self) -> Option<u16> {
+        self.site.in_block().then_some(self.layer)
+    }
+
+    /// The place in the block.
+    pub fn site(self) -> Site {
+        self.site
+    }
+}
+
+impl fmt::Display for HookPoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.layer() {
+            Some(layer) => write!(f, "blocks.{layer}.{}", self.site.name()),
+            None => f.write_str(self.site.name()),
+        }
+    }
+}
+
+impl FromStr for HookPoint {
+    type Err = NameError;
+
+    /// Reads `blocks.3.mlp.hook_post`, `blocks.3.mlp.out.hook_in` or `3.mlp_post`.
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let in_layer = text.strip_prefix("blocks.").unwrap_or(text).split_once('.');
+        if let Some((layer, site)) = in_layer
+            && let Ok(layer) = layer.parse::<u16>()
+        {
+            let site: Site = site.parse()?;
+            return if site.in_block() { Ok(Self::new(layer, site)) } else { Err(Self::unknown(text)) };
+        }
+        match text.parse::<Site>() {
+            Ok(site) if !site.in_block() => Ok(Self::new(0, site)),
+            Ok(_) => Err(Self::unknown(text)),
+            Err(err) => Err(NameError { kind: "hook point", ..err }),
+        }
+    }
+}
+
+impl HookPoint {
+    fn unknown(text: &str) -> NameError {
+        let examples = Site::all().map(|site| Self::new(0, site).to_string());
+        NameError { kind: "hook point", name: text.to_owned(), nearest: nearest(text, examples) }
+    }
+}
+
+crate::neuron::serde_as_text!(Site, HookPoint);

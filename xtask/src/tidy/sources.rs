@@ -1,0 +1,73 @@
+//! What every Rust file has, and what none has without a reason.
+
+use super::sizes::stale;
+use super::{Problem, is_test_file, test_start};
+use crate::tree::Tree;
+
+/// Files with `unsafe` code, each with its reason.
+const UNSAFE: &[(&str, &str)] = &[];
+
+/// A file begins by saying what it is about.
+pub(super) fn file_docs(tree: &Tree, problems: &mut Vec<Problem>) {
+    for (path, text) in tree.rust() {
+        if !text.starts_with("//! ") {
+            problems.push(Problem::new(path, 1, "begins with a `//!` line that says what the file is about"));
+        }
+    }
+}
+
+/// Lints are lifted only with a reason, and no test is switched off.
+pub(super) fn attributes(tree: &Tree, problems: &mut Vec<Problem>) {
+    for (path, text) in tree.rust() {
+        let lines: Vec<&str> = text.lines().collect();
+        for (i, line) in lines.iter().enumerate() {
+            let line = line.trim_start();
+            if line.starts_with("#[allow(") || line.starts_with("#![allow(") {
+                problems.push(Problem::new(path, i + 1, "use `#[expect(lint, reason = \"...\")]`, not `allow`"));
+            }
+            if line.starts_with("#[ignore") {
+                problems.push(Problem::new(path, i + 1, "no test is ignored: let it return early, or remove it"));
+            }
+            if line.starts_with("#[should_panic") {
+                problems.push(Problem::new(path, i + 1, "test the error or the panic's message, not `should_panic`"));
+            }
+            let expects = line.starts_with("#[expect(") || line.starts_with("#![expect(");
+            if expects && !lines[i..].iter().take(8).any(|l| l.contains("reason = \"")) {
+                problems.push(Problem::new(path, i + 1, "`expect` says why: `reason = \"...\"`"));
+            }
+        }
+    }
+}
+
+/// `unsafe` stays in the few files named here.
+pub(super) fn unsafe_code(tree: &Tree, problems: &mut Vec<Problem>) {
+    for (path, text) in tree.rust() {
+        if UNSAFE.iter().any(|(known, _)| *known == path) {
+            continue;
+        }
+        for (i, line) in text.lines().enumerate() {
+            let code = line.split("//").next().unwrap_or_default();
+            if has_word(code, concat!("un", "safe")) && !code.contains('"') {
+                let what = "unsafe code in a file that is not on the list of xtask/src/tidy/sources.rs";
+                problems.push(Problem::new(path, i + 1, what));
+            }
+        }
+    }
+    stale(tree, UNSAFE, problems);
+}
+
+/// Tests wait for what they need, not for a time.
+pub(super) fn waiting_tests(tree: &Tree, problems: &mut Vec<Problem>) {
+    let call = concat!("thread::", "sleep");
+    for (path, text) in tree.rust() {
+        let tests = if is_test_file(path) { 0 } else { test_start(text) };
+        for (i, _) in text.lines().enumerate().skip(tests).filter(|(_, line)| line.contains(call)) {
+            problems.push(Problem::new(path, i + 1, "a test that sleeps is slow or fails by chance"));
+        }
+    }
+}
+
+/// Whether `word` stands in `text` by itself.
+pub(super) fn has_word(text: &str, word: &str) -> bool {
+    text.split(|c: char| !c.is_alphanumeric() && c != '_').any(|w| w == word)
+}

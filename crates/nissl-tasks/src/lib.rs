@@ -7,4 +7,12 @@
 
 #![deny(missing_docs)]
 
-pub mod error;
+mod error;
+mod output;
+mod ranking_file;
+mod select;
+
+pub use error::{ErrorKind, TaskError};
+pub use output::{write_json, write_whole};
+pub use ranking_file::{load_ranking, save_ranking};
+pub use select::{GROUPS, SiteGroup, select};

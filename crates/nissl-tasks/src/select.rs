@@ -1,0 +1,112 @@
+//! Which hook points a user means by `resid`, `2-4.mlp` or `blocks.3.mlp.hook_post`.
+
+use std::ops::RangeInclusive;
+
+use nissl_core::{HookPoint, ModelInfo, NameError, PlanError, Site, nearest};
+
+use crate::error::TaskError;
+
+/// A name for several sites at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SiteGroup {
+    /// The name on the command line.
+    pub name: &'static str,
+    /// What it stands for.
+    pub summary: &'static str,
+    sites: &'static [Site],
+}
+
+/// Every group.
+pub const GROUPS: &[SiteGroup] = &[
+    SiteGroup {
+        name: "resid",
+        summary: "the residual stream: what enters the first block and what leaves each (embed, resid_post)",
+        sites: &[Site::Embed, Site::ResidPost],
+    },
+    SiteGroup { name: "mlp", summary: "the MLP neurons after their activation function", sites: &[Site::MlpPost] },
+    SiteGroup { name: "attn", summary: "the attention heads' weighted sums of values", sites: &[Site::AttnZ] },
+    SiteGroup {
+        name: "all",
+        summary: "every site but the attention patterns and resid_pre, which is the resid_post before it",
+        sites: &[],
+    },
+];
+
+/// The hook points that `specs` name, in order of the forward pass, each once.
+///
+/// A spec is a group (`resid`), a site (`mlp_post`, `mlp.hook_post`), either of them in some layers (`2-4.mlp`,
+/// `blocks.0-1.mlp.hook_post`), or a hook point (`blocks.3.mlp.hook_post`).
+///
+/// # Errors
+/// If a spec names nothing that the model has, or nothing of fixed width.
+pub fn select(model: &ModelInfo, specs: &[String]) -> Result<Vec<HookPoint>, TaskError> {
+    let mut points = Vec::new();
+    for spec in specs.iter().flat_map(|spec| spec.split(',')).map(str::trim).filter(|spec| !spec.is_empty()) {
+        points.extend(select_one(model, spec)?);
+    }
+    if points.is_empty() {
+        return Err(TaskError::config("sites", "at least one site, such as resid or mlp", "none"));
+    }
+    points.sort_unstable();
+    points.dedup();
+    Ok(points)
+}
+
+fn select_one(model: &ModelInfo, spec: &str) -> Result<Vec<HookPoint>, TaskError> {
+    let (layers, name) = split_layers(spec);
+    if let Some(layer) = layers.as_ref().map(|layers| *layers.end())
+        && layer as usize >= model.n_layers
+    {
+        return Err(unknown_layer(model, layer, name));
+    }
+    let in_layers = |point: &HookPoint| match (&layers, point.layer()) {
+        (None, _) => true,
+        (Some(layers), Some(layer)) => layers.contains(&layer),
+        (Some(_), None) => false,
+    };
+    let wanted = |site: Site| match GROUPS.iter().find(|group| group.name == name) {
+        Some(group) if group.sites.is_empty() => !site.is_ragged() && site != Site::ResidPre,
+        Some(group) => group.sites.contains(&site),
+        None => name.parse() == Ok(site),
+    };
+    let points: Vec<HookPoint> =
+        model.points().map(|(point, _)| point).filter(|point| wanted(point.site()) && in_layers(point)).collect();
+    if let Some(point) = points.iter().find(|point| point.site().is_ragged()) {
+        let expected = "a site whose rows all have one width";
+        return Err(TaskError::config("sites", expected, format!("{point}, one row of keys a query")));
+    }
+    if points.is_empty() { Err(unknown(model, spec, name)) } else { Ok(points) }
+}
+
+/// `blocks.2-4.mlp` is layers 2 to 4 and `mlp`; `mlp` has no layers.
+fn split_layers(spec: &str) -> (Option<RangeInclusive<u16>>, &str) {
+    let rest = spec.strip_prefix("blocks.").unwrap_or(spec);
+    let Some((layers, name)) = rest.split_once('.') else { return (None, spec) };
+    let (first, last) = layers.split_once('-').unwrap_or((layers, layers));
+    match (first.parse(), last.parse()) {
+        (Ok(first), Ok(last)) if first <= last => (Some(first..=last), name),
+        _ => (None, spec),
+    }
+}
+
+fn unknown_layer(model: &ModelInfo, layer: u16, name: &str) -> TaskError {
+    let last = model.n_layers.saturating_sub(1);
+    match name.parse::<Site>() {
+        Ok(site) if site.in_block() => PlanError::UnknownPoint {
+            point: HookPoint::new(layer, site),
+            model: model.name.clone(),
+            nearest: Some(HookPoint::new(last as u16, site).to_string()),
+        }
+        .into(),
+        _ => TaskError::config("sites", format!("a layer from 0 to {last}"), format!("{layer} in '{layer}.{name}'")),
+    }
+}
+
+fn unknown(model: &ModelInfo, spec: &str, name: &str) -> TaskError {
+    let groups = GROUPS.iter().map(|group| group.name.to_owned());
+    let sites = model.sites.iter().flat_map(|info| [info.site.short(), info.site.name().to_owned()]);
+    NameError { kind: "site of this model", name: spec.to_owned(), nearest: nearest(name, groups.chain(sites)) }.into()
+}
+
+#[cfg(test)]
+mod tests;

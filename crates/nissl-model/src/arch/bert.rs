@@ -1,0 +1,64 @@
+//! BERT: a post-norm encoder with learned positions and a masked-LM head.
+
+use serde_json::json;
+
+use super::{Config, Family, Head, Matrix, Positions, Skeleton, Spec};
+use crate::engine::NormKind;
+use crate::error::LoadError;
+
+pub(super) const FAMILY: Family = Family {
+    name: "bert",
+    model_types: &["bert"],
+    summary: "post-norm encoder, learned positions",
+    head: "masked LM",
+    read,
+};
+
+fn read(config: &Config) -> Result<Spec, LoadError> {
+    config.only("position_embedding_type", &json!("absolute"))?;
+    config.only("is_decoder", &json!(false))?;
+    config.only("add_cross_attention", &json!(false))?;
+    let (d_model, n_heads) = (config.size("hidden_size")?, config.size("num_attention_heads")?);
+    if n_heads == 0 || !d_model.is_multiple_of(n_heads) {
+        return Err(config.wrong("num_attention_heads", format!("a divisor of hidden_size = {d_model}"), n_heads));
+    }
+    Ok(Spec {
+        skeleton: Skeleton::Encoder,
+        n_layers: config.size("num_hidden_layers")?,
+        d_model,
+        n_heads,
+        n_kv_heads: n_heads,
+        d_head: d_model / n_heads,
+        d_mlp: config.size("intermediate_size")?,
+        d_vocab: config.size("vocab_size")?,
+        n_ctx: config.size("max_position_embeddings")?,
+        activation: config.activation("hidden_act", "gelu")?,
+        norm: NormKind::Layer { eps: config.number_or("layer_norm_eps", 1e-12)? as f32 },
+        positions: Positions::Learned("embeddings.position_embeddings.weight"),
+        prefixes: &["bert.", ""],
+        token_embedding: "embeddings.word_embeddings.weight",
+        type_embedding: Some("embeddings.token_type_embeddings.weight"),
+        embedding_norm: Some("embeddings.LayerNorm"),
+        qkv: vec![
+            Matrix::linear("encoder.layer.{}.attention.self.query", true),
+            Matrix::linear("encoder.layer.{}.attention.self.key", true),
+            Matrix::linear("encoder.layer.{}.attention.self.value", true),
+        ],
+        attn_out: Matrix::linear("encoder.layer.{}.attention.output.dense", true),
+        attn_norm: "encoder.layer.{}.attention.output.LayerNorm",
+        mlp_in: Matrix::linear("encoder.layer.{}.intermediate.dense", true),
+        mlp_linear: None,
+        mlp_out: Matrix::linear("encoder.layer.{}.output.dense", true),
+        mlp_norm: "encoder.layer.{}.output.LayerNorm",
+        final_norm: None,
+        head: Head {
+            transform: Some((
+                Matrix::linear("cls.predictions.transform.dense", true),
+                "cls.predictions.transform.LayerNorm",
+            )),
+            decoder: "cls.predictions.decoder.weight",
+            tied: config.flag_or("tie_word_embeddings", true)?,
+            bias: "cls.predictions.bias",
+        },
+    })
+}

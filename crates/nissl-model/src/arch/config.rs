@@ -1,0 +1,113 @@
+//! Reading config.json field by field, with errors that name file, field, expected and got.
+
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
+
+use crate::engine::Activation;
+use crate::error::LoadError;
+
+/// A config.json.
+pub(crate) struct Config {
+    path: PathBuf,
+    fields: Map<String, Value>,
+}
+
+impl Config {
+    /// Parses the file's bytes.
+    pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<Self, LoadError> {
+        let fields =
+            serde_json::from_slice(bytes).map_err(|source| LoadError::Json { path: path.to_owned(), source })?;
+        Ok(Self { path: path.to_owned(), fields })
+    }
+
+    /// The error for a field.
+    pub(crate) fn wrong(&self, field: &str, expected: impl Display, got: impl Display) -> LoadError {
+        LoadError::Config {
+            path: self.path.clone(),
+            field: field.to_owned(),
+            expected: expected.to_string(),
+            got: got.to_string(),
+        }
+    }
+
+    /// A field that is there and not null.
+    fn get(&self, field: &str) -> Option<&Value> {
+        self.fields.get(field).filter(|value| !value.is_null())
+    }
+
+    fn read<'a, T>(
+        &'a self,
+        field: &str,
+        expected: &str,
+        read: impl Fn(&'a Value) -> Option<T>,
+    ) -> Result<Option<T>, LoadError> {
+        self.get(field).map(|value| read(value).ok_or_else(|| self.wrong(field, expected, value))).transpose()
+    }
+
+    /// A field that must be there.
+    fn required<T>(&self, field: &str, expected: &str, value: Option<T>) -> Result<T, LoadError> {
+        value.ok_or_else(|| self.wrong(field, expected, "nothing"))
+    }
+
+    /// A text.
+    pub(crate) fn text(&self, field: &str) -> Result<String, LoadError> {
+        let value = self.read(field, "a text", Value::as_str)?;
+        self.required(field, "a text", value).map(str::to_owned)
+    }
+
+    /// A whole number, or `default` if there is none.
+    pub(crate) fn size_or(&self, field: &str, default: usize) -> Result<usize, LoadError> {
+        let value = self.read(field, "a whole number", Value::as_u64)?;
+        value.map_or(Ok(default), |n| usize::try_from(n).map_err(|_| self.wrong(field, "a smaller number", n)))
+    }
+
+    /// A whole number.
+    pub(crate) fn size(&self, field: &str) -> Result<usize, LoadError> {
+        self.required(field, "a whole number", self.get(field))?;
+        self.size_or(field, 0)
+    }
+
+    /// A finite number, or `default` if there is none.
+    pub(crate) fn number_or(&self, field: &str, default: f64) -> Result<f64, LoadError> {
+        Ok(self.read(field, "a number", Value::as_f64)?.unwrap_or(default))
+    }
+
+    /// Yes or no, or `default` if it is not said.
+    pub(crate) fn flag_or(&self, field: &str, default: bool) -> Result<bool, LoadError> {
+        Ok(self.read(field, "true or false", Value::as_bool)?.unwrap_or(default))
+    }
+
+    /// An option of which only one value is known: any other would compute something else, so it is refused.
+    pub(crate) fn only(&self, field: &str, allowed: &Value) -> Result<(), LoadError> {
+        match self.get(field) {
+            Some(value) if value != allowed => Err(self.wrong(field, format!("{allowed} (nothing else yet)"), value)),
+            _ => Ok(()),
+        }
+    }
+
+    /// A field within an object, for options that are grouped.
+    pub(crate) fn group(&self, field: &str) -> Result<Option<Self>, LoadError> {
+        let value = self.read(field, "an object", Value::as_object)?;
+        Ok(value.map(|fields| Self { path: self.path.clone(), fields: fields.clone() }))
+    }
+
+    /// The names of the fields that are there and not null.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.fields.iter().filter(|(_, value)| !value.is_null()).map(|(name, _)| name.as_str())
+    }
+
+    /// An activation function by its name in transformers.
+    pub(crate) fn activation(&self, field: &str, default: &str) -> Result<Activation, LoadError> {
+        let name = self.read(field, "the name of an activation function", Value::as_str)?.unwrap_or(default);
+        match name {
+            "gelu" => Ok(Activation::GeluErf),
+            "gelu_new" | "gelu_pytorch_tanh" | "gelu_fast" => Ok(Activation::GeluTanh),
+            "relu" => Ok(Activation::Relu),
+            "silu" | "swish" => Ok(Activation::Silu),
+            "tanh" => Ok(Activation::Tanh),
+            _ => Err(self.wrong(field, "gelu, gelu_new, gelu_pytorch_tanh, gelu_fast, relu, silu or tanh", name)),
+        }
+    }
+}

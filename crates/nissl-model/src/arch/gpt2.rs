@@ -1,0 +1,62 @@
+//! GPT-2: a pre-norm decoder with learned positions; its matrices are stored input first.
+
+use serde_json::json;
+
+use super::{Config, Family, Head, Matrix, Positions, Skeleton, Spec};
+use crate::engine::NormKind;
+use crate::error::LoadError;
+
+pub(super) const FAMILY: Family = Family {
+    name: "gpt2",
+    model_types: &["gpt2"],
+    summary: "pre-norm decoder, learned positions",
+    head: "causal LM",
+    read,
+};
+
+/// `[n_in, n_out]`, as the original's one-wide convolutions store it.
+const fn convolution(name: &'static str) -> Matrix {
+    Matrix { name, transposed: true, bias: true }
+}
+
+fn read(config: &Config) -> Result<Spec, LoadError> {
+    config.only("scale_attn_weights", &json!(true))?;
+    config.only("scale_attn_by_inverse_layer_idx", &json!(false))?;
+    config.only("add_cross_attention", &json!(false))?;
+    let (d_model, n_heads) = (config.size("n_embd")?, config.size("n_head")?);
+    if n_heads == 0 || !d_model.is_multiple_of(n_heads) {
+        return Err(config.wrong("n_head", format!("a divisor of n_embd = {d_model}"), n_heads));
+    }
+    Ok(Spec {
+        skeleton: Skeleton::Decoder,
+        n_layers: config.size("n_layer")?,
+        d_model,
+        n_heads,
+        n_kv_heads: n_heads,
+        d_head: d_model / n_heads,
+        d_mlp: config.size_or("n_inner", d_model.saturating_mul(4))?,
+        d_vocab: config.size("vocab_size")?,
+        n_ctx: config.size("n_positions")?,
+        activation: config.activation("activation_function", "gelu_new")?,
+        norm: NormKind::Layer { eps: config.number_or("layer_norm_epsilon", 1e-5)? as f32 },
+        positions: Positions::Learned("wpe.weight"),
+        prefixes: &["transformer.", ""],
+        token_embedding: "wte.weight",
+        type_embedding: None,
+        embedding_norm: None,
+        qkv: vec![convolution("h.{}.attn.c_attn")],
+        attn_out: convolution("h.{}.attn.c_proj"),
+        attn_norm: "h.{}.ln_1",
+        mlp_in: convolution("h.{}.mlp.c_fc"),
+        mlp_linear: None,
+        mlp_out: convolution("h.{}.mlp.c_proj"),
+        mlp_norm: "h.{}.ln_2",
+        final_norm: Some("ln_f"),
+        head: Head {
+            transform: None,
+            decoder: "lm_head.weight",
+            tied: config.flag_or("tie_word_embeddings", true)?,
+            bias: "lm_head.bias",
+        },
+    })
+}

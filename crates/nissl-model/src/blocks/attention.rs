@@ -1,0 +1,52 @@
+//! Self-attention of packed sentences, with a hook at every value it computes.
+
+use nissl_core::{HookPoint, Site};
+
+use super::add_to_residual;
+use crate::engine::{AttentionShape, Engine, Epilogue, Halt, Rotary};
+use crate::hooks::Hooks;
+
+/// The weights and sizes of an attention.
+pub(crate) struct Attention<E: Engine> {
+    /// Queries, keys and values in one product, `[d_model, (n_heads + 2 n_kv_heads) d_head]`.
+    pub(crate) qkv: E::Linear,
+    /// `[n_heads d_head, d_model]`.
+    pub(crate) out: E::Linear,
+    pub(crate) shape: AttentionShape,
+}
+
+impl<E: Engine> Attention<E> {
+    /// residual + attention(x), `[T, d_model]`.
+    pub(crate) fn forward(
+        &self,
+        engine: &E,
+        x: &E::Tensor,
+        residual: &E::Tensor,
+        layer: u16,
+        rotary: Option<&Rotary>,
+        hooks: &Hooks<'_>,
+    ) -> Result<E::Tensor, Halt> {
+        let at = |site| HookPoint::new(layer, site);
+        let shape = self.shape;
+        let mut qkv = engine.linear(x, &self.qkv, Epilogue::None);
+        for (site, columns) in [(Site::AttnQ, shape.q()), (Site::AttnK, shape.k()), (Site::AttnV, shape.v())] {
+            hooks.visit_columns(engine, at(site), &mut qkv, columns)?;
+        }
+        if let Some(rotary) = rotary {
+            engine.rotate(&mut qkv, shape.q(), shape.d_head, hooks.offsets(), rotary);
+            engine.rotate(&mut qkv, shape.k(), shape.d_head, hooks.offsets(), rotary);
+        }
+        let pattern = at(Site::AttnPattern);
+        let mut z = if hooks.wants(pattern) {
+            let mut see =
+                |sentence, values: ndarray::ArrayViewMut2<'_, f32>| hooks.visit_pattern(pattern, sentence, values);
+            engine.attention(&qkv, shape, hooks.offsets(), Some(&mut see))?
+        } else {
+            engine.attention(&qkv, shape, hooks.offsets(), None)?
+        };
+        hooks.stop_after(pattern)?;
+        drop(qkv);
+        hooks.visit(engine, at(Site::AttnZ), &mut z)?;
+        add_to_residual(engine, &z, &self.out, residual, at(Site::AttnOut), hooks)
+    }
+}

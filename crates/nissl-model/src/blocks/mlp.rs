@@ -1,0 +1,46 @@
+//! The MLP of a block, plain or gated.
+
+use nissl_core::{HookPoint, Site};
+
+use super::add_to_residual;
+use crate::engine::{Activation, Engine, Epilogue, Halt};
+use crate::hooks::Hooks;
+
+/// The weights of an MLP.
+pub(crate) struct Mlp<E: Engine> {
+    /// `[d_model, d_mlp]`; of a gated one the gate and the linear branch side by side, `[d_model, 2 d_mlp]`.
+    pub(crate) inner: E::Linear,
+    /// `[d_mlp, d_model]`.
+    pub(crate) out: E::Linear,
+    pub(crate) activation: Activation,
+    pub(crate) gated: bool,
+    pub(crate) d_mlp: usize,
+}
+
+impl<E: Engine> Mlp<E> {
+    /// residual + mlp(x), `[T, d_model]`.
+    pub(crate) fn forward(
+        &self,
+        engine: &E,
+        x: &E::Tensor,
+        residual: &E::Tensor,
+        layer: u16,
+        hooks: &Hooks<'_>,
+    ) -> Result<E::Tensor, Halt> {
+        let at = |site| HookPoint::new(layer, site);
+        let mut post = if self.gated {
+            let mut pre = engine.linear(x, &self.inner, Epilogue::None);
+            hooks.visit_columns(engine, at(Site::MlpPre), &mut pre, 0..self.d_mlp)?;
+            hooks.visit_columns(engine, at(Site::MlpPreLinear), &mut pre, self.d_mlp..2 * self.d_mlp)?;
+            engine.gate(&pre, self.activation)
+        } else if hooks.wants(at(Site::MlpPre)) {
+            let mut pre = engine.linear(x, &self.inner, Epilogue::None);
+            hooks.visit(engine, at(Site::MlpPre), &mut pre)?;
+            engine.activate(&pre, self.activation)
+        } else {
+            engine.linear(x, &self.inner, Epilogue::Activate(self.activation))
+        };
+        hooks.visit(engine, at(Site::MlpPost), &mut post)?;
+        add_to_residual(engine, &post, &self.out, residual, at(Site::MlpOut), hooks)
+    }
+}

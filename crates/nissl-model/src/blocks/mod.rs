@@ -1,0 +1,26 @@
+//! The parts of a transformer block, written once over the engine.
+
+pub(crate) mod attention;
+pub(crate) mod head;
+pub(crate) mod mlp;
+
+use crate::engine::{Engine, Epilogue, Halt};
+use crate::hooks::Hooks;
+use nissl_core::HookPoint;
+
+/// x W + b, shown to hooks at `point`, then added to the residual stream; one product where nobody looks.
+pub(crate) fn add_to_residual<E: Engine>(
+    engine: &E,
+    x: &E::Tensor,
+    w: &E::Linear,
+    residual: &E::Tensor,
+    point: HookPoint,
+    hooks: &Hooks<'_>,
+) -> Result<E::Tensor, Halt> {
+    if !hooks.wants(point) {
+        return Ok(engine.linear(x, w, Epilogue::Add(residual)));
+    }
+    let mut out = engine.linear(x, w, Epilogue::None);
+    hooks.visit(engine, point, &mut out)?;
+    Ok(engine.add(residual, &out))
+}

@@ -1,0 +1,215 @@
+//! The safetensors format: eight bytes of header length, a JSON header, the tensors' bytes.
+//!
+//! A file is hostile until checked. The header length is compared with the file before anything is read; every
+//! tensor's range must have the size that its type and shape demand; the ranges must fill the rest of the file
+//! without holes or overlaps; no name occurs twice. What passes can be sliced without a further check.
+
+use std::fmt;
+use std::ops::Range;
+use std::path::Path;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
+
+use crate::error::LoadError;
+
+/// The longest header that is read; that of a model with 100,000 tensors takes about 15 MB.
+const MAX_HEADER: u64 = 100 << 20;
+
+/// How a tensor's numbers are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dtype {
+    /// 32-bit floats.
+    F32,
+    /// 16-bit floats (IEEE half precision).
+    F16,
+    /// 16-bit floats with the exponent of 32-bit ones.
+    Bf16,
+    /// 64-bit floats.
+    F64,
+    /// Any other of the format's types: carried, never read as weights.
+    Other {
+        /// The format's name of it.
+        name: &'static str,
+        /// Bits a number.
+        bits: u8,
+    },
+}
+
+/// The types that are carried and never read: name and bits.
+const OTHERS: &[(&str, u8)] = &[
+    ("BOOL", 8),
+    ("U8", 8),
+    ("I8", 8),
+    ("U16", 16),
+    ("I16", 16),
+    ("U32", 32),
+    ("I32", 32),
+    ("U64", 64),
+    ("I64", 64),
+    ("C64", 64),
+    ("F8_E4M3", 8),
+    ("F8_E5M2", 8),
+    ("F8_E8M0", 8),
+    ("F8_E4M3FNUZ", 8),
+    ("F8_E5M2FNUZ", 8),
+    ("F6_E2M3", 6),
+    ("F6_E3M2", 6),
+    ("F4", 4),
+];
+
+impl Dtype {
+    fn parse(name: &str) -> Option<Self> {
+        match name {
+            "F32" => Some(Self::F32),
+            "F16" => Some(Self::F16),
+            "BF16" => Some(Self::Bf16),
+            "F64" => Some(Self::F64),
+            _ => OTHERS.iter().find(|(known, _)| *known == name).map(|&(name, bits)| Self::Other { name, bits }),
+        }
+    }
+
+    fn bits(self) -> usize {
+        match self {
+            Self::F16 | Self::Bf16 => 16,
+            Self::F32 => 32,
+            Self::F64 => 64,
+            Self::Other { bits, .. } => bits.into(),
+        }
+    }
+}
+
+impl fmt::Display for Dtype {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::F32 => "F32",
+            Self::F16 => "F16",
+            Self::Bf16 => "BF16",
+            Self::F64 => "F64",
+            Self::Other { name, .. } => name,
+        })
+    }
+}
+
+/// A tensor as the header describes it, checked: `range` lies in the file and has the size of `shape`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) name: String,
+    pub(crate) dtype: Dtype,
+    pub(crate) shape: Vec<usize>,
+    pub(crate) range: Range<usize>,
+}
+
+/// Reads and checks the header of a file; the entries come in order of their names.
+///
+/// # Errors
+/// [`LoadError::Malformed`] naming the file, the header or tensor, what was expected and what was got.
+pub(crate) fn entries(path: &Path, file: &[u8]) -> Result<Vec<Entry>, LoadError> {
+    let malformed = |part: &str, expected: String, got: String| LoadError::Malformed {
+        path: path.to_owned(),
+        part: part.to_owned(),
+        expected,
+        got,
+    };
+    let Some((length, rest)) = file.split_first_chunk::<8>() else {
+        return Err(malformed("header", "at least 8 bytes".into(), format!("a file of {} bytes", file.len())));
+    };
+    let length = u64::from_le_bytes(*length);
+    let limit = MAX_HEADER.min(rest.len() as u64);
+    if length > limit {
+        return Err(malformed("header", format!("a length of at most {limit} bytes"), length.to_string()));
+    }
+    let (header, data) = rest.split_at(length as usize);
+    if header.first() != Some(&b'{') {
+        let got = header.first().map_or("nothing".to_owned(), |byte| format!("byte {byte:#04x}"));
+        return Err(malformed("header", "a JSON object".into(), got));
+    }
+    let header: Header =
+        serde_json::from_slice(header).map_err(|err| malformed("header", "JSON".into(), err.to_string()))?;
+
+    let start = file.len() - data.len();
+    let mut entries = Vec::with_capacity(header.0.len());
+    for (name, raw) in header.0 {
+        let range = check(&raw, data.len()).map_err(|(expected, got)| malformed(&name, expected, got))?;
+        let range = start + range.start..start + range.end;
+        let dtype = Dtype::parse(&raw.dtype).expect("`check` has parsed it");
+        entries.push(Entry { name, dtype, shape: raw.shape, range });
+    }
+
+    entries.sort_by(|a, b| (a.range.start, a.range.end).cmp(&(b.range.start, b.range.end)));
+    let mut at = start;
+    for entry in &entries {
+        if entry.range.start != at {
+            let (expected, got) = (at - start, entry.range.start - start);
+            return Err(malformed(&entry.name, format!("data from byte {expected} on"), format!("from {got} on")));
+        }
+        at = entry.range.end;
+    }
+    if at != file.len() {
+        return Err(malformed("data", format!("{} bytes", at - start), format!("{} bytes", data.len())));
+    }
+    entries.sort_by(|a, b| a.name.cmp(&b.name));
+    if let Some(pair) = entries.windows(2).find(|pair| pair[0].name == pair[1].name) {
+        return Err(malformed(&pair[0].name, "one tensor of this name".into(), "several".into()));
+    }
+    Ok(entries)
+}
+
+/// The tensor's range in the data, or what was expected and got.
+fn check(raw: &RawEntry, n_bytes: usize) -> Result<Range<usize>, (String, String)> {
+    let Some(dtype) = Dtype::parse(&raw.dtype) else {
+        return Err(("a number format of safetensors".into(), format!("'{}'", raw.dtype)));
+    };
+    let n_bits = raw.shape.iter().try_fold(dtype.bits(), |product, &dim| product.checked_mul(dim));
+    let Some(n_bits) = n_bits else {
+        return Err(("a shape that can be addressed".into(), format!("{:?}", raw.shape)));
+    };
+    let (start, end) = raw.data_offsets;
+    if start > end || end > n_bytes {
+        return Err((format!("offsets in order, at most {n_bytes}"), format!("[{start}, {end}]")));
+    }
+    if n_bits % 8 != 0 || n_bits / 8 != end - start {
+        let expected = format!("{} bytes for {dtype} {:?}", n_bits.div_ceil(8), raw.shape);
+        return Err((expected, format!("{} bytes", end - start)));
+    }
+    Ok(start..end)
+}
+
+/// A tensor as the header spells it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawEntry {
+    dtype: String,
+    shape: Vec<usize>,
+    data_offsets: (usize, usize),
+}
+
+/// The header with its entries in the file's order, so that a name that occurs twice is not lost.
+struct Header(Vec<(String, RawEntry)>);
+
+impl<'de> Deserialize<'de> for Header {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Entries;
+        impl<'de> Visitor<'de> for Entries {
+            type Value = Header;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object with one entry a tensor")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Header, A::Error> {
+                let mut entries = Vec::new();
+                while let Some(name) = map.next_key::<String>()? {
+                    if name == "__metadata__" {
+                        map.next_value::<IgnoredAny>()?;
+                    } else {
+                        let entry = map.next_value().map_err(|err| A::Error::custom(format!("{name}: {err}")))?;
+                        entries.push((name, entry));
+                    }
+                }
+                Ok(Header(entries))
+            }
+        }
+        deserializer.deserialize_map(Entries)
+    }
+}

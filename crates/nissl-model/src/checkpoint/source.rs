@@ -1,0 +1,165 @@
+//! Which files of a folder hold the weights.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::{Component, Path, PathBuf};
+
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
+
+use super::safetensors::Entry;
+use crate::error::LoadError;
+
+/// The weights of a model in one file.
+pub(crate) const SINGLE: &str = "model.safetensors";
+/// Which shard holds which weight.
+pub(crate) const INDEX: &str = "model.safetensors.index.json";
+
+/// The weight files of a folder.
+pub(crate) struct Source {
+    pub(crate) files: Vec<PathBuf>,
+    /// The index file, and the file of each weight, in order of their names.
+    index: Option<(PathBuf, Vec<(String, usize)>)>,
+}
+
+/// Finds the weight files: the single file, the shards of an index, or the only safetensors file.
+pub(crate) fn find(folder: &Path) -> Result<Source, LoadError> {
+    let single = folder.join(SINGLE);
+    if single.exists() {
+        return Ok(Source { files: vec![single], index: None });
+    }
+    let index = folder.join(INDEX);
+    if index.exists() {
+        return from_index(folder, index);
+    }
+    let names = list(folder)?;
+    let tensors: Vec<&String> = names.iter().filter(|name| has_extension(name, "safetensors")).collect();
+    if let [only] = tensors[..] {
+        return Ok(Source { files: vec![folder.join(only)], index: None });
+    }
+    let other = ["bin", "gguf", "pt", "pth", "h5", "msgpack", "onnx", "npz"];
+    let got = match names.iter().find(|name| other.iter().any(|ext| has_extension(name, ext))) {
+        _ if tensors.len() > 1 => format!("{} safetensors files and no {INDEX}", tensors.len()),
+        Some(name) => format!("{name}, whose format is not read"),
+        None => describe(&names),
+    };
+    Err(LoadError::NotAModel { path: folder.to_owned(), expected: format!("{SINGLE} or {INDEX}"), got })
+}
+
+/// The names in a folder, in order, without hidden ones.
+pub(crate) fn list(folder: &Path) -> Result<Vec<String>, LoadError> {
+    let io = |source| LoadError::Io { path: folder.to_owned(), source };
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder).map_err(io)? {
+        let name = entry.map_err(io)?.file_name().to_string_lossy().into_owned();
+        if !name.starts_with('.') {
+            names.push(name);
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// What is in a folder, in a few words.
+pub(crate) fn describe(names: &[String]) -> String {
+    const SHOWN: usize = 6;
+    match names.len() {
+        0 => "an empty folder".to_owned(),
+        n if n <= SHOWN => names.join(", "),
+        n => format!("{} and {} more", names[..SHOWN].join(", "), n - SHOWN),
+    }
+}
+
+fn has_extension(name: &str, extension: &str) -> bool {
+    Path::new(name).extension().is_some_and(|ext| ext.eq_ignore_ascii_case(extension))
+}
+
+impl Source {
+    /// Checks the index against the shards, and drops copies of a weight in shards that the index does not name.
+    pub(crate) fn check(&self, tensors: &mut Vec<(usize, Entry)>) -> Result<(), LoadError> {
+        let Some((path, map)) = &self.index else {
+            return Ok(());
+        };
+        let file_of = |name: &str| map.binary_search_by(|(known, _)| known.as_str().cmp(name)).ok().map(|i| map[i].1);
+        tensors.retain(|(file, entry)| file_of(&entry.name) == Some(*file));
+        for (name, file) in map {
+            if tensors.binary_search_by(|(_, entry)| entry.name.cmp(name)).is_err() {
+                let shard = self.files[*file].file_name().unwrap_or_default().to_string_lossy().into_owned();
+                return Err(LoadError::Malformed {
+                    path: path.clone(),
+                    part: name.clone(),
+                    expected: format!("it in {shard}"),
+                    got: "a shard without it".to_owned(),
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn from_index(folder: &Path, index: PathBuf) -> Result<Source, LoadError> {
+    let text = fs::read(&index).map_err(|source| LoadError::Io { path: index.clone(), source })?;
+    let parsed: Index =
+        serde_json::from_slice(&text).map_err(|source| LoadError::Json { path: index.clone(), source })?;
+    let mut map = parsed.weight_map.0;
+    map.sort();
+    let malformed = |part: &str, expected: &str, got: &str| LoadError::Malformed {
+        path: index.clone(),
+        part: part.to_owned(),
+        expected: expected.to_owned(),
+        got: got.to_owned(),
+    };
+    if let Some(pair) = map.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+        return Err(malformed(&pair[0].0, "one entry of this name", "several"));
+    }
+    let mut names: Vec<&String> = map.iter().map(|(_, file)| file).collect();
+    names.sort();
+    names.dedup();
+    for name in &names {
+        let mut parts = Path::new(name).components();
+        if !matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None)) {
+            return Err(malformed("weight_map", "names of files in the same folder", &format!("'{name}'")));
+        }
+        let file = folder.join(name);
+        if !file.exists() {
+            let source = io::Error::new(io::ErrorKind::NotFound, format!("no such file, {INDEX} names it"));
+            return Err(LoadError::Io { path: file, source });
+        }
+    }
+    let files = names.iter().map(|name| folder.join(name)).collect();
+    let position = |file: &String| names.binary_search(&file).expect("`names` was made of these names");
+    let map = map.iter().map(|(name, file)| (name.clone(), position(file))).collect();
+    Ok(Source { files, index: Some((index, map)) })
+}
+
+/// The part of an index file that matters.
+#[derive(Deserialize)]
+struct Index {
+    weight_map: WeightMap,
+}
+
+/// Weight and file, in the order of the index, so that a name that occurs twice is not lost.
+struct WeightMap(Vec<(String, String)>);
+
+impl<'de> Deserialize<'de> for WeightMap {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Entries;
+        impl<'de> Visitor<'de> for Entries {
+            type Value = WeightMap;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object of weight and file names")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<WeightMap, A::Error> {
+                let mut entries = Vec::new();
+                while let Some(entry) = map.next_entry()? {
+                    entries.push(entry);
+                }
+                Ok(WeightMap(entries))
+            }
+        }
+        deserializer.deserialize_map(Entries)
+    }
+}

@@ -1,0 +1,77 @@
+//! A matrix or vector whose type and shape were checked, to be decoded piece by piece.
+
+use half::{bf16, f16};
+
+use super::{Dtype, TensorView};
+use crate::error::LoadError;
+
+/// A checked weight: floating point, of the shape that was asked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Weight<'a> {
+    tensor: TensorView<'a>,
+}
+
+impl<'a> Weight<'a> {
+    /// Checks the type and the shape; `None` in `shape` stands for any size.
+    ///
+    /// # Errors
+    /// [`LoadError::Weight`].
+    pub(crate) fn new(tensor: TensorView<'a>, shape: &[Option<usize>]) -> Result<Self, LoadError> {
+        let wrong = |what, expected, got| LoadError::Weight { what, name: tensor.name.to_owned(), expected, got };
+        let fits = shape.len() == tensor.shape.len()
+            && shape.iter().zip(tensor.shape).all(|(want, got)| want.is_none_or(|want| want == *got));
+        if !fits {
+            let expected: Vec<String> =
+                shape.iter().map(|n| n.map_or_else(|| "any".to_owned(), |n| n.to_string())).collect();
+            return Err(wrong("shape", format!("[{}]", expected.join(", ")), format!("{:?}", tensor.shape)));
+        }
+        match tensor.dtype {
+            Dtype::F32 | Dtype::F16 | Dtype::Bf16 => Ok(Self { tensor }),
+            other => Err(wrong("number format", "F32, F16 or BF16".to_owned(), other.to_string())),
+        }
+    }
+
+    /// Its dimensions.
+    pub(crate) fn shape(&self) -> &'a [usize] {
+        self.tensor.shape
+    }
+
+    /// Converts the values from `start` on into `out`.
+    ///
+    /// # Panics
+    /// If there are not so many.
+    pub(crate) fn decode(&self, start: usize, out: &mut [f32]) {
+        let size = if self.tensor.dtype == Dtype::F32 { 4 } else { 2 };
+        let bytes = &self.tensor.bytes[start * size..(start + out.len()) * size];
+        match self.tensor.dtype {
+            Dtype::F32 => {
+                for (out, bytes) in out.iter_mut().zip(bytes.as_chunks().0) {
+                    *out = f32::from_le_bytes(*bytes);
+                }
+            }
+            Dtype::F16 => {
+                for (out, bytes) in out.iter_mut().zip(bytes.as_chunks().0) {
+                    *out = f16::from_le_bytes(*bytes).to_f32();
+                }
+            }
+            _ => {
+                for (out, bytes) in out.iter_mut().zip(bytes.as_chunks().0) {
+                    *out = bf16::from_le_bytes(*bytes).to_f32();
+                }
+            }
+        }
+    }
+
+    /// Adds the values from `start` on to `out`.
+    ///
+    /// # Panics
+    /// If there are not so many.
+    pub(crate) fn add_to(&self, start: usize, out: &mut [f32]) {
+        let mut scratch = [0.0f32; 256];
+        for (i, out) in out.chunks_mut(scratch.len()).enumerate() {
+            let values = &mut scratch[..out.len()];
+            self.decode(start + i * 256, values);
+            out.iter_mut().zip(values).for_each(|(out, value)| *out += *value);
+        }
+    }
+}

@@ -1,0 +1,77 @@
+use super::*;
+
+/// The largest deviation of `f` from `truth` over a sweep, with the least and most x.
+fn deviation(f: impl Fn(&mut [f32]), truth: impl Fn(f64) -> f64, low: f32, high: f32) -> f64 {
+    let n = 200_001;
+    let x: Vec<f32> = (0..n).map(|i| low + (high - low) * (i as f32 / (n - 1) as f32)).collect();
+    let mut y = x.clone();
+    f(&mut y);
+    x.iter().zip(&y).map(|(&x, &y)| (f64::from(y) - truth(f64::from(x))).abs()).fold(0.0, f64::max)
+}
+
+/// erf by its series and, far out, its continued fraction, in f64.
+fn erf_f64(x: f64) -> f64 {
+    if x.abs() > 3.0 {
+        let z = x.abs();
+        let mut fraction = 0.0;
+        for k in (1..=60).rev() {
+            fraction = f64::from(k) * 0.5 / (z + fraction);
+        }
+        let erfc = (-z * z).exp() / (z + fraction) / std::f64::consts::PI.sqrt();
+        return x.signum() * (1.0 - erfc);
+    }
+    let (mut term, mut sum) = (x, x);
+    for n in 1..200 {
+        term *= -x * x / f64::from(n);
+        sum += term / f64::from(2 * n + 1);
+    }
+    sum * 2.0 / std::f64::consts::PI.sqrt()
+}
+
+#[test]
+fn activations_are_within_their_stated_error() {
+    for isa in Isa::available() {
+        let gelu = |x: f64| 0.5 * x * (1.0 + erf_f64(x / std::f64::consts::SQRT_2));
+        let tanh_gelu = |x: f64| 0.5 * x * (1.0 + (0.797_884_560_802_865_4 * (x + 0.044_715 * x * x * x)).tanh());
+        assert!(deviation(|x| gelu_erf(isa, x), gelu, -8.0, 8.0) < 1e-6);
+        assert!(deviation(|x| gelu_tanh(isa, x), tanh_gelu, -8.0, 8.0) < 1e-6);
+        assert!(deviation(|x| silu(isa, x), |x| x / (1.0 + (-x).exp()), -20.0, 20.0) < 2e-6);
+        assert!(deviation(|x| tanh(isa, x), f64::tanh, -12.0, 12.0) < 2e-7);
+    }
+}
+
+#[test]
+fn exp_is_within_two_units_in_the_last_place() {
+    for i in -87_000..88_000 {
+        let x = i as f32 / 1000.0;
+        let (got, want) = (f64::from(exp(x)), f64::from(x).exp());
+        assert!((got - want).abs() <= 2.4e-7 * want, "exp({x}): got {got}, want {want}");
+    }
+    assert!(exp(f32::NAN).is_nan());
+    assert!(exp(-1000.0) < 1e-37);
+}
+
+#[test]
+fn softmax_sums_to_one_and_is_the_same_on_every_instruction_set() {
+    let scores: Vec<f32> = (0..77).map(|i| ((i * 37) % 53) as f32 * 0.3 - 7.0).collect();
+    let mut first = None;
+    for isa in Isa::available() {
+        let mut x = scores.clone();
+        softmax(isa, &mut x, 0.7);
+        let sum: f32 = x.iter().sum();
+        assert!((sum - 1.0).abs() < 1e-6, "sum {sum}");
+        let bits: Vec<u32> = x.iter().map(|x| x.to_bits()).collect();
+        assert_eq!(*first.get_or_insert_with(|| bits.clone()), bits, "{isa:?}");
+    }
+}
+
+#[test]
+fn a_nan_is_not_hidden() {
+    for isa in Isa::available() {
+        for activation in [Activation::GeluErf, Activation::GeluTanh, Activation::Silu, Activation::Tanh] {
+            let mut x = vec![1.0, f32::NAN, 2.0];
+            activate(isa, activation, &mut x);
+            assert!(x[1].is_nan() && x[0].is_finite() && x[2].is_finite(), "{activation:?}");
+        }
+    }
+}

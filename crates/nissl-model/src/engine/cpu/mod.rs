@@ -1,0 +1,162 @@
+//! Our CPU engine: one thread takes a group of sentences through all layers, its activations stay in cache.
+//!
+//! Weights are packed once into panels of 32 columns. Every result is a chain of fused multiply-adds in the order of
+//! the inner index, whatever the instruction set, the tile, the group or the number of threads: same input, same
+//! bits.
+
+mod attention;
+mod gemm;
+mod isa;
+#[cfg(target_arch = "x86_64")]
+mod kernel_x86;
+mod math;
+mod norm;
+mod pack;
+mod tensor;
+
+use std::ops::Range;
+
+use ndarray::{Array2, ArrayViewMut2};
+
+use super::{Activation, AttentionShape, Engine, Epilogue, Flow, Halt, LinearPart, NormKind, PatternHook, Rotary};
+use crate::engine::cpu::isa::Isa;
+pub(crate) use pack::Packed;
+use tensor::Tensor;
+
+/// The engine; holds what the processor can do.
+pub(crate) struct Cpu {
+    isa: Isa,
+}
+
+impl Cpu {
+    /// The engine for this processor.
+    pub(crate) fn new() -> Self {
+        Self { isa: Isa::detect() }
+    }
+}
+
+/// Gain and bias of a norm, `[width]`.
+pub(crate) struct Norm {
+    kind: NormKind,
+    gain: Vec<f32>,
+    bias: Vec<f32>,
+}
+
+impl Engine for Cpu {
+    type Tensor = Tensor;
+    type Linear = Packed;
+    type Norm = Norm;
+
+    fn pack(&self, parts: &[LinearPart<'_>]) -> Packed {
+        Packed::new(parts)
+    }
+
+    fn pack_norm(&self, kind: NormKind, gain: &[f32], bias: Option<&[f32]>) -> Norm {
+        Norm { kind, gain: gain.to_vec(), bias: bias.map_or_else(|| vec![0.0; gain.len()], <[f32]>::to_vec) }
+    }
+
+    fn embed(&self, n_tokens: usize, width: usize, fill: &dyn Fn(usize, &mut [f32])) -> Tensor {
+        let mut x = Tensor::new(n_tokens, width);
+        for row in 0..n_tokens {
+            let values = x.row_mut(row);
+            values.fill(0.0);
+            fill(row, values);
+        }
+        x
+    }
+
+    fn linear(&self, x: &Tensor, w: &Packed, epilogue: Epilogue<'_, Tensor>) -> Tensor {
+        gemm::linear(self.isa, x, w, epilogue)
+    }
+
+    fn norm(&self, x: &Tensor, norm: &Norm) -> Tensor {
+        norm::norm(self.isa, x, norm.kind, &norm.gain, &norm.bias)
+    }
+
+    fn add(&self, x: &Tensor, y: &Tensor) -> Tensor {
+        let mut sum = Tensor::new(x.n_rows(), x.width());
+        for row in 0..x.n_rows() {
+            for ((sum, x), y) in sum.row_mut(row).iter_mut().zip(x.row(row)).zip(y.row(row)) {
+                *sum = x + y;
+            }
+        }
+        sum
+    }
+
+    fn activate(&self, x: &Tensor, activation: Activation) -> Tensor {
+        let mut y = x.copy();
+        for row in 0..y.n_rows() {
+            math::activate(self.isa, activation, y.row_mut(row));
+        }
+        y
+    }
+
+    fn gate(&self, x: &Tensor, activation: Activation) -> Tensor {
+        let width = x.width() / 2;
+        let mut y = Tensor::new(x.n_rows(), width);
+        for row in 0..x.n_rows() {
+            let (pre, linear) = x.row(row).split_at(width);
+            let y = y.row_mut(row);
+            y.copy_from_slice(pre);
+            math::activate(self.isa, activation, y);
+            for (y, linear) in y.iter_mut().zip(linear) {
+                *y *= linear;
+            }
+        }
+        y
+    }
+
+    fn rotate(&self, x: &mut Tensor, columns: Range<usize>, d_head: usize, offsets: &[usize], rotary: &Rotary) {
+        let half = rotary.cos.ncols();
+        for sentence in offsets.windows(2) {
+            for (position, row) in (sentence[0]..sentence[1]).enumerate() {
+                let (cos, sin) = (rotary.cos.row(position), rotary.sin.row(position));
+                for head in x.row_mut(row)[columns.clone()].chunks_exact_mut(d_head) {
+                    let (first, rest) = head.split_at_mut(half);
+                    for (((a, b), cos), sin) in first.iter_mut().zip(&mut rest[..half]).zip(cos).zip(sin) {
+                        (*a, *b) = (*a * cos - *b * sin, *b * cos + *a * sin);
+                    }
+                }
+            }
+        }
+    }
+
+    fn attention(
+        &self,
+        qkv: &Tensor,
+        shape: AttentionShape,
+        offsets: &[usize],
+        pattern: Option<PatternHook<'_>>,
+    ) -> Result<Tensor, Halt> {
+        attention::attention(self.isa, qkv, shape, offsets, pattern)
+    }
+
+    fn visit(
+        &self,
+        x: &mut Tensor,
+        columns: Range<usize>,
+        see: &mut dyn FnMut(ArrayViewMut2<'_, f32>) -> Flow,
+    ) -> Flow {
+        see(x.columns_mut(columns))
+    }
+
+    fn width(&self, x: &Tensor) -> usize {
+        x.width()
+    }
+
+    fn rows(&self, x: &Tensor, rows: &[usize]) -> Tensor {
+        let mut y = Tensor::new(rows.len(), x.width());
+        for (to, &from) in rows.iter().enumerate() {
+            y.row_mut(to).copy_from_slice(x.row(from));
+        }
+        y
+    }
+
+    fn read(&self, x: &Tensor) -> Array2<f32> {
+        let mut values = Array2::zeros((x.n_rows(), x.width()));
+        for (row, mut values) in values.rows_mut().into_iter().enumerate() {
+            values.as_slice_mut().expect("rows of a fresh array are contiguous").copy_from_slice(x.row(row));
+        }
+        values
+    }
+}

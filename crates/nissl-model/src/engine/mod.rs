@@ -1,0 +1,184 @@
+//! The operations a forward pass is made of.
+//!
+//! Blocks and skeletons are written once over [`Engine`]. [`cpu`] is ours and the default; the candle engine is its
+//! differentiable twin. A tensor is always `[n_tokens, width]`: the rows of a group of whole sentences.
+
+pub(crate) mod cpu;
+
+use std::ops::Range;
+
+use ndarray::{Array2, ArrayViewMut2};
+use nissl_core::ModelError;
+
+use crate::checkpoint::Weight;
+
+/// The non-linearity of an MLP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Activation {
+    /// x · Φ(x), by the error function.
+    GeluErf,
+    /// The tanh approximation of GELU.
+    GeluTanh,
+    /// max(x, 0).
+    Relu,
+    /// x · sigmoid(x).
+    Silu,
+    /// tanh(x).
+    Tanh,
+}
+
+/// How a norm is computed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum NormKind {
+    /// (x - mean) / sqrt(variance + eps), then gain and bias.
+    Layer {
+        /// Added to the variance.
+        eps: f32,
+    },
+    /// x / sqrt(mean square + eps), then gain.
+    Rms {
+        /// Added to the mean square.
+        eps: f32,
+    },
+}
+
+/// A matrix of the checkpoint and its bias, as one part of a product: `[n_out, n_in]`, or transposed.
+pub(crate) struct LinearPart<'a> {
+    /// The matrix.
+    pub(crate) weight: Weight<'a>,
+    /// Whether it is stored `[n_in, n_out]`.
+    pub(crate) transposed: bool,
+    /// The bias, `[n_out]`.
+    pub(crate) bias: Option<Vec<f32>>,
+}
+
+/// What happens to a product before it leaves the cache.
+pub(crate) enum Epilogue<'a, T> {
+    /// Nothing but the bias.
+    None,
+    /// The activation function.
+    Activate(Activation),
+    /// The residual stream is added.
+    Add(&'a T),
+}
+
+/// The sizes of an attention.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AttentionShape {
+    /// Query heads.
+    pub(crate) n_heads: usize,
+    /// Key/value heads; a divisor of `n_heads`.
+    pub(crate) n_kv_heads: usize,
+    /// Width of a head.
+    pub(crate) d_head: usize,
+    /// Whether a query sees only keys at or before its own position.
+    pub(crate) causal: bool,
+    /// Factor of the scores, before the softmax.
+    pub(crate) scale: f32,
+}
+
+impl AttentionShape {
+    /// Columns of the queries in the joint tensor.
+    pub(crate) fn q(&self) -> Range<usize> {
+        0..self.n_heads * self.d_head
+    }
+    /// Columns of the keys in the joint tensor.
+    pub(crate) fn k(&self) -> Range<usize> {
+        let start = self.n_heads * self.d_head;
+        start..start + self.n_kv_heads * self.d_head
+    }
+    /// Columns of the values in the joint tensor.
+    pub(crate) fn v(&self) -> Range<usize> {
+        let start = (self.n_heads + self.n_kv_heads) * self.d_head;
+        start..start + self.n_kv_heads * self.d_head
+    }
+}
+
+/// Angles of a rotary embedding, `[n_positions, d_rotary / 2]` each.
+pub(crate) struct Rotary {
+    pub(crate) cos: Array2<f32>,
+    pub(crate) sin: Array2<f32>,
+}
+
+impl Rotary {
+    /// Angles `position · frequency` in f32, as the reference computes them.
+    pub(crate) fn new(n_positions: usize, frequencies: &[f32]) -> Self {
+        let angle = |(position, i): (usize, usize)| f64::from(position as f32 * frequencies[i]);
+        let shape = (n_positions, frequencies.len());
+        Self {
+            cos: Array2::from_shape_fn(shape, |at| angle(at).cos() as f32),
+            sin: Array2::from_shape_fn(shape, |at| angle(at).sin() as f32),
+        }
+    }
+}
+
+/// Why a forward pass ended before its end.
+pub(crate) enum Halt {
+    /// Everything that was asked for is there.
+    Done,
+    /// Something failed.
+    Failed(ModelError),
+}
+
+impl From<ModelError> for Halt {
+    fn from(err: ModelError) -> Self {
+        Self::Failed(err)
+    }
+}
+
+/// Whether to go on.
+pub(crate) type Flow = Result<(), Halt>;
+
+/// Sees, and may change, the attention pattern of sentence `idx` of the group: `[n_heads, n_tokens * n_tokens]`.
+pub(crate) type PatternHook<'a> = &'a mut dyn FnMut(usize, ArrayViewMut2<'_, f32>) -> Flow;
+
+/// The operations a forward pass is made of. Letters: T rows of the group, widths as named.
+pub(crate) trait Engine: Send + Sync + 'static {
+    /// Activations of a group, `[T, width]`.
+    type Tensor: Send;
+    /// Matrices laid out for [`Engine::linear`].
+    type Linear: Send + Sync;
+    /// Gain and bias of a norm.
+    type Norm: Send + Sync;
+
+    /// Lays out matrices that share an input, so that they are one product with their outputs side by side.
+    fn pack(&self, parts: &[LinearPart<'_>]) -> Self::Linear;
+    /// Takes the gain, and the bias where there is one, `[width]`.
+    fn pack_norm(&self, kind: NormKind, gain: &[f32], bias: Option<&[f32]>) -> Self::Norm;
+
+    /// Sums of rows of embedding tables: `fill` adds everything to the zeroed row of a token.
+    fn embed(&self, n_tokens: usize, width: usize, fill: &dyn Fn(usize, &mut [f32])) -> Self::Tensor;
+    /// x W + b `[T, n_out]`, then the epilogue.
+    fn linear(&self, x: &Self::Tensor, w: &Self::Linear, epilogue: Epilogue<'_, Self::Tensor>) -> Self::Tensor;
+    /// The norm of every row.
+    fn norm(&self, x: &Self::Tensor, norm: &Self::Norm) -> Self::Tensor;
+    /// x + y.
+    fn add(&self, x: &Self::Tensor, y: &Self::Tensor) -> Self::Tensor;
+    /// The activation of every value.
+    fn activate(&self, x: &Self::Tensor, activation: Activation) -> Self::Tensor;
+    /// act(x[:, ..w]) * x[:, w..], for x `[T, 2 w]`.
+    fn gate(&self, x: &Self::Tensor, activation: Activation) -> Self::Tensor;
+    /// Rotates the heads in `columns` by their position in the sentence, halves paired.
+    fn rotate(&self, x: &mut Self::Tensor, columns: Range<usize>, d_head: usize, offsets: &[usize], rotary: &Rotary);
+    /// Attention of each sentence over itself: qkv `[T, (n_heads + 2 n_kv_heads) d_head]` to z `[T, n_heads d_head]`.
+    fn attention(
+        &self,
+        qkv: &Self::Tensor,
+        shape: AttentionShape,
+        offsets: &[usize],
+        pattern: Option<PatternHook<'_>>,
+    ) -> Result<Self::Tensor, Halt>;
+    /// Lets `see` read and change `columns`, `[T, columns.len()]`.
+    fn visit(
+        &self,
+        x: &mut Self::Tensor,
+        columns: Range<usize>,
+        see: &mut dyn FnMut(ArrayViewMut2<'_, f32>) -> Flow,
+    ) -> Flow;
+    /// Number of columns.
+    fn width(&self, x: &Self::Tensor) -> usize;
+    /// The chosen rows.
+    fn rows(&self, x: &Self::Tensor, rows: &[usize]) -> Self::Tensor;
+    /// A copy for the caller, `[T, width]`.
+    fn read(&self, x: &Self::Tensor) -> Array2<f32>;
+}

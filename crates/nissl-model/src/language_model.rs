@@ -1,0 +1,303 @@
+//! A language model, loaded and ready to run.
+
+use std::ops::Range;
+use std::path::Path;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use ndarray::{Array2, Array3, ArrayView2, s};
+use nissl_core::{Batch, CaptureSink, HookPlan, Model, ModelError, ModelInfo, NoProgress, Output, Progress, Trace};
+use rayon::prelude::*;
+
+use crate::arch::{self, Positions};
+use crate::blocks::head::Head;
+use crate::checkpoint::Checkpoint;
+use crate::engine::cpu::Cpu;
+use crate::engine::{Engine, Halt, Rotary};
+use crate::error::LoadError;
+use crate::hooks::{Hooks, NoCapture, Prepared};
+use crate::hub;
+use crate::skeletons::Transformer;
+use crate::tokenizer::Tokenizer;
+use crate::weights::{Embeddings, Names, head, transformer};
+
+/// Tokens that one thread takes through all layers at a time: their activations stay in its cache.
+const GROUP: usize = 256;
+
+/// A language model on the CPU: every site can be read and edited.
+pub struct LanguageModel {
+    info: ModelInfo,
+    tokenizer: Option<Tokenizer>,
+    checkpoint: Checkpoint,
+    spec: arch::Spec,
+    names: Names,
+    embeddings: Embeddings,
+    engine: Cpu,
+    transformer: Transformer<Cpu>,
+    /// Laid out when logits are first asked for.
+    head: OnceLock<Head<Cpu>>,
+    rotary: Mutex<Option<Arc<Rotary>>>,
+}
+
+impl LanguageModel {
+    /// Loads a model from a folder as it lies on disk, or by its Hub name from the Hub's cache or by download.
+    ///
+    /// # Errors
+    /// If it is not there, is no model, is of an unknown family, or its weights do not fit its config.
+    pub fn load(source: &str, progress: &dyn Progress) -> Result<Self, LoadError> {
+        let files = hub::resolve(source, progress)?;
+        Self::from_folder(&files.folder, &files.name)
+    }
+
+    /// Loads a model from a folder; `name` is what reports call it.
+    ///
+    /// # Errors
+    /// As [`LanguageModel::load`].
+    pub fn from_folder(folder: &Path, name: &str) -> Result<Self, LoadError> {
+        let path = folder.join("config.json");
+        let config = std::fs::read(&path).map_err(|source| LoadError::Io { path: path.clone(), source })?;
+        let (family, spec) = arch::read(&path, &config)?;
+        let checkpoint = Checkpoint::open(folder)?;
+        let tokenizer = Tokenizer::from_folder(folder)?;
+        let names = Names::find(&checkpoint, &spec)?;
+        let engine = Cpu::new();
+        let embeddings = Embeddings::check(&checkpoint, &spec, &names)?;
+        let transformer = transformer(&engine, &checkpoint, &spec, &names)?;
+        let has_logits = names.decoder.is_some();
+        let info = ModelInfo {
+            name: name.to_owned(),
+            family: family.name.to_owned(),
+            n_layers: spec.n_layers,
+            d_model: spec.d_model,
+            n_heads: spec.n_heads,
+            n_kv_heads: spec.n_kv_heads,
+            d_head: spec.d_head,
+            d_mlp: spec.d_mlp,
+            d_vocab: spec.d_vocab,
+            n_ctx: spec.n_ctx,
+            causal: spec.skeleton == arch::Skeleton::Decoder,
+            has_logits,
+            sites: spec.sites(),
+            fingerprint: checkpoint.fingerprint(&config).to_owned(),
+        };
+        let (head, rotary) = (OnceLock::new(), Mutex::new(None));
+        if has_logits {
+            // Checked now, so that a wrong head is an error of loading; laid out when it is needed.
+            names.check_head(&checkpoint, &spec)?;
+        }
+        Ok(Self { info, tokenizer, checkpoint, spec, names, embeddings, engine, transformer, head, rotary })
+    }
+
+    /// Loads a model from a folder, quietly.
+    ///
+    /// # Errors
+    /// As [`LanguageModel::load`].
+    pub fn open(source: &str) -> Result<Self, LoadError> {
+        Self::load(source, &NoProgress)
+    }
+
+    /// The tokenizer, if the model's folder has one.
+    pub fn tokenizer(&self) -> Option<&Tokenizer> {
+        self.tokenizer.as_ref()
+    }
+
+    fn head(&self) -> Result<&Head<Cpu>, ModelError> {
+        if let Some(head) = self.head.get() {
+            return Ok(head);
+        }
+        if self.names.decoder.is_none() {
+            return Err(ModelError::NoLogits { model: self.info.name.clone() });
+        }
+        let made = head(&self.engine, &self.checkpoint, &self.spec, &self.names);
+        let made = made.map_err(|err| ModelError::Engine { what: err.to_string() })?;
+        Ok(self.head.get_or_init(|| made))
+    }
+
+    /// The rotary angles of positions up to `len`, kept from run to run.
+    fn rotary(&self, len: usize) -> Option<Arc<Rotary>> {
+        let Positions::Rotary(frequencies) = &self.spec.positions else {
+            return None;
+        };
+        let mut kept = self.rotary.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*kept {
+            Some(rotary) if rotary.cos.nrows() >= len => Some(Arc::clone(rotary)),
+            _ => {
+                let made = Arc::new(Rotary::new(len.next_power_of_two().min(self.spec.n_ctx), frequencies));
+                *kept = Some(Arc::clone(&made));
+                Some(made)
+            }
+        }
+    }
+
+    fn check(&self, batch: &Batch, plan: &HookPlan) -> Result<(), ModelError> {
+        plan.check(&self.info, batch)?;
+        if plan.output != Output::None && !self.info.has_logits {
+            return Err(ModelError::NoLogits { model: self.info.name.clone() });
+        }
+        let (n_ctx, d_vocab) = (self.info.n_ctx, self.info.d_vocab);
+        for sentence_idx in 0..batch.n_sentences() {
+            let tokens = batch.sentence(sentence_idx);
+            if tokens.len() > n_ctx {
+                return Err(ModelError::TooLong { sentence_idx, n_tokens: tokens.len(), n_ctx });
+            }
+            if let Some(&token) = tokens.iter().find(|&&token| token as usize >= d_vocab) {
+                return Err(ModelError::TokenOutOfRange { token, sentence_idx, d_vocab });
+            }
+            if tokens.is_empty() && plan.output == Output::Last {
+                let what = format!("sentence {sentence_idx} is empty: it has no last token to give logits for");
+                return Err(ModelError::Engine { what });
+            }
+        }
+        Ok(())
+    }
+
+    /// One group of sentences through the model; its logits, if they are asked for.
+    fn run_group(
+        &self,
+        batch: &Batch,
+        hooks: &Hooks<'_>,
+        sentences: Range<usize>,
+        output: Output,
+        rotary: Option<&Rotary>,
+    ) -> Result<Option<Array2<f32>>, Halt> {
+        let first_row = batch.offsets()[sentences.start];
+        let tokens = &batch.tokens()[first_row..batch.offsets()[sentences.end]];
+        let x = self.embeddings.embed(&self.engine, &self.checkpoint, tokens, hooks.offsets());
+        let x = self.transformer.forward(&self.engine, x, rotary, hooks)?;
+        let last: Vec<usize>;
+        let rows = match output {
+            Output::None => return Ok(None),
+            Output::All => None,
+            Output::Last => {
+                last = hooks.offsets()[1..].iter().map(|end| end - 1).collect();
+                Some(last.as_slice())
+            }
+        };
+        let logits = self.transformer.logits(&self.engine, self.head()?, &x, rows);
+        Ok(Some(self.engine.read(&logits)))
+    }
+}
+
+impl Model for LanguageModel {
+    fn info(&self) -> &ModelInfo {
+        &self.info
+    }
+
+    fn run(&self, batch: &Batch, plan: &HookPlan) -> Result<Trace, ModelError> {
+        plan.check(&self.info, batch)?;
+        let collect = Collect::new(&self.info, batch, plan);
+        let logits = self.run_into(batch, plan, &collect)?;
+        Ok(Trace { logits, ..collect.finish(plan) })
+    }
+
+    fn run_into(
+        &self,
+        batch: &Batch,
+        plan: &HookPlan,
+        sink: &dyn CaptureSink,
+    ) -> Result<Option<Array2<f32>>, ModelError> {
+        self.check(batch, plan)?;
+        let prepared = Prepared::new(plan, self.info.n_ctx);
+        if prepared.is_empty() {
+            return Ok(None);
+        }
+        let longest = (0..batch.n_sentences()).map(|idx| batch.sentence(idx).len()).max().unwrap_or(0);
+        let rotary = self.rotary(longest);
+        let sink = if plan.capture.is_empty() { &NoCapture } else { sink };
+        let run = |sentences: &Range<usize>| {
+            let hooks = Hooks::new(&prepared, sink, batch, sentences.clone());
+            match self.run_group(batch, &hooks, sentences.clone(), plan.output, rotary.as_deref()) {
+                Ok(logits) => Ok(logits),
+                Err(Halt::Done) => Ok(None),
+                Err(Halt::Failed(err)) => Err(err),
+            }
+        };
+        let groups = groups(batch, rayon::current_num_threads());
+        let parts: Vec<Option<Array2<f32>>> =
+            groups.par_iter().with_max_len(1).map(run).collect::<Result<_, ModelError>>()?;
+        if plan.output == Output::None {
+            return Ok(None);
+        }
+        let views: Vec<ArrayView2<'_, f32>> = parts.iter().flatten().map(|logits| logits.view()).collect();
+        if views.is_empty() {
+            return Ok(Some(Array2::zeros((0, self.info.d_vocab))));
+        }
+        Ok(Some(ndarray::concatenate(ndarray::Axis(0), &views).expect("logits of one vocabulary")))
+    }
+}
+
+/// Whole sentences in groups of about [`GROUP`] tokens, fewer where threads would stand idle.
+fn groups(batch: &Batch, n_threads: usize) -> Vec<Range<usize>> {
+    let target = GROUP.min(batch.n_tokens().div_ceil(n_threads.max(1))).max(1);
+    let mut groups = Vec::new();
+    let mut start = 0;
+    for sentence in 0..batch.n_sentences() {
+        if batch.offsets()[sentence + 1] - batch.offsets()[start] >= target {
+            groups.push(start..sentence + 1);
+            start = sentence + 1;
+        }
+    }
+    if start < batch.n_sentences() {
+        groups.push(start..batch.n_sentences());
+    }
+    groups
+}
+
+/// Collects captures into whole arrays.
+struct Collect<'a> {
+    batch: &'a Batch,
+    sites: Vec<Mutex<Array2<f32>>>,
+    patterns: Vec<Mutex<Vec<Array3<f32>>>>,
+}
+
+impl<'a> Collect<'a> {
+    fn new(info: &ModelInfo, batch: &'a Batch, plan: &HookPlan) -> Self {
+        let site = |point: &nissl_core::HookPoint| {
+            let ragged = point.site().is_ragged();
+            let width = if ragged { 0 } else { info.width(*point).expect("the plan was checked") };
+            Mutex::new(Array2::zeros((batch.n_tokens(), width)))
+        };
+        let pattern = |point: &nissl_core::HookPoint| {
+            let n = if point.site().is_ragged() { batch.n_sentences() } else { 0 };
+            Mutex::new(vec![Array3::zeros((0, 0, 0)); n])
+        };
+        Self {
+            batch,
+            sites: plan.capture.iter().map(site).collect(),
+            patterns: plan.capture.iter().map(pattern).collect(),
+        }
+    }
+
+    fn finish(self, plan: &HookPlan) -> Trace {
+        let mut trace = Trace::default();
+        for ((point, site), pattern) in plan.capture.iter().zip(self.sites).zip(self.patterns) {
+            if point.site().is_ragged() {
+                trace.patterns.insert(*point, pattern.into_inner().unwrap_or_else(PoisonError::into_inner));
+            } else {
+                trace.sites.insert(*point, site.into_inner().unwrap_or_else(PoisonError::into_inner));
+            }
+        }
+        trace
+    }
+}
+
+impl CaptureSink for Collect<'_> {
+    fn capture(
+        &self,
+        capture_idx: usize,
+        _first_sentence: usize,
+        first_row: usize,
+        values: ArrayView2<'_, f32>,
+    ) -> Result<(), ModelError> {
+        let mut site = self.sites[capture_idx].lock().unwrap_or_else(PoisonError::into_inner);
+        site.slice_mut(s![first_row..first_row + values.nrows(), ..]).assign(&values);
+        Ok(())
+    }
+
+    fn pattern(&self, capture_idx: usize, sentence: usize, values: ArrayView2<'_, f32>) -> Result<(), ModelError> {
+        let len = self.batch.sentence(sentence).len();
+        let values = Array3::from_shape_vec((values.nrows(), len, len), values.iter().copied().collect());
+        let mut patterns = self.patterns[capture_idx].lock().unwrap_or_else(PoisonError::into_inner);
+        patterns[sentence] = values.expect("a pattern has a row and a column a token");
+        Ok(())
+    }
+}

@@ -1,0 +1,27 @@
+//! The model runtime: a checkpoint becomes a [`LanguageModel`] whose every neuron can be read and edited.
+//!
+//! - `checkpoint`, `hub`, `tokenizer`: what lies on disk.
+//! - `arch`: one small file a family turns its config and weight names into a specification.
+//! - `skeletons`, `blocks`: the forward pass, top to bottom; the only places that call a hook.
+//! - `engine`: the dozen operations a forward pass is made of, on the CPU.
+//!
+//! **Invariant:** loading changes no number. **Boundary:** nothing here knows corpora, stores or methods.
+
+mod arch;
+mod blocks;
+mod checkpoint;
+mod engine;
+mod error;
+mod hooks;
+mod hub;
+mod language_model;
+mod skeletons;
+mod tokenizer;
+mod weights;
+
+pub use arch::{FAMILIES, Family};
+pub use checkpoint::{Checkpoint, Dtype, TensorView};
+pub use error::LoadError;
+pub use hub::{Hub, ModelFiles, resolve};
+pub use language_model::LanguageModel;
+pub use tokenizer::{Encoding, Tokenizer};

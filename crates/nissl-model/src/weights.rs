@@ -1,0 +1,258 @@
+//! From the checkpoint's weights to the engine's: names are resolved, shapes are checked, matrices are laid out.
+
+use std::borrow::Cow;
+
+use crate::arch::{Matrix, Positions, Skeleton, Spec};
+use crate::blocks::attention::Attention;
+use crate::blocks::head::Head;
+use crate::blocks::mlp::Mlp;
+use crate::checkpoint::{Checkpoint, Weight};
+use crate::engine::{AttentionShape, Engine, LinearPart};
+use crate::error::LoadError;
+use crate::skeletons::{Block, Transformer};
+
+/// How the checkpoint calls its weights: the prefix it puts before them, and its decoder.
+pub(crate) struct Names {
+    prefix: &'static str,
+    /// The decoder's weight; none if there is no head.
+    pub(crate) decoder: Option<String>,
+}
+
+impl Names {
+    /// Finds the prefix, by the token embedding, and the decoder.
+    pub(crate) fn find(checkpoint: &Checkpoint, spec: &Spec) -> Result<Self, LoadError> {
+        let has = |prefix: &&str| checkpoint.contains(&format!("{prefix}{}", spec.token_embedding));
+        let prefix = spec.prefixes.iter().copied().find(|prefix| has(prefix)).unwrap_or(spec.prefixes[0]);
+        let names = Self { prefix, decoder: None };
+        names.vector_or_matrix(checkpoint, spec.token_embedding, &[Some(spec.d_vocab), Some(spec.d_model)])?;
+        let transform =
+            spec.head.transform.is_none_or(|(dense, _)| checkpoint.contains(&format!("{}.weight", dense.name)));
+        let decoder = if !transform {
+            None
+        } else if checkpoint.contains(spec.head.decoder) {
+            Some(spec.head.decoder.to_owned())
+        } else {
+            spec.head.tied.then(|| format!("{prefix}{}", spec.token_embedding))
+        };
+        Ok(Self { prefix, decoder })
+    }
+
+    /// Checks names and shapes of the head.
+    pub(crate) fn check_head(&self, checkpoint: &Checkpoint, spec: &Spec) -> Result<(), LoadError> {
+        if let Some(decoder) = &self.decoder {
+            Weight::new(checkpoint.tensor(decoder)?, &[Some(spec.d_vocab), Some(spec.d_model)])?;
+        }
+        if let Some((dense, norm)) = &spec.head.transform {
+            let square = [Some(spec.d_model), Some(spec.d_model)];
+            Weight::new(checkpoint.tensor(&format!("{}.weight", dense.name))?, &square)?;
+            head_norm(checkpoint, norm, spec.d_model)?;
+        }
+        Ok(())
+    }
+
+    fn full(&self, name: &str, layer: usize) -> String {
+        format!("{}{}", self.prefix, name.replace("{}", &layer.to_string()))
+    }
+
+    fn vector_or_matrix<'a>(
+        &self,
+        checkpoint: &'a Checkpoint,
+        name: &str,
+        shape: &[Option<usize>],
+    ) -> Result<Weight<'a>, LoadError> {
+        Weight::new(checkpoint.tensor(&format!("{}{name}", self.prefix))?, shape)
+    }
+}
+
+/// The embedding tables; their rows are read from the file as tokens come.
+pub(crate) struct Embeddings {
+    tokens: String,
+    positions: Option<String>,
+    token_type: Option<String>,
+    d_model: usize,
+}
+
+impl Embeddings {
+    /// Checks names and shapes of the tables.
+    pub(crate) fn check(checkpoint: &Checkpoint, spec: &Spec, names: &Names) -> Result<Self, LoadError> {
+        let positions = match &spec.positions {
+            Positions::Learned(name) => {
+                names.vector_or_matrix(checkpoint, name, &[Some(spec.n_ctx), Some(spec.d_model)])?;
+                Some(format!("{}{name}", names.prefix))
+            }
+            Positions::Rotary(_) => None,
+        };
+        let token_type = match spec.type_embedding {
+            Some(name) => {
+                let table = names.vector_or_matrix(checkpoint, name, &[None, Some(spec.d_model)])?;
+                let full = format!("{}{name}", names.prefix);
+                if table.shape()[0] == 0 {
+                    let expected = format!("[1 or more, {}]", spec.d_model);
+                    let got = format!("{:?}", table.shape());
+                    return Err(LoadError::Weight { what: "shape", name: full, expected, got });
+                }
+                Some(full)
+            }
+            None => None,
+        };
+        let tokens = format!("{}{}", names.prefix, spec.token_embedding);
+        Ok(Self { tokens, positions, token_type, d_model: spec.d_model })
+    }
+
+    /// The sum of the embeddings of every token, `[T, d_model]`: token, then type, then position.
+    pub(crate) fn embed<E: Engine>(
+        &self,
+        engine: &E,
+        checkpoint: &Checkpoint,
+        tokens: &[u32],
+        offsets: &[usize],
+    ) -> E::Tensor {
+        let table = |name: &String| {
+            let tensor = checkpoint.tensor(name).expect("checked when the model was loaded");
+            Weight::new(tensor, &[None, Some(self.d_model)]).expect("checked when the model was loaded")
+        };
+        let token_table = table(&self.tokens);
+        let position_table = self.positions.as_ref().map(table);
+        let type_row = self.token_type.as_ref().map(|name| {
+            let mut row = vec![0.0; self.d_model];
+            table(name).decode(0, &mut row);
+            row
+        });
+        engine.embed(tokens.len(), self.d_model, &|row, values| {
+            token_table.decode(tokens[row] as usize * self.d_model, values);
+            if let Some(type_row) = &type_row {
+                values.iter_mut().zip(type_row).for_each(|(value, add)| *value += add);
+            }
+            if let Some(table) = &position_table {
+                let sentence = offsets.partition_point(|&start| start <= row) - 1;
+                table.add_to((row - offsets[sentence]) * self.d_model, values);
+            }
+        })
+    }
+}
+
+/// Lays out the blocks and norms.
+pub(crate) fn transformer<E: Engine>(
+    engine: &E,
+    checkpoint: &Checkpoint,
+    spec: &Spec,
+    names: &Names,
+) -> Result<Transformer<E>, LoadError> {
+    let loader = Loader { engine, checkpoint, spec, names };
+    let embedding_norm = spec.embedding_norm.map(|name| loader.norm(name, 0)).transpose()?;
+    let blocks = (0..spec.n_layers).map(|layer| loader.block(layer)).collect::<Result<_, _>>()?;
+    let final_norm = spec.final_norm.map(|name| loader.norm(name, 0)).transpose()?;
+    Ok(Transformer { skeleton: spec.skeleton, embedding_norm, blocks, final_norm })
+}
+
+/// Lays out the head.
+pub(crate) fn head<E: Engine>(
+    engine: &E,
+    checkpoint: &Checkpoint,
+    spec: &Spec,
+    names: &Names,
+) -> Result<Head<E>, LoadError> {
+    let bare = Names { prefix: "", decoder: None };
+    let loader = Loader { engine, checkpoint, spec, names: &bare };
+    let transform = match &spec.head.transform {
+        None => None,
+        Some((dense, norm)) => {
+            let d_model = spec.d_model;
+            let dense = loader.linear(std::slice::from_ref(dense), 0, d_model, &[d_model])?;
+            let (gain, bias) = head_norm(checkpoint, norm, d_model)?;
+            Some((dense, spec.activation, engine.pack_norm(spec.norm, &gain, bias.as_deref())))
+        }
+    };
+    let decoder = names.decoder.as_ref().ok_or_else(|| LoadError::MissingWeight {
+        path: checkpoint.folder().to_owned(),
+        name: spec.head.decoder.to_owned(),
+        nearest: None,
+    })?;
+    let weight = Weight::new(checkpoint.tensor(decoder)?, &[Some(spec.d_vocab), Some(spec.d_model)])?;
+    let bias = if checkpoint.contains(spec.head.bias) {
+        Some(checkpoint.f32(spec.head.bias, &[spec.d_vocab])?.into_owned())
+    } else {
+        None
+    };
+    let decoder = engine.pack(&[LinearPart { weight, transposed: false, bias }]);
+    Ok(Head { transform, decoder })
+}
+
+/// Gain and bias of a norm that no prefix stands before.
+fn head_norm(checkpoint: &Checkpoint, name: &str, width: usize) -> Result<(Vec<f32>, Option<Vec<f32>>), LoadError> {
+    let gain = checkpoint.f32(&norm_name(checkpoint, name, "weight", "gamma"), &[width])?.into_owned();
+    let bias = norm_name(checkpoint, name, "bias", "beta");
+    let bias = checkpoint.contains(&bias).then(|| checkpoint.f32(&bias, &[width])).transpose()?;
+    Ok((gain, bias.map(Cow::into_owned)))
+}
+
+/// The name of a norm's vector: the present one, or the one of old checkpoints.
+fn norm_name(checkpoint: &Checkpoint, name: &str, now: &str, old: &str) -> String {
+    let old = format!("{name}.{old}");
+    if checkpoint.contains(&old) { old } else { format!("{name}.{now}") }
+}
+
+struct Loader<'a, E: Engine> {
+    engine: &'a E,
+    checkpoint: &'a Checkpoint,
+    spec: &'a Spec,
+    names: &'a Names,
+}
+
+impl<E: Engine> Loader<'_, E> {
+    fn block(&self, layer: usize) -> Result<Block<E>, LoadError> {
+        let spec = self.spec;
+        let shape = AttentionShape {
+            n_heads: spec.n_heads,
+            n_kv_heads: spec.n_kv_heads,
+            d_head: spec.d_head,
+            causal: spec.skeleton == Skeleton::Decoder,
+            scale: 1.0 / (spec.d_head as f32).sqrt(),
+        };
+        let inner: Vec<Matrix> = std::iter::once(spec.mlp_in).chain(spec.mlp_linear).collect();
+        Ok(Block {
+            attention: Attention {
+                qkv: self.linear(
+                    &spec.qkv,
+                    layer,
+                    spec.d_model,
+                    &[shape.q().len(), shape.k().len(), shape.v().len()],
+                )?,
+                out: self.linear(&[spec.attn_out], layer, shape.q().end, &[spec.d_model])?,
+                shape,
+            },
+            attn_norm: self.norm(spec.attn_norm, layer)?,
+            mlp: Mlp {
+                inner: self.linear(&inner, layer, spec.d_model, &vec![spec.d_mlp; inner.len()])?,
+                out: self.linear(&[spec.mlp_out], layer, spec.d_mlp, &[spec.d_model])?,
+                activation: spec.activation,
+                gated: spec.mlp_linear.is_some(),
+                d_mlp: spec.d_mlp,
+            },
+            mlp_norm: self.norm(spec.mlp_norm, layer)?,
+        })
+    }
+
+    /// Matrices that share an input of `n_in`, side by side: one for each of `widths`, or one for all of them.
+    fn linear(&self, parts: &[Matrix], layer: usize, n_in: usize, widths: &[usize]) -> Result<E::Linear, LoadError> {
+        let total = [widths.iter().sum()];
+        let widths = if parts.len() == widths.len() { widths } else { &total };
+        let mut packed = Vec::with_capacity(parts.len());
+        for (part, &n_out) in parts.iter().zip(widths) {
+            let stem = self.names.full(part.name, layer);
+            let shape = if part.transposed { [Some(n_in), Some(n_out)] } else { [Some(n_out), Some(n_in)] };
+            let weight = Weight::new(self.checkpoint.tensor(&format!("{stem}.weight"))?, &shape)?;
+            let bias = part.bias.then(|| self.checkpoint.f32(&format!("{stem}.bias"), &[n_out])).transpose()?;
+            packed.push(LinearPart { weight, transposed: part.transposed, bias: bias.map(Cow::into_owned) });
+        }
+        let linear = self.engine.pack(&packed);
+        // The packed copy is the one in memory; the file's pages may go.
+        parts.iter().for_each(|part| self.checkpoint.release(&format!("{}.weight", self.names.full(part.name, layer))));
+        Ok(linear)
+    }
+
+    fn norm(&self, name: &str, layer: usize) -> Result<E::Norm, LoadError> {
+        let (gain, bias) = head_norm(self.checkpoint, &self.names.full(name, layer), self.spec.d_model)?;
+        Ok(self.engine.pack_norm(self.spec.norm, &gain, bias.as_deref()))
+    }
+}

@@ -1,0 +1,115 @@
+//! JSON lines: one object a line; one of its values is the text, the others are labels of the sentence.
+//!
+//! Strings, numbers and truth values are labels; null is no label; lists and objects are left out and counted. Objects
+//! need not have the same keys, but each needs the text.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value};
+
+use super::record::{push_label, sentence, text_column};
+use super::{ColumnNames, Format, SentenceSource};
+use crate::corpus::CorpusCounts;
+use crate::error::{DataError, shown};
+use crate::lines::Lines;
+use crate::options::ReadOptions;
+use crate::sentence::{Label, Sentence};
+
+pub(super) const FORMAT: Format = Format {
+    name: "jsonl",
+    summary: "one JSON object a line: a key holds the sentence, the others its labels",
+    suffixes: &["jsonl", "ndjson"],
+    open: |input, options| {
+        let wanted = options.label_columns.clone().unwrap_or_default();
+        Ok(Box::new(JsonLines {
+            lines: input.lines()?,
+            options: options.clone(),
+            text: None,
+            missing: wanted.into_iter().collect(),
+            keys: BTreeSet::new(),
+            columns: ColumnNames::default(),
+        }))
+    },
+};
+
+struct JsonLines {
+    lines: Lines,
+    options: ReadOptions,
+    /// The key of the text, once an object was seen.
+    text: Option<String>,
+    /// Label columns that were asked for and have not been seen yet.
+    missing: BTreeSet<String>,
+    /// Keys that have been seen, to suggest the nearest.
+    keys: BTreeSet<String>,
+    columns: ColumnNames,
+}
+
+/// Keys remembered for suggestions.
+const MOST_KEYS: usize = 256;
+
+impl SentenceSource for JsonLines {
+    fn next_sentence(&mut self, counts: &mut CorpusCounts) -> Result<Option<Sentence>, DataError> {
+        loop {
+            let path = self.lines.path().to_owned();
+            let number = self.lines.line() + 1;
+            let Some(line) = self.lines.next()? else {
+                return match self.missing.pop_first() {
+                    None => Ok(None),
+                    Some(name) => {
+                        Err(DataError::unknown(path.display().to_string(), "column", &name, self.keys.iter().cloned()))
+                    }
+                };
+            };
+            if line.trim().is_empty() {
+                counts.empty += 1;
+                continue;
+            }
+            let object: Map<String, Value> = serde_json::from_str(line).map_err(|error| {
+                DataError::malformed(&path, number, "a JSON object", format!("{}: {error}", shown(line)))
+            })?;
+            let key = if let Some(key) = &self.text {
+                key.clone()
+            } else {
+                let keys: Vec<String> = object.keys().cloned().collect();
+                self.text.insert(text_column(&path, &self.options, &keys)?).clone()
+            };
+            let Some(text) = object.get(&key).and_then(Value::as_str) else {
+                let got = object.get(&key).map_or("no such key".to_owned(), |value| shown(&value.to_string()));
+                return Err(DataError::malformed(&path, number, format!("a string as '{key}'"), got));
+            };
+            let labels = self.labels(&object, &key, counts);
+            match sentence(text, labels, number, self.options.word_split) {
+                Some(sentence) => return Ok(Some(sentence)),
+                None => counts.empty += 1,
+            }
+        }
+    }
+}
+
+impl JsonLines {
+    fn labels(&mut self, object: &Map<String, Value>, text: &str, counts: &mut CorpusCounts) -> Vec<Label> {
+        let mut labels = Vec::new();
+        for (key, value) in object {
+            if self.keys.len() < MOST_KEYS && !self.keys.contains(key) {
+                self.keys.insert(key.clone());
+            }
+            self.missing.remove(key);
+            let wanted = match &self.options.label_columns {
+                Some(wanted) => wanted.contains(key),
+                None => key != text,
+            };
+            if !wanted {
+                continue;
+            }
+            match value {
+                Value::String(value) => push_label(&mut labels, &mut self.columns, key, value),
+                Value::Number(_) | Value::Bool(_) => {
+                    push_label(&mut labels, &mut self.columns, key, &value.to_string());
+                }
+                Value::Null => {}
+                Value::Array(_) | Value::Object(_) => counts.values_ignored += 1,
+            }
+        }
+        labels
+    }
+}

@@ -1,0 +1,41 @@
+//! Corpora, annotations and concepts.
+//!
+//! A corpus is read as a stream of [`Sentence`]s ([`open`]): a text, its words with their places in the text, and the
+//! labels of words and sentence. [`ConceptSource`] says which rows bear which concept. [`align`] finds the tokens of
+//! each word, [`windows`] cuts a sentence that is longer than the model's context, [`aggregate`] makes one row a word.
+//! Whatever is left out, rebuilt or ambiguous on the way is counted in [`CorpusCounts`] and [`AlignmentCounts`].
+//!
+//! **Boundary:** no model and no tokenizer is known here; tokens come as byte offsets.
+
+mod sentence;
+
+mod corpus;
+mod digest;
+mod error;
+mod formats;
+mod lines;
+mod options;
+mod survey;
+
+mod splitter;
+mod words;
+
+mod concept;
+
+mod aggregate;
+mod align;
+mod window;
+
+pub use aggregate::{Aggregation, aggregate};
+pub use align::{AlignmentCounts, TokenSpans, align};
+pub use concept::{ConceptSource, Expression, LabelsBuilder, Row, SentenceRow, WordRow};
+pub use corpus::{CorpusCounts, CorpusReader, open};
+pub use digest::CorpusDigest;
+pub use error::DataError;
+pub use formats::{FORMATS, Format, format_by_name};
+pub use options::{LabelLevel, Multiword, Prose, ReadOptions, WordSplit};
+pub use sentence::{Label, Sentence, Word};
+pub use splitter::split_sentences;
+pub use survey::{ColumnSummary, CorpusSummary, survey};
+pub use window::{Window, WindowOptions, WindowWord, windows};
+pub use words::{find_words, split_words};

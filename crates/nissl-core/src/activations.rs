@@ -89,11 +89,11 @@ impl Matrix {
                 got: neurons.len().to_string(),
             });
         }
-        if let Some(pair) = neurons.windows(2).find(|pair| pair[0] >= pair[1]) {
+        if let Some((one, next)) = neurons.iter().zip(neurons.iter().skip(1)).find(|(one, next)| one >= next) {
             return Err(ActivationsError::Shape {
                 what: "neurons of a matrix",
                 expected: "ascending order without repeats".to_owned(),
-                got: format!("{} before {}", pair[0], pair[1]),
+                got: format!("{one} before {next}"),
             });
         }
         Ok(Self { values, neurons })

@@ -8,6 +8,10 @@ fn hint(nearest: Option<&String>) -> String {
     nearest.map_or_else(String::new, |name| format!("; did you mean {name}?"))
 }
 
+fn left_out(dropped: &str) -> String {
+    if dropped.is_empty() { String::new() } else { format!("; left out: {dropped}") }
+}
+
 /// A name that nobody bears.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("no {kind} is called '{name}'{}", hint(.nearest.as_ref()))]
@@ -173,7 +177,7 @@ pub enum MethodError {
         got: usize,
     },
     /// Too few concepts are left.
-    #[error("{method} compares concepts: expected at least {expected} with enough rows, got {got}")]
+    #[error("{method} needs at least {expected} concepts with enough rows, got {got}{}", left_out(.dropped))]
     TooFewConcepts {
         /// The method.
         method: &'static str,
@@ -181,6 +185,8 @@ pub enum MethodError {
         expected: usize,
         /// How many there are.
         got: usize,
+        /// The concepts that were left out and why; empty if none was.
+        dropped: String,
     },
     /// Labels of a form that the method cannot take.
     #[error("{method} needs one label a row; row {row} has {got}")]

@@ -34,7 +34,8 @@ impl Profile {
 pub struct WordScore {
     /// The word type.
     pub name: String,
-    /// Mean deviation from the neuron's mean over the type's occurrences, as a share of the largest: 0 to 1.
+    /// Mean deviation from the neuron's mean over the type's occurrences, as a share of the largest: 0 to 1, or
+    /// -1 to 1 where the method keeps the sign.
     pub score: f32,
     /// The signed mean deviation in standard deviations.
     pub deviation: f32,

@@ -1,0 +1,7 @@
+//! Neuron search: methods that score neurons for concepts from recorded activations alone.
+
+mod average_precision;
+mod probeless;
+
+pub use average_precision::{AveragePrecision, Unlabelled};
+pub use probeless::Probeless;

@@ -24,11 +24,11 @@ impl<'a> TensorView<'a> {
                 None => Cow::Owned(self.bytes.as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect()),
             }),
             Dtype::F16 => Ok(Cow::Owned(match same_order::<f16>(self.bytes) {
-                Some(values) => in_parallel(values, |from, to| from.convert_to_f32_slice(to)),
+                Some(values) => in_parallel(values, HalfFloatSliceExt::convert_to_f32_slice),
                 None => each_pair(self.bytes, |bytes| f16::from_le_bytes(bytes).to_f32()),
             })),
             Dtype::Bf16 => Ok(Cow::Owned(match same_order::<bf16>(self.bytes) {
-                Some(values) => in_parallel(values, |from, to| from.convert_to_f32_slice(to)),
+                Some(values) => in_parallel(values, HalfFloatSliceExt::convert_to_f32_slice),
                 None => each_pair(self.bytes, |bytes| bf16::from_le_bytes(bytes).to_f32()),
             })),
             Dtype::F64 | Dtype::Other { .. } => Err(LoadError::Weight {

@@ -136,7 +136,7 @@ pub(crate) fn entries(path: &Path, file: &[u8]) -> Result<Vec<Entry>, LoadError>
         entries.push(Entry { name, dtype, shape: raw.shape, range });
     }
 
-    entries.sort_by(|a, b| (a.range.start, a.range.end).cmp(&(b.range.start, b.range.end)));
+    entries.sort_by_key(|entry| (entry.range.start, entry.range.end));
     let mut at = start;
     for entry in &entries {
         if entry.range.start != at {

@@ -36,6 +36,9 @@ pub(crate) struct Tile {
 pub(crate) fn linear(isa: Isa, x: &Tensor, w: &Packed, epilogue: Epilogue<'_, Tensor>) -> Tensor {
     assert_eq!(x.width(), w.n_in(), "a product needs as many columns on the left as rows on the right");
     let mut y = Tensor::new(x.n_rows(), w.n_out());
+    if x.n_rows() == 0 {
+        return y;
+    }
     let y_stride = y.stride();
     if let Epilogue::Add(residual) = &epilogue {
         assert_eq!((residual.n_rows(), residual.stride()), (y.n_rows(), y_stride), "the residual has the same shape");

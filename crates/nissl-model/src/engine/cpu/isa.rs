@@ -3,7 +3,7 @@
 /// Instruction sets that the kernels know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Isa {
-    /// 512-bit vectors with fused multiply-add.
+    /// 512-bit vectors (AVX-512 F, VL, BW, DQ) with fused multiply-add.
     #[cfg(target_arch = "x86_64")]
     Avx512,
     /// 256-bit vectors with fused multiply-add.
@@ -22,9 +22,16 @@ impl Isa {
     /// All that this processor has, best first.
     pub(crate) fn available() -> impl Iterator<Item = Self> {
         #[cfg(target_arch = "x86_64")]
+        let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+        #[cfg(target_arch = "x86_64")]
+        let avx512 = is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512vl")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512dq");
+        #[cfg(target_arch = "x86_64")]
         let fast = [
-            (is_x86_feature_detected!("avx512f"), Self::Avx512),
-            (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"), Self::Avx2),
+            (avx2 && avx512, Self::Avx512),
+            (avx2, Self::Avx2),
         ];
         #[cfg(not(target_arch = "x86_64"))]
         let fast: [(bool, Self); 0] = [];
@@ -40,7 +47,7 @@ macro_rules! for_each_isa {
         #[cfg_attr(target_arch = "x86_64", expect(unsafe_code, reason = "features are checked at run time"))]
         pub(crate) fn $name(isa: $crate::engine::cpu::isa::Isa, $($arg: $ty),*) $(-> $ret)? {
             #[cfg(target_arch = "x86_64")]
-            #[target_feature(enable = "avx512f,avx2,fma")]
+            #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]
             fn avx512($($arg: $ty),*) $(-> $ret)? {
                 $body($($arg),*)
             }

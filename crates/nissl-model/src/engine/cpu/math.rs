@@ -108,14 +108,14 @@ fn softmax_body(x: &mut [f32], scale: f32) {
     let mut most = [f32::MIN; LANES];
     let chunks = x.chunks_exact(LANES);
     for (most, x) in most.iter_mut().zip(chunks.remainder()) {
-        *most = x.max(*most);
+        *most = if *x > *most { *x } else { *most };
     }
     for chunk in chunks {
         for (most, x) in most.iter_mut().zip(chunk) {
             *most = if *x > *most { *x } else { *most };
         }
     }
-    let most = most.iter().fold(f32::MIN, |a, b| a.max(*b)) * scale;
+    let most = most.iter().fold(f32::MIN, |a, b| if *b > a { *b } else { a }) * scale;
     let mut partial = [0.0f32; LANES];
     let mut chunks = x.chunks_exact_mut(LANES);
     for chunk in &mut chunks {

@@ -76,10 +76,11 @@ impl Tensor {
     /// Some columns of all rows, `[n_rows, columns.len()]`.
     pub(crate) fn columns_mut(&mut self, columns: Range<usize>) -> ArrayViewMut2<'_, f32> {
         assert!(columns.end <= self.width, "columns are within the width");
+        if self.n_rows == 0 {
+            return ArrayViewMut2::from_shape((0, columns.len()), &mut []).expect("no rows need no values");
+        }
         let shape = (self.n_rows, columns.len()).strides((self.stride, 1));
-        // An empty tensor has no first column to start at.
-        let start = columns.start.min(self.values.len());
-        ArrayViewMut2::from_shape(shape, &mut self.values[start..]).expect("rows of one stride fit the buffer")
+        ArrayViewMut2::from_shape(shape, &mut self.values[columns.start..]).expect("rows of one stride fit the buffer")
     }
 
     /// A copy.

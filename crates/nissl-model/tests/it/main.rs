@@ -1,0 +1,6 @@
+//! The runtime from outside: parity with the reference, edits, batching, bad input.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
+mod parity;
+mod properties;

@@ -1,0 +1,115 @@
+//! Every site, every edit and the logits of small random models against transformers in float64.
+
+use std::path::PathBuf;
+
+use ndarray::{Array2, ArrayView2};
+use nissl_core::{Batch, EditSpec, HookPlan, HookPoint, Model, Output};
+use nissl_model::{Checkpoint, FAMILIES, LanguageModel};
+
+/// Sites and logits must agree within these shares of the largest value of the site.
+const SITE: f32 = 1e-5;
+const LOGITS: f32 = 5e-5;
+
+pub(crate) fn golden(family: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/models").join(family)
+}
+
+/// A family's fixture: the model, its batch, and what the reference computed.
+struct Fixture {
+    model: LanguageModel,
+    batch: Batch,
+    expected: Checkpoint,
+}
+
+impl Fixture {
+    fn load(family: &str) -> Self {
+        let folder = golden(family);
+        let model = LanguageModel::from_folder(&folder, family).unwrap();
+        // The expected values are a safetensors file like any other; a folder of its own lets the reader open it.
+        let own = tempfile::tempdir().unwrap();
+        std::fs::copy(folder.join("expected.safetensors"), own.path().join("model.safetensors")).unwrap();
+        let expected = Checkpoint::open(own.path()).unwrap();
+        let whole = |name: &str| -> Vec<usize> {
+            let tensor = expected.tensor(name).unwrap();
+            tensor.bytes.chunks_exact(8).map(|b| i64::from_le_bytes(b.try_into().unwrap()) as usize).collect()
+        };
+        let (tokens, offsets) = (whole("tokens"), whole("offsets"));
+        let tokens: Vec<u32> = tokens.iter().map(|&token| token as u32).collect();
+        let batch = Batch::from_sentences(offsets.windows(2).map(|pair| &tokens[pair[0]..pair[1]]));
+        Self { model, batch, expected }
+    }
+
+    fn values(&self, name: &str) -> Array2<f32> {
+        let tensor = self.expected.tensor(name).unwrap();
+        let rows = tensor.shape[0];
+        let values = self.expected.f32(name, tensor.shape).unwrap().into_owned();
+        let columns = values.len().checked_div(rows).unwrap_or(0);
+        Array2::from_shape_vec((rows, columns), values).unwrap()
+    }
+
+    fn check(&self, name: &str, got: ArrayView2<'_, f32>, tolerance: f32) {
+        let want = self.values(name);
+        assert_eq!(got.dim(), want.dim(), "shape of {name}");
+        let scale = want.iter().fold(0.0f32, |most, v| most.max(v.abs()));
+        for ((at, got), want) in got.indexed_iter().zip(&want) {
+            let off = (got - want).abs() / scale;
+            assert!(off <= tolerance, "{name}{at:?}: got {got}, want {want}: {off:.1e} of the largest value {scale}");
+        }
+    }
+}
+
+#[test]
+fn every_site_and_the_logits_equal_the_reference() {
+    for family in FAMILIES {
+        let fixture = Fixture::load(family.name);
+        let points: Vec<HookPoint> = fixture.model.info().points().map(|(point, _)| point).collect();
+        let plan = HookPlan { capture: points.clone(), output: Output::All, ..HookPlan::default() };
+        let trace = fixture.model.run(&fixture.batch, &plan).unwrap();
+        for point in &points {
+            if let Some(patterns) = trace.patterns.get(point) {
+                for (sentence, pattern) in patterns.iter().enumerate() {
+                    let (heads, queries, keys) = pattern.dim();
+                    let flat = pattern.view().into_shape_with_order((heads, queries * keys)).unwrap();
+                    fixture.check(&format!("{point}.{sentence}"), flat, SITE);
+                }
+            } else {
+                fixture.check(&point.to_string(), trace.sites[point].view(), SITE);
+            }
+        }
+        fixture.check("logits", trace.logits.unwrap().view(), LOGITS);
+        let known: Vec<&str> = fixture.expected.names().filter(|name| name.contains("hook_")).collect();
+        assert!(known.len() > points.len(), "{}: the fixture has every site", family.name);
+    }
+}
+
+#[test]
+fn every_edit_equals_the_reference() {
+    for family in FAMILIES {
+        let fixture = Fixture::load(family.name);
+        let text = std::fs::read_to_string(golden(family.name).join("edits.json")).unwrap();
+        let edits: Vec<EditSpec> = serde_json::from_str(&text).unwrap();
+        assert!(edits.len() > 10, "{}: a dozen edits", family.name);
+        for (i, edit) in edits.into_iter().enumerate() {
+            let plan = HookPlan { edits: vec![edit], output: Output::All, ..HookPlan::default() };
+            let logits = fixture.model.run(&fixture.batch, &plan).unwrap().logits.unwrap();
+            fixture.check(&format!("edit.{i}"), logits.view(), LOGITS);
+        }
+    }
+}
+
+#[test]
+fn several_edits_and_captures_together_equal_the_reference() {
+    for family in FAMILIES {
+        let fixture = Fixture::load(family.name);
+        let text = std::fs::read_to_string(golden(family.name).join("combined.json")).unwrap();
+        let edits: Vec<EditSpec> = serde_json::from_str(&text).unwrap();
+        let names = fixture.expected.names().filter_map(|name| name.strip_prefix("combined.")?.parse().ok());
+        let plan = HookPlan { capture: names.collect(), edits, output: Output::All };
+        assert!(plan.capture.len() > 3, "{}: some sites after several edits", family.name);
+        let trace = fixture.model.run(&fixture.batch, &plan).unwrap();
+        for (point, values) in &trace.sites {
+            fixture.check(&format!("combined.{point}"), values.view(), SITE);
+        }
+        fixture.check("combined.logits", trace.logits.unwrap().view(), LOGITS);
+    }
+}

@@ -1,0 +1,134 @@
+//! What must hold for every model: batching, threads, stopping and self-patches change no bit.
+
+use ndarray::Array2;
+use nissl_core::{Batch, Edit, EditSpec, HookPlan, HookPoint, Model, Output, Positions, Site, Units};
+use nissl_model::{FAMILIES, LanguageModel};
+
+use crate::parity::golden;
+
+fn models() -> impl Iterator<Item = LanguageModel> {
+    FAMILIES.iter().map(|family| LanguageModel::from_folder(&golden(family.name), family.name).unwrap())
+}
+
+fn batch(lengths: &[usize]) -> Batch {
+    let token = |i: usize, j: usize| ((i * 31 + j * 7) % 60) as u32;
+    Batch::from_sentences(lengths.iter().enumerate().map(|(i, n)| (0..*n).map(|j| token(i, j)).collect::<Vec<_>>()))
+}
+
+fn everything(model: &LanguageModel) -> HookPlan {
+    let capture = model.info().points().map(|(point, _)| point).filter(|point| !point.site().is_ragged()).collect();
+    HookPlan { capture, output: Output::All, ..HookPlan::default() }
+}
+
+fn bits(values: &Array2<f32>) -> Vec<u32> {
+    values.iter().map(|value| value.to_bits()).collect()
+}
+
+#[test]
+fn a_sentence_gives_the_same_bits_alone_and_in_any_batch() {
+    for model in models() {
+        let lengths = [5, 1, 33, 12, 40, 2, 57, 3];
+        let (batch, plan) = (batch(&lengths), everything(&model));
+        let whole = model.run(&batch, &plan).unwrap();
+        for sentence in 0..lengths.len() {
+            let alone = model.run(&Batch::from_sentences([batch.sentence(sentence)]), &plan).unwrap();
+            let rows = batch.rows(sentence);
+            for (point, values) in &alone.sites {
+                let part = whole.sites[point].slice(ndarray::s![rows.clone(), ..]).to_owned();
+                assert_eq!(bits(values), bits(&part), "{} {point} sentence {sentence}", model.info().name);
+            }
+        }
+    }
+}
+
+#[test]
+fn one_two_and_eight_threads_give_the_same_bits() {
+    for model in models() {
+        let (batch, plan) = (batch(&[50, 20, 60, 1, 7, 44, 44, 13]), everything(&model));
+        let run = |n| rayon::ThreadPoolBuilder::new().num_threads(n).build().unwrap().install(|| model.run(&batch, &plan));
+        let one = run(1).unwrap();
+        assert!(one == run(2).unwrap() && one == run(8).unwrap(), "{}", model.info().name);
+    }
+}
+
+#[test]
+fn hooks_that_only_look_change_no_bit() {
+    for model in models() {
+        let batch = batch(&[9, 30]);
+        let plain = HookPlan { output: Output::All, ..HookPlan::default() };
+        let mut looking = everything(&model);
+        looking.capture.push(HookPoint::new(0, Site::AttnPattern));
+        let (plain, looking) = (model.run(&batch, &plain).unwrap(), model.run(&batch, &looking).unwrap());
+        assert_eq!(bits(&plain.logits.unwrap()), bits(&looking.logits.unwrap()), "{}", model.info().name);
+    }
+}
+
+#[test]
+fn patching_activations_into_themselves_changes_no_bit() {
+    for model in models() {
+        let batch = batch(&[9, 1, 30]);
+        let trace = model.run(&batch, &everything(&model)).unwrap();
+        for (&point, values) in &trace.sites {
+            let edit = EditSpec {
+                point,
+                units: Units::All,
+                positions: Positions::All,
+                edit: Edit::Patch { values: values.iter().copied().collect() },
+            };
+            let plan = HookPlan { edits: vec![edit], output: Output::All, ..HookPlan::default() };
+            let patched = model.run(&batch, &plan).unwrap();
+            assert_eq!(patched.logits, trace.logits, "{} {point}", model.info().name);
+        }
+    }
+}
+
+#[test]
+fn a_run_that_stops_early_gives_what_a_full_run_gives() {
+    for model in models() {
+        let batch = batch(&[9, 14]);
+        let full = model.run(&batch, &everything(&model)).unwrap();
+        for (&point, values) in &full.sites {
+            let trace = model.run(&batch, &HookPlan::capture([point])).unwrap();
+            assert_eq!(trace.sites[&point], values, "{} {point}", model.info().name);
+            assert!(trace.logits.is_none());
+        }
+    }
+}
+
+#[test]
+fn the_last_logits_are_those_of_the_last_tokens() {
+    for model in models() {
+        let batch = batch(&[9, 1, 30]);
+        let run = |output| model.run(&batch, &HookPlan { output, ..HookPlan::default() }).unwrap().logits.unwrap();
+        let (all, last) = (run(Output::All), run(Output::Last));
+        for sentence in 0..3 {
+            assert_eq!(last.row(sentence), all.row(batch.rows(sentence).end - 1));
+        }
+    }
+}
+
+#[test]
+fn bad_requests_are_refused_by_name() {
+    let model = models().next().unwrap();
+    let error = |batch: &Batch, plan: &HookPlan| model.run(batch, plan).unwrap_err().to_string();
+    let good = batch(&[4]);
+    let unknown = error(&good, &HookPlan::capture([HookPoint::new(7, Site::MlpPost)]));
+    assert!(unknown.contains("blocks.7.mlp.hook_post") && unknown.contains("did you mean"), "{unknown}");
+    let gated = error(&good, &HookPlan::capture([HookPoint::new(0, Site::MlpPreLinear)]));
+    assert!(gated.contains("no such hook point"), "{gated}");
+    let plan = HookPlan::capture([HookPoint::new(0, Site::Embed)]);
+    let token = error(&Batch::from_sentences([[9999u32]]), &plan);
+    assert!(token.contains("token 9999") && token.contains("vocabulary"), "{token}");
+    let long = error(&batch(&[4, 1000]), &plan);
+    assert!(long.contains("sentence 1 has 1000 tokens"), "{long}");
+}
+
+#[test]
+fn an_empty_batch_and_empty_sentences_are_no_trouble() {
+    for model in models() {
+        for batch in [Batch::new(), batch(&[0]), batch(&[0, 3, 0])] {
+            let trace = model.run(&batch, &everything(&model)).unwrap();
+            assert_eq!(trace.logits.unwrap().nrows(), batch.n_tokens());
+        }
+    }
+}

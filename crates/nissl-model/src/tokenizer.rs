@@ -1,0 +1,195 @@
+//! Text to tokens and back, as `tokenizer.json` says.
+
+use std::fs;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+use tokenizers as hf;
+
+use crate::error::LoadError;
+
+/// The tokenizer of a model.
+///
+/// Truncation and padding that the file configures are switched off: a token that the model will not read is for the
+/// caller to drop, and to count.
+#[derive(Debug)]
+pub struct Tokenizer {
+    inner: hf::Tokenizer,
+    path: PathBuf,
+    digest: String,
+    prefix: Vec<u32>,
+    suffix: Vec<u32>,
+}
+
+/// The tokens of a text. The three vectors are equally long.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Encoding {
+    /// The tokens, `[n_tokens]`.
+    pub ids: Vec<u32>,
+    /// The bytes of the text that each token stands for, `[n_tokens]`, without white space around them (unless there
+    /// is nothing else). They lie on character boundaries: tokens that share a character all have the whole of it.
+    /// A token that stands for nothing in the text has an empty range.
+    pub offsets: Vec<Range<usize>>,
+    /// Whether the tokenizer added the token (`[CLS]`, `<s>`), `[n_tokens]`; false for all that the text spells.
+    pub special: Vec<bool>,
+}
+
+impl Encoding {
+    /// Number of tokens.
+    pub fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// Whether there are no tokens.
+    pub fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+    }
+}
+
+impl Tokenizer {
+    /// Reads `tokenizer.json` of a model folder; `None` if there is no such file.
+    ///
+    /// # Errors
+    /// If it cannot be read, or is no tokenizer.
+    pub fn from_folder(folder: &Path) -> Result<Option<Self>, LoadError> {
+        let path = folder.join("tokenizer.json");
+        if path.exists() { Self::from_file(&path).map(Some) } else { Ok(None) }
+    }
+
+    /// Reads a tokenizer file.
+    ///
+    /// # Errors
+    /// If it cannot be read, or is no tokenizer.
+    pub fn from_file(path: &Path) -> Result<Self, LoadError> {
+        let bytes = fs::read(path).map_err(|source| LoadError::Io { path: path.to_owned(), source })?;
+        let failed = |source| LoadError::Tokenizer { path: path.to_owned(), source };
+        let mut inner = hf::Tokenizer::from_bytes(&bytes).map_err(failed)?;
+        inner.with_truncation(None).map_err(failed)?;
+        inner.with_padding(None);
+        let (prefix, suffix) = specials(&inner).map_err(failed)?;
+        let digest = blake3::hash(&bytes).to_hex().to_string();
+        Ok(Self { inner, path: path.to_owned(), digest, prefix, suffix })
+    }
+
+    /// Encodes a text, with the special tokens that the file says go around it.
+    ///
+    /// # Errors
+    /// If a word is in no way in the vocabulary.
+    pub fn encode(&self, text: &str) -> Result<Encoding, LoadError> {
+        self.encode_with(text, true)
+    }
+
+    /// Encodes a text without special tokens around it.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::encode`].
+    pub fn encode_plain(&self, text: &str) -> Result<Encoding, LoadError> {
+        self.encode_with(text, false)
+    }
+
+    /// Encodes texts in parallel, with special tokens; the results are in their order.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::encode`], for the first text that fails.
+    pub fn encode_batch<S: AsRef<str> + Sync>(&self, texts: &[S]) -> Result<Vec<Encoding>, LoadError> {
+        // Collected first: which error is reported must not depend on which thread was faster.
+        let all: Vec<Result<Encoding, LoadError>> = texts.par_iter().map(|text| self.encode(text.as_ref())).collect();
+        all.into_iter().collect()
+    }
+
+    /// The special tokens that [`Tokenizer::encode`] puts before a text.
+    pub fn special_prefix(&self) -> &[u32] {
+        &self.prefix
+    }
+
+    /// The special tokens that [`Tokenizer::encode`] puts after a text.
+    pub fn special_suffix(&self) -> &[u32] {
+        &self.suffix
+    }
+
+    /// The text that tokens spell, special ones left out.
+    ///
+    /// # Errors
+    /// If the tokenizer's decoder refuses. Tokens beyond the vocabulary are passed over.
+    pub fn decode(&self, ids: &[u32]) -> Result<String, LoadError> {
+        self.inner.decode(ids, true).map_err(|source| self.error(source))
+    }
+
+    /// A token as the vocabulary spells it: `Ġword`, `##ing`.
+    pub fn token(&self, id: u32) -> Option<String> {
+        self.inner.id_to_token(id)
+    }
+
+    /// A token as people read it: the text that it spells alone, or the vocabulary's spelling if that is nothing or
+    /// a part of a character.
+    pub fn token_text(&self, id: u32) -> Option<String> {
+        let token = self.token(id)?;
+        match self.inner.decode(&[id], false) {
+            Ok(text) if !text.is_empty() && !text.contains('\u{fffd}') => Some(text),
+            _ => Some(token),
+        }
+    }
+
+    /// The token of a vocabulary's spelling.
+    pub fn token_id(&self, token: &str) -> Option<u32> {
+        self.inner.token_to_id(token)
+    }
+
+    /// Number of tokens in the vocabulary, with added ones.
+    pub fn vocab_size(&self) -> usize {
+        self.inner.get_vocab_size(true)
+    }
+
+    /// Digest of the file, 64 hexadecimal digits.
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    fn encode_with(&self, text: &str, add_special: bool) -> Result<Encoding, LoadError> {
+        let encoding = self.inner.encode(text, add_special).map_err(|source| self.error(source))?;
+        let special: Vec<bool> = encoding.get_special_tokens_mask().iter().map(|&mask| mask != 0).collect();
+        let spans = encoding.get_offsets().iter().zip(&special);
+        let offsets = spans.map(|(&(start, end), &special)| if special { 0..0 } else { trim(text, start, end) });
+        Ok(Encoding { ids: encoding.get_ids().to_vec(), offsets: offsets.collect(), special })
+    }
+
+    fn error(&self, source: hf::Error) -> LoadError {
+        LoadError::Tokenizer { path: self.path.clone(), source }
+    }
+}
+
+/// What the post-processor puts before and after a text, seen on a text of one token.
+fn specials(tokenizer: &hf::Tokenizer) -> Result<(Vec<u32>, Vec<u32>), hf::Error> {
+    let one = hf::Encoding::from_tokens(vec![hf::Token::new(0, "a".to_owned(), (0, 1))], 0);
+    let around = tokenizer.post_process(one, None, true)?;
+    let (ids, mask) = (around.get_ids(), around.get_special_tokens_mask());
+    let text = mask.iter().position(|&mask| mask == 0).unwrap_or(mask.len());
+    Ok((ids[..text].to_vec(), ids.get(text + 1..).unwrap_or_default().to_vec()))
+}
+
+/// The range without white space around it, widened to whole characters first; as it is if nothing would be left.
+///
+/// Files disagree on whether the space before a word belongs to its token's range (`trim_offsets`); here it never
+/// does.
+fn trim(text: &str, start: usize, end: usize) -> Range<usize> {
+    let mut start = start.min(text.len());
+    let mut end = end.clamp(start, text.len());
+    while !text.is_char_boundary(start) {
+        start -= 1;
+    }
+    while !text.is_char_boundary(end) {
+        end += 1;
+    }
+    let piece = &text[start..end];
+    let trimmed = piece.trim();
+    if trimmed.is_empty() {
+        return start..end;
+    }
+    let start = start + (piece.len() - piece.trim_start().len());
+    start..start + trimmed.len()
+}
+
+#[cfg(test)]
+#[path = "tokenizer_tests.rs"]
+mod tests;

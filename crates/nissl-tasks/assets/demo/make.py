@@ -68,7 +68,7 @@ def main():
     with open(here / "demo.jsonl", "w", encoding="utf-8") as out:
         for i in range(PER_AUTHOR):
             for author, name in AUTHORS.items():  # the four in turn, so that any first part is balanced
-                row = {"id": f"{author}-{i:03}", "text": " ".join(picked[author][i].replace("--", " -- ").split()), "author": name}
+                row = {"text": " ".join(picked[author][i].replace("--", " -- ").split()), "author": name}
                 out.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 

@@ -172,7 +172,7 @@ impl LanguageModel {
                 Some(last.as_slice())
             }
         };
-        let logits = self.transformer.logits(&self.engine, self.head()?, &x, rows);
+        let logits = self.head()?.forward(&self.engine, &x, rows);
         Ok(Some(self.engine.read(&logits)))
     }
 }

@@ -247,7 +247,9 @@ impl<E: Engine> Loader<'_, E> {
         }
         let linear = self.engine.pack(&packed);
         // The packed copy is the one in memory; the file's pages may go.
-        parts.iter().for_each(|part| self.checkpoint.release(&format!("{}.weight", self.names.full(part.name, layer))));
+        for part in parts {
+            self.checkpoint.release(&format!("{}.weight", self.names.full(part.name, layer)));
+        }
         Ok(linear)
     }
 

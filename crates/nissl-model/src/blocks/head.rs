@@ -11,8 +11,10 @@ pub(crate) struct Head<E: Engine> {
 }
 
 impl<E: Engine> Head<E> {
-    /// Logits `[T, d_vocab]` of x `[T, d_model]`.
-    pub(crate) fn forward(&self, engine: &E, x: &E::Tensor) -> E::Tensor {
+    /// Logits `[T, d_vocab]` of the last residual stream x `[T, d_model]`, or of some of its rows.
+    pub(crate) fn forward(&self, engine: &E, x: &E::Tensor, rows: Option<&[usize]>) -> E::Tensor {
+        let chosen = rows.map(|rows| engine.rows(x, rows));
+        let x = chosen.as_ref().unwrap_or(x);
         match &self.transform {
             None => engine.linear(x, &self.decoder, Epilogue::None),
             Some((dense, activation, norm)) => {

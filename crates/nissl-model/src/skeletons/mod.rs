@@ -7,7 +7,6 @@ use nissl_core::{HookPoint, Site};
 
 use crate::arch::Skeleton;
 use crate::blocks::attention::Attention;
-use crate::blocks::head::Head;
 use crate::blocks::mlp::Mlp;
 use crate::engine::{Engine, Halt, Rotary};
 use crate::hooks::Hooks;
@@ -55,13 +54,5 @@ impl<E: Engine> Transformer<E> {
             hooks.visit(engine, HookPoint::new(0, Site::FinalNorm), &mut x)?;
         }
         Ok(x)
-    }
-
-    /// Logits of some rows of the last residual stream.
-    pub(crate) fn logits(&self, engine: &E, head: &Head<E>, x: &E::Tensor, rows: Option<&[usize]>) -> E::Tensor {
-        match rows {
-            None => head.forward(engine, x),
-            Some(rows) => head.forward(engine, &engine.rows(x, rows)),
-        }
     }
 }

@@ -45,7 +45,8 @@ fn a_sentence_gives_the_same_bits_alone_and_in_any_batch() {
 fn one_two_and_eight_threads_give_the_same_bits() {
     for model in models() {
         let (batch, plan) = (batch(&[50, 20, 60, 1, 7, 44, 44, 13]), everything(&model));
-        let run = |n| rayon::ThreadPoolBuilder::new().num_threads(n).build().unwrap().install(|| model.run(&batch, &plan));
+        let run =
+            |n| rayon::ThreadPoolBuilder::new().num_threads(n).build().unwrap().install(|| model.run(&batch, &plan));
         let one = run(1).unwrap();
         assert!(one == run(2).unwrap() && one == run(8).unwrap(), "{}", model.info().name);
     }

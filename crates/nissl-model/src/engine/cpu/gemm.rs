@@ -33,14 +33,14 @@ pub(crate) struct Tile {
 }
 
 /// x `[T, K]` times `w` `[K, N]` plus bias, then the epilogue: `[T, N]`.
-pub(crate) fn linear(isa: Isa, x: &Tensor, w: &Packed, epilogue: Epilogue<'_, Tensor>) -> Tensor {
+pub(crate) fn linear(isa: Isa, x: &Tensor, w: &Packed, epilogue: &Epilogue<'_, Tensor>) -> Tensor {
     assert_eq!(x.width(), w.n_in(), "a product needs as many columns on the left as rows on the right");
     let mut y = Tensor::new(x.n_rows(), w.n_out());
     if x.n_rows() == 0 {
         return y;
     }
     let y_stride = y.stride();
-    if let Epilogue::Add(residual) = &epilogue {
+    if let Epilogue::Add(residual) = epilogue {
         assert_eq!((residual.n_rows(), residual.stride()), (y.n_rows(), y_stride), "the residual has the same shape");
     }
     let blocks = w.n_in().div_ceil(DEPTH);
@@ -57,7 +57,7 @@ pub(crate) fn linear(isa: Isa, x: &Tensor, w: &Packed, epilogue: Epilogue<'_, Te
                     let bias = &w.bias()[column..][..PANEL];
                     for row in first_row..first_row + n_rows {
                         let values = &mut out.values[row * y_stride..][..PANEL];
-                        match &epilogue {
+                        match epilogue {
                             Epilogue::None => math::add(isa, values, bias),
                             Epilogue::Activate(activation) => {
                                 math::add(isa, values, bias);

@@ -29,10 +29,7 @@ impl Isa {
             && is_x86_feature_detected!("avx512bw")
             && is_x86_feature_detected!("avx512dq");
         #[cfg(target_arch = "x86_64")]
-        let fast = [
-            (avx2 && avx512, Self::Avx512),
-            (avx2, Self::Avx2),
-        ];
+        let fast = [(avx2 && avx512, Self::Avx512), (avx2, Self::Avx2)];
         #[cfg(not(target_arch = "x86_64"))]
         let fast: [(bool, Self); 0] = [];
         fast.into_iter().filter_map(|(has, isa)| has.then_some(isa)).chain([Self::Portable])

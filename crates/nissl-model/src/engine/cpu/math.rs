@@ -75,7 +75,7 @@ fn gelu_erf_body(x: &mut [f32]) {
 #[inline(always)]
 fn gelu_tanh_body(x: &mut [f32]) {
     // 2 √(2/π) and that times 0.044715
-    const A: f32 = 1.595_769_1;
+    const A: f32 = 1.595_769_2;
     const B: f32 = 0.071_354_814;
     map(x, |x| x * sigmoid(x * (x * x).mul_add(B, A)));
 }
@@ -136,7 +136,9 @@ fn softmax_body(x: &mut [f32], scale: f32) {
         width /= 2;
     }
     let inverse = 1.0 / partial[0];
-    x.iter_mut().for_each(|x| *x *= inverse);
+    for x in x {
+        *x *= inverse;
+    }
 }
 
 #[inline(always)]
@@ -166,8 +168,15 @@ fn exp(x: f32) -> f32 {
 /// erf(x) = x P(x²) / Q(x²) up to 3.92, beyond which it is 1 in f32; fitted to least absolute error.
 #[inline(always)]
 fn erf(x: f32) -> f32 {
-    const P: [f32; 6] = [2.034_641_3e-6, 2.874_373_5e-4, 3.867_345_4e-3, 5.305_746e-2, 1.927_439_1e-1, 1.128_379];
-    const Q: [f32; 6] = [3.806_744_3e-5, 1.187_838_2e-3, 1.517_037_4e-2, 1.150_759_6e-1, 5.041_465_2e-1, 1.0];
+    const P: [f32; 6] = [
+        2.034_641_3e-6,
+        2.874_373_5e-4,
+        3.867_345_4e-3,
+        5.305_746e-2,
+        1.927_439_1e-1,
+        std::f32::consts::FRAC_2_SQRT_PI,
+    ];
+    const Q: [f32; 6] = [3.806_744_3e-5, 1.187_838_2e-3, 1.517_037_4e-2, 1.150_759_6e-1, 5.041_465e-1, 1.0];
     let x = clamp(x, -3.92, 3.92);
     let z = x * x;
     let (mut p, mut q) = (P[0], Q[0]);

@@ -66,7 +66,7 @@ impl Engine for Cpu {
     }
 
     fn linear(&self, x: &Tensor, w: &Packed, epilogue: Epilogue<'_, Tensor>) -> Tensor {
-        gemm::linear(self.isa, x, w, epilogue)
+        gemm::linear(self.isa, x, w, &epilogue)
     }
 
     fn norm(&self, x: &Tensor, norm: &Norm) -> Tensor {

@@ -1,0 +1,88 @@
+//! Small runs whose every value is known from its row and neuron.
+
+use nissl_core::{HookPoint, Site};
+use nissl_store::{
+    CorpusRef, Dtype, Layout, ModelRef, Row, Run, SentenceRows, SiteWidth, Store, Values, WriteOptions, Writer,
+};
+
+/// Shards of 64 rows in chunks of 16 x 16.
+pub(crate) const OPTIONS: WriteOptions = WriteOptions {
+    memory_budget: 1 << 20,
+    layout: Some(Layout { rows_per_shard: 64, rows_per_chunk: 16, columns_per_chunk: 16 }),
+};
+
+/// A run of three sites: 20 and 7 neurons in blocks, 33 after them.
+pub(crate) fn run(dtype: Dtype) -> Run {
+    let site = |layer, site, width| SiteWidth { point: HookPoint::new(layer, site), width };
+    Run {
+        model: ModelRef { name: "toy".into(), fingerprint: "f00d".into() },
+        tokenizer: "70ce".into(),
+        corpus: CorpusRef { name: "sample".into(), digest: "7e87".into() },
+        aggregation: "mean".into(),
+        dtype,
+        sites: vec![site(1, Site::MlpPost, 33), site(0, Site::Embed, 20), site(0, Site::ResidPost, 7)],
+        word_columns: vec!["upos".into(), "Number".into()],
+        sentence_columns: vec!["genre".into()],
+        extra: serde_json::json!({ "max_tokens": 512 }),
+    }
+}
+
+/// The value of a neuron in a row: exact in every type.
+pub(crate) fn value(site: usize, row: usize, unit: usize) -> f32 {
+    let hash = (row * 31 + unit * 7 + site * 13) % 251;
+    hash as f32 - 125.0
+}
+
+/// Sentence `number` of the sample: 0 to 6 words, some without labels.
+pub(crate) fn sentence(number: usize) -> SentenceRows {
+    let n_words = number * 5 % 7;
+    let words: Vec<String> = (0..n_words).map(|i| format!("w{}ü", (number + i * i) % 11)).collect();
+    let text = words.join(" ");
+    let mut start = 0;
+    let mut rows = Vec::new();
+    for (position, word) in words.into_iter().enumerate() {
+        let end = start + word.len() as u32;
+        let upos = Some(["NOUN", "VERB", "DET"][(number + position) % 3].to_owned());
+        let number_label = position.is_multiple_of(2).then(|| "Plur".to_owned());
+        let position = position as u32 * 2;
+        rows.push(Row { position, word, start, end, n_tokens: position % 3 + 1, labels: vec![upos, number_label] });
+        start = end + 1;
+    }
+    let id = (!number.is_multiple_of(4)).then(|| format!("s-{number}"));
+    let genre = Some(if number < 40 { "news" } else { "mail" }.to_owned());
+    SentenceRows { id, text, labels: vec![genre], rows }
+}
+
+/// Values of all sites for `n_rows` rows from `first_row` on.
+pub(crate) fn values(run: &Run, first_row: usize, n_rows: usize) -> Vec<Vec<f32>> {
+    let site = |(site, width): (usize, usize)| {
+        (first_row..first_row + n_rows)
+            .flat_map(move |row| (0..width).map(move |unit| value(site, row, unit)))
+            .collect()
+    };
+    run.sites.iter().map(|s| s.width as usize).enumerate().map(site).collect()
+}
+
+/// Number of rows of the first `n_sentences` sentences.
+pub(crate) fn rows_before(n_sentences: usize) -> usize {
+    (0..n_sentences).map(|number| sentence(number).rows.len()).sum()
+}
+
+/// Appends sentences `first..end` in blocks of three; `after_block` is called with the number of rows handed over.
+pub(crate) fn append(writer: &mut Writer, run: &Run, first: usize, end: usize, mut after_block: impl FnMut(u64)) {
+    for start in (first..end).step_by(3) {
+        let sentences: Vec<_> = (start..end.min(start + 3)).map(sentence).collect();
+        let n_rows = sentences.iter().map(|sentence| sentence.rows.len()).sum();
+        let values = values(run, rows_before(start), n_rows);
+        let values: Vec<_> = values.iter().map(|values| Values::F32(values)).collect();
+        writer.append(&sentences, &values).unwrap();
+        after_block(writer.n_rows());
+    }
+}
+
+/// A finished store of the first `n_sentences` sentences.
+pub(crate) fn write(path: &std::path::Path, run: &Run, n_sentences: usize) -> Store {
+    let mut writer = Writer::create(path, run.clone(), &OPTIONS).unwrap();
+    append(&mut writer, run, 0, n_sentences, |_| ());
+    writer.finish().unwrap()
+}

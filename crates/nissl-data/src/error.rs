@@ -43,7 +43,7 @@ pub enum DataError {
     },
     /// A label file whose line does not have as many labels as its sentence has words.
     #[error("{}:{line}: expected {expected} labels, one for each word of {}:{words_line}, got {got}{}",
-        .path.display(), .words.display(), label_hint(*.got))]
+        .path.display(), .words.display(), label_hint(*.expected, *.got))]
     LabelCount {
         /// The label file.
         path: PathBuf,
@@ -147,8 +147,12 @@ fn list(known: &[String]) -> String {
     }
 }
 
-fn label_hint(got: usize) -> &'static str {
-    if got == 1 { "; if each line holds the label of its sentence, read it with label level 'sentence'" } else { "" }
+fn label_hint(expected: usize, got: usize) -> &'static str {
+    if got == 1 && expected > 1 {
+        "; if each line holds the label of its sentence, read it with label level 'sentence'"
+    } else {
+        ""
+    }
 }
 
 /// A text as shown in an error: quoted, and shortened when long.

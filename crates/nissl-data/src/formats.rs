@@ -15,7 +15,6 @@ mod conllu;
 mod csv;
 mod jsonl;
 mod parallel;
-mod record;
 mod text;
 
 /// The formats, in the order in which they are listed.
@@ -80,13 +79,13 @@ pub(crate) trait SentenceSource: Send {
 
 /// Column names, each kept once, so that a label costs no copy of its column's name.
 #[derive(Default)]
-struct ColumnNames(HashMap<Box<str>, Arc<str>>);
+pub(crate) struct ColumnNames(HashMap<Box<str>, Arc<str>>);
 
 impl ColumnNames {
     /// No file has that many columns; one that pretends to is not remembered.
     const MOST: usize = 4096;
 
-    fn get(&mut self, name: &str) -> Arc<str> {
+    pub(crate) fn get(&mut self, name: &str) -> Arc<str> {
         if let Some(known) = self.0.get(name) {
             return known.clone();
         }
@@ -97,3 +96,6 @@ impl ColumnNames {
         new
     }
 }
+
+#[cfg(test)]
+mod tests;

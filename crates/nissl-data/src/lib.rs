@@ -15,6 +15,7 @@ mod error;
 mod formats;
 mod lines;
 mod options;
+mod record;
 mod survey;
 
 mod splitter;

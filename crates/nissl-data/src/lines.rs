@@ -19,6 +19,22 @@ pub(crate) struct Lines {
     line: usize,
 }
 
+/// A line and where it stands.
+#[derive(Clone, Copy)]
+pub(crate) struct Line<'a> {
+    pub(crate) text: &'a str,
+    /// From 1.
+    pub(crate) number: usize,
+    pub(crate) path: &'a Path,
+}
+
+impl Line<'_> {
+    /// The error that the line is not of the format.
+    pub(crate) fn malformed(&self, expected: impl Into<String>, got: impl Into<String>) -> DataError {
+        DataError::malformed(self.path, self.number, expected, got)
+    }
+}
+
 impl Lines {
     /// Opens a file.
     pub(crate) fn open(path: &Path) -> Result<Self, DataError> {
@@ -40,13 +56,13 @@ impl Lines {
         &self.path
     }
 
-    /// The number of the last line that was read, from 1.
-    pub(crate) fn line(&self) -> usize {
+    /// How many lines have been read.
+    pub(crate) fn n_lines(&self) -> usize {
         self.line
     }
 
     /// The next line, or `None` at the end.
-    pub(crate) fn next(&mut self) -> Result<Option<&str>, DataError> {
+    pub(crate) fn next(&mut self) -> Result<Option<Line<'_>>, DataError> {
         self.buffer.clear();
         let mut limited = (&mut self.reader).take(LONGEST as u64 + 1);
         let n_bytes = limited
@@ -67,7 +83,7 @@ impl Lines {
             bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
         }
         match std::str::from_utf8(bytes) {
-            Ok(text) => Ok(Some(text)),
+            Ok(text) => Ok(Some(Line { text, number: self.line, path: &self.path })),
             Err(error) => {
                 let at = error.valid_up_to();
                 let (path, line) = (self.path.clone(), self.line);

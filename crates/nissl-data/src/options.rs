@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 /// | `format` | by suffix | all | a name of [`crate::FORMATS`] |
 /// | `limit` | none | all | stop after so many sentences |
 /// | `multiword` | `syntactic` | conllu | what a multiword token becomes |
-/// | `label_file` | beside the words | words | the parallel file of labels |
-/// | `label_level` | `word` | words | one label a word, or one a line |
-/// | `label_column` | `label` | words | what the labels' column is called |
+/// | `label_file` | beside the words | parallel | the parallel file of labels |
+/// | `label_level` | `word` | parallel | one label a word, or one a line |
+/// | `label_column` | `label` | parallel | what the labels' column is called |
 /// | `text_column` | `text` or `sentence` | csv, tsv, jsonl | the column of the text |
 /// | `label_columns` | all others | csv, tsv, jsonl | the columns of the labels |
 /// | `header` | true | csv, tsv | whether the first line names the columns; else they are `column1`, ... |

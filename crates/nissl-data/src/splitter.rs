@@ -4,16 +4,16 @@ use std::ops::Range;
 
 /// Words after which a full stop ends no sentence.
 const ABBREVIATIONS: &[&str] = &[
-    "adm", "bros", "bzw", "capt", "cf", "ch", "chap", "co", "col", "dr", "dra", "ed", "eds", "e.g", "esq", "fig",
-    "figs", "fr", "frl", "gen", "gov", "hon", "hr", "i.e", "lieut", "lt", "maj", "messrs", "mlle", "mme", "mr", "mrs",
-    "ms", "mt", "nr", "p", "pp", "pres", "prof", "rep", "rev", "sen", "sergt", "sgt", "sr", "sra", "st", "u.a", "viz",
-    "vgl", "vol", "vols", "vs", "z.b",
+    "adm", "bros", "bzw", "capt", "cf", "ch", "chap", "co", "col", "dr", "dra", "esq", "fig", "figs", "fr", "frl",
+    "gen", "gov", "hon", "hr", "lieut", "lt", "maj", "messrs", "mlle", "mme", "mr", "mrs", "ms", "mt", "nr", "pp",
+    "pres", "prof", "rev", "sen", "sergt", "sgt", "sr", "sra", "st", "viz", "vgl", "vol", "vols", "vs",
 ];
 
 /// Cuts prose into sentences: at `.`, `!`, `?` or `…` (and their full-width forms) with the quotes and brackets that
 /// close after them, when white space follows and then something that can begin a sentence. No sentence begins with a
-/// small letter, after an abbreviation (`Mr.`, `e.g.`, `vol.`) or after an initial (`J. Smith`). White space between
-/// sentences belongs to none. Written for European languages; Chinese and Japanese full stops need no space after.
+/// small letter, after an abbreviation (`Mr.`, `vol.`), after letters with stops between (`e.g.`, `H.M.S.`) or after an
+/// initial (`J. Smith`). White space between sentences belongs to none. Written for European languages; Chinese and
+/// Japanese full stops need no space after.
 ///
 /// ```
 /// let text = "\"Is it you, Mr. Reed?\" I asked. He said: no.";
@@ -80,7 +80,9 @@ fn is_abbreviation(before: &str) -> bool {
         // "I" is more often a word than an initial.
         return initial.is_uppercase() && initial != 'I';
     }
-    ABBREVIATIONS.contains(&word.to_lowercase().as_str())
+    let dotted = word.contains('.')
+        && word.split('.').all(|part| part.chars().count() == 1 && !part.starts_with(char::is_numeric));
+    dotted || ABBREVIATIONS.contains(&word.to_lowercase().as_str())
 }
 
 fn is_opening_before(c: char) -> bool {
@@ -95,3 +97,6 @@ fn push_trimmed(spans: &mut Vec<Range<usize>>, text: &str, span: Range<usize>) {
         spans.push(start..start + trimmed.len());
     }
 }
+
+#[cfg(test)]
+mod tests;

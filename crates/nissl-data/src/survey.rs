@@ -117,3 +117,6 @@ impl Columns {
         self.0.into_iter().map(summary).collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -63,7 +63,10 @@ pub fn split_words(text: &str, split: WordSplit) -> Vec<Range<usize>> {
         WordSplit::Unicode => {
             let mut spans: Vec<Range<usize>> = Vec::new();
             for (start, piece) in text.split_word_bound_indices() {
-                if piece.trim().is_empty() {
+                // A combining mark after a space is one piece with it.
+                let start = start + piece.len() - piece.trim_start().len();
+                let piece = piece.trim();
+                if piece.is_empty() {
                     continue;
                 }
                 match spans.last_mut() {
@@ -84,3 +87,6 @@ fn repeats(run: &str, piece: &str) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,7 +11,7 @@ use crate::error::DataError;
 /// Makes [`Labels`] from rows, one at a time.
 ///
 /// Concepts stand in order of their sources, the labels of a column in order of their names. Sources that give the same
-/// name give one concept: a row bears it if any of them says so. A concept that was asked for by name is there even if
+/// name give one concept, which stands with the source that names it: a row bears it if any of them says so. A concept that was asked for by name is there even if
 /// no row bears it.
 ///
 /// ```

@@ -75,31 +75,27 @@ impl Conllu {
     fn next_block(&mut self) -> Result<Option<Block>, DataError> {
         let mut block = Block::default();
         loop {
-            let number = self.lines.line() + 1;
-            let path = self.lines.path().to_owned();
             let Some(line) = self.lines.next()? else {
                 if block.line == 0 {
                     return Ok(None);
                 }
                 break;
             };
-            if line.trim().is_empty() {
+            if line.text.trim().is_empty() {
                 if block.line > 0 {
                     break;
                 }
                 continue;
             }
             if block.line == 0 {
-                block.line = number;
+                block.line = line.number;
             }
-            let result = match line.strip_prefix('#') {
-                Some(comment) => {
-                    read_comment(comment, &mut block, &mut self.document, &mut self.columns);
-                    Ok(())
-                }
-                None => read_word(line, &mut block, &mut self.columns),
-            };
-            result.map_err(|(expected, got)| DataError::malformed(&path, number, expected, got))?;
+            if let Some(comment) = line.text.strip_prefix('#') {
+                read_comment(comment, &mut block, &mut self.document, &mut self.columns);
+            } else {
+                read_word(line.text, &mut block, &mut self.columns)
+                    .map_err(|(expected, got)| line.malformed(expected, got))?;
+            }
         }
         if let Some(last) = block.surfaces.last()
             && last.words.end > block.words.len()
@@ -107,7 +103,7 @@ impl Conllu {
             let expected = format!("word {} of the multiword token {}", block.words.len() + 1, shown(&last.form));
             return Err(DataError::malformed(
                 self.lines.path(),
-                self.lines.line(),
+                self.lines.n_lines(),
                 expected,
                 "the end of the sentence",
             ));
@@ -318,3 +314,6 @@ fn join(parts: &[Word], surface: &Surface, span: Range<usize>) -> Word {
     }
     Word { span, form: surface.form.clone(), labels }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,12 +9,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use ::csv::{Error, ErrorKind, Reader, ReaderBuilder, StringRecord};
 
-use super::record::{push_label, sentence, text_column};
 use super::{ColumnNames, Format, Input, SentenceSource};
 use crate::corpus::CorpusCounts;
 use crate::error::DataError;
 use crate::lines::Lines;
 use crate::options::{ReadOptions, WordSplit};
+use crate::record::{push_label, sentence, text_column};
 use crate::sentence::Sentence;
 
 pub(super) const CSV: Format = Format {
@@ -140,7 +140,7 @@ impl Read for Utf8Lines {
             self.at = 0;
             match self.lines.next() {
                 Ok(Some(line)) => {
-                    self.line.extend_from_slice(line.as_bytes());
+                    self.line.extend_from_slice(line.text.as_bytes());
                     self.line.push(b'\n');
                 }
                 Ok(None) => return Ok(0),
@@ -170,3 +170,6 @@ fn describe(path: &std::path::Path, failure: &Failure, error: &Error) -> DataErr
         _ => DataError::malformed(path, line, "a record of a table", error.to_string()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,12 +7,12 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use super::record::{push_label, sentence, text_column};
 use super::{ColumnNames, Format, SentenceSource};
 use crate::corpus::CorpusCounts;
 use crate::error::{DataError, shown};
 use crate::lines::Lines;
 use crate::options::ReadOptions;
+use crate::record::{push_label, sentence, text_column};
 use crate::sentence::{Label, Sentence};
 
 pub(super) const FORMAT: Format = Format {
@@ -50,33 +50,30 @@ const MOST_KEYS: usize = 256;
 impl SentenceSource for JsonLines {
     fn next_sentence(&mut self, counts: &mut CorpusCounts) -> Result<Option<Sentence>, DataError> {
         loop {
-            let path = self.lines.path().to_owned();
-            let number = self.lines.line() + 1;
             let Some(line) = self.lines.next()? else {
                 return match self.missing.pop_first() {
                     None => Ok(None),
-                    Some(name) => {
-                        Err(DataError::unknown(path.display().to_string(), "column", &name, self.keys.iter().cloned()))
-                    }
+                    Some(name) => Err(self.unknown(&name)),
                 };
             };
-            if line.trim().is_empty() {
+            if line.text.trim().is_empty() {
                 counts.empty += 1;
                 continue;
             }
-            let object: Map<String, Value> = serde_json::from_str(line).map_err(|error| {
-                DataError::malformed(&path, number, "a JSON object", format!("{}: {error}", shown(line)))
-            })?;
-            let key = if let Some(key) = &self.text {
-                key.clone()
-            } else {
-                let keys: Vec<String> = object.keys().cloned().collect();
-                self.text.insert(text_column(&path, &self.options, &keys)?).clone()
+            let object: Map<String, Value> = serde_json::from_str(line.text)
+                .map_err(|error| line.malformed("a JSON object", format!("{}: {error}", shown(line.text))))?;
+            let key = match &self.text {
+                Some(key) => key.clone(),
+                None => text_column(line.path, &self.options, &object.keys().cloned().collect::<Vec<_>>())?,
             };
             let Some(text) = object.get(&key).and_then(Value::as_str) else {
                 let got = object.get(&key).map_or("no such key".to_owned(), |value| shown(&value.to_string()));
-                return Err(DataError::malformed(&path, number, format!("a string as '{key}'"), got));
+                return Err(line.malformed(format!("a string as '{key}'"), got));
             };
+            let number = line.number;
+            if self.text.is_none() {
+                self.text = Some(key.clone());
+            }
             let labels = self.labels(&object, &key, counts);
             match sentence(text, labels, number, self.options.word_split) {
                 Some(sentence) => return Ok(Some(sentence)),
@@ -87,6 +84,11 @@ impl SentenceSource for JsonLines {
 }
 
 impl JsonLines {
+    /// A label column that no object has.
+    fn unknown(&self, name: &str) -> DataError {
+        DataError::unknown(self.lines.path().display().to_string(), "column", name, self.keys.iter().cloned())
+    }
+
     fn labels(&mut self, object: &Map<String, Value>, text: &str, counts: &mut CorpusCounts) -> Vec<Label> {
         let mut labels = Vec::new();
         for (key, value) in object {
@@ -113,3 +115,6 @@ impl JsonLines {
         labels
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,12 +11,12 @@ use std::sync::Arc;
 use super::{Format, Input, SentenceSource};
 use crate::corpus::CorpusCounts;
 use crate::error::{DataError, shown};
-use crate::lines::Lines;
+use crate::lines::{Line, Lines};
 use crate::options::{LabelLevel, ReadOptions};
 use crate::sentence::{Label, Sentence, Word};
 
 pub(super) const FORMAT: Format = Format {
-    name: "words",
+    name: "parallel",
     summary: "one sentence a line, words separated by spaces; labels line for line in a second file",
     suffixes: &["word", "words", "in"],
     open: |input, options| Ok(Box::new(Parallel::open(input, options)?)),
@@ -43,49 +43,24 @@ impl Parallel {
             column: options.label_column.as_str().into(),
         })
     }
-
-    /// The next line of labels, which must be there exactly when there is a line of words.
-    fn label_line(labels: &mut Lines, words: &Path, words_line: Option<usize>) -> Result<Option<String>, DataError> {
-        let line = labels.next()?.map(str::to_owned);
-        let mismatch =
-            |number, expected: String, got: &str| Err(DataError::malformed(labels.path(), number, expected, got));
-        match (&line, words_line) {
-            (None, Some(number)) => {
-                let expected = format!("a line of labels for {}:{number}", words.display());
-                mismatch(labels.line() + 1, expected, "the end of the file")
-            }
-            (Some(line), None) if !line.trim().is_empty() => {
-                mismatch(labels.line(), format!("the end of the file, as in {}", words.display()), "more labels")
-            }
-            _ => Ok(line),
-        }
-    }
 }
 
 impl SentenceSource for Parallel {
     fn next_sentence(&mut self, counts: &mut CorpusCounts) -> Result<Option<Sentence>, DataError> {
         loop {
-            let line = self.words.next()?.map(str::to_owned);
-            let path = self.words.path().to_owned();
-            let Some(line) = line else {
-                // Blank lines at the end of the labels do no harm, anything else means that the files do not match.
-                if let Some(labels) = &mut self.labels {
-                    while Self::label_line(labels, &path, None)?.is_some() {}
-                }
-                return Ok(None);
-            };
-            let number = self.words.line();
-            let labels = match &mut self.labels {
-                Some(labels) => Self::label_line(labels, &path, Some(number))?,
-                None => None,
-            };
-            let mut sentence = Sentence { line: number, ..Sentence::default() };
-            for form in line.split_whitespace() {
+            let Some(line) = self.words.next()? else { return self.end().map(|()| None) };
+            let mut sentence = Sentence { line: line.number, ..Sentence::default() };
+            for form in line.text.split_whitespace() {
                 let span = push_word(&mut sentence.text, form);
                 sentence.words.push(Word { span, form: form.to_owned(), labels: Vec::new() });
             }
-            if let (Some(labels), Some(file)) = (labels, &self.labels) {
-                self.label(&mut sentence, &labels, file, &path)?;
+            if let Some(labels) = &mut self.labels {
+                let n_lines = labels.n_lines();
+                let Some(labels) = labels.next()? else {
+                    let expected = format!("a line of labels for {}:{}", line.path.display(), line.number);
+                    return Err(DataError::malformed(labels.path(), n_lines + 1, expected, "the end of the file"));
+                };
+                label(&mut sentence, labels, line.path, self.level, &self.column)?;
             }
             if sentence.words.is_empty() {
                 counts.empty += 1;
@@ -97,31 +72,49 @@ impl SentenceSource for Parallel {
 }
 
 impl Parallel {
-    /// Gives the labels of a line to the sentence.
-    fn label(&self, sentence: &mut Sentence, line: &str, file: &Lines, words: &Path) -> Result<(), DataError> {
-        let label = |value: &str| Label { column: self.column.clone(), value: value.to_owned() };
-        let value = line.trim();
-        match self.level {
-            LabelLevel::Word => {
-                let (expected, got) = (sentence.words.len(), line.split_whitespace().count());
-                if got != expected {
-                    let (path, words) = (file.path().to_owned(), words.to_owned());
-                    let words_line = sentence.line;
-                    return Err(DataError::LabelCount { path, line: file.line(), words, words_line, expected, got });
-                }
-                for (word, value) in sentence.words.iter_mut().zip(line.split_whitespace()) {
-                    word.labels.push(label(value));
-                }
+    /// The words have ended: so must the labels, but for blank lines.
+    fn end(&mut self) -> Result<(), DataError> {
+        let Some(labels) = &mut self.labels else { return Ok(()) };
+        while let Some(line) = labels.next()? {
+            if !line.text.trim().is_empty() {
+                let expected = format!("the end of the file, as in {}", self.words.path().display());
+                return Err(line.malformed(expected, shown(line.text.trim())));
             }
-            LabelLevel::Sentence if value.is_empty() => {}
-            LabelLevel::Sentence if sentence.words.is_empty() => {
-                let expected = format!("a blank line, as in {}:{}", words.display(), sentence.line);
-                return Err(DataError::malformed(file.path(), file.line(), expected, shown(value)));
-            }
-            LabelLevel::Sentence => sentence.labels.push(label(value)),
         }
         Ok(())
     }
+}
+
+/// Gives the labels of a line to its sentence.
+fn label(
+    sentence: &mut Sentence,
+    line: Line<'_>,
+    words: &Path,
+    level: LabelLevel,
+    column: &Arc<str>,
+) -> Result<(), DataError> {
+    let label = |value: &str| Label { column: column.clone(), value: value.to_owned() };
+    let value = line.text.trim();
+    match level {
+        LabelLevel::Word => {
+            let (expected, got) = (sentence.words.len(), value.split_whitespace().count());
+            if got != expected {
+                let (path, words) = (line.path.to_owned(), words.to_owned());
+                let (words_line, line) = (sentence.line, line.number);
+                return Err(DataError::LabelCount { path, line, words, words_line, expected, got });
+            }
+            for (word, value) in sentence.words.iter_mut().zip(value.split_whitespace()) {
+                word.labels.push(label(value));
+            }
+        }
+        LabelLevel::Sentence if value.is_empty() => {}
+        LabelLevel::Sentence if sentence.words.is_empty() => {
+            let expected = format!("a blank line, as in {}:{}", words.display(), sentence.line);
+            return Err(line.malformed(expected, shown(value)));
+        }
+        LabelLevel::Sentence => sentence.labels.push(label(value)),
+    }
+    Ok(())
 }
 
 /// Adds a word to a text, with a space before it unless it is the first; returns where it is.
@@ -133,3 +126,6 @@ fn push_word(text: &mut String, form: &str) -> Range<usize> {
     text.push_str(form);
     start..text.len()
 }
+
+#[cfg(test)]
+mod tests;

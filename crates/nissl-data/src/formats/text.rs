@@ -2,12 +2,12 @@
 
 use std::collections::VecDeque;
 
-use super::record::sentence;
 use super::{Format, SentenceSource};
 use crate::corpus::CorpusCounts;
 use crate::error::DataError;
 use crate::lines::{LONGEST, Lines};
 use crate::options::{Prose, ReadOptions};
+use crate::record::sentence;
 use crate::sentence::Sentence;
 use crate::splitter::split_sentences;
 
@@ -53,15 +53,14 @@ impl SentenceSource for PlainText {
 impl PlainText {
     /// The next line and its number.
     fn next_line(&mut self) -> Result<Option<(String, usize)>, DataError> {
-        let line = self.lines.next()?.map(str::to_owned);
-        Ok(line.map(|line| (line, self.lines.line())))
+        Ok(self.lines.next()?.map(|line| (line.text.to_owned(), line.number)))
     }
 
     /// The next lines that are not blank, and the number of the first.
     fn next_paragraph(&mut self) -> Result<Option<(String, usize)>, DataError> {
         let (mut text, mut first) = (String::new(), 0);
         while let Some(line) = self.lines.next()? {
-            let mut words = line.split_whitespace().peekable();
+            let mut words = line.text.split_whitespace().peekable();
             if words.peek().is_none() {
                 if text.is_empty() {
                     continue;
@@ -74,15 +73,17 @@ impl PlainText {
                 }
                 text.push_str(word);
             }
-            let number = self.lines.line();
             if first == 0 {
-                first = number;
+                first = line.number;
             }
             if text.len() > LONGEST {
                 let expected = format!("a paragraph of at most {LONGEST} bytes");
-                return Err(DataError::malformed(self.lines.path(), number, expected, "a longer one"));
+                return Err(line.malformed(expected, "a longer one"));
             }
         }
         Ok((!text.is_empty()).then_some((text, first)))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use super::ColumnNames;
 use crate::error::DataError;
+use crate::formats::ColumnNames;
 use crate::options::{ReadOptions, WordSplit};
 use crate::sentence::{Label, Sentence, Word};
 use crate::words::split_words;
@@ -12,7 +12,7 @@ use crate::words::split_words;
 const TEXT_COLUMNS: [&str; 2] = ["text", "sentence"];
 
 /// The column of the text: the one that was asked for, else the first that is called like one.
-pub(super) fn text_column(path: &Path, options: &ReadOptions, columns: &[String]) -> Result<String, DataError> {
+pub(crate) fn text_column(path: &Path, options: &ReadOptions, columns: &[String]) -> Result<String, DataError> {
     let unknown = |name: &str| DataError::unknown(path.display().to_string(), "column", name, columns);
     match &options.text_column {
         Some(name) if columns.contains(name) => Ok(name.clone()),
@@ -26,7 +26,7 @@ pub(super) fn text_column(path: &Path, options: &ReadOptions, columns: &[String]
 }
 
 /// A sentence of this text and these labels; `None` if the text has no word.
-pub(super) fn sentence(text: &str, labels: Vec<Label>, line: usize, word_split: WordSplit) -> Option<Sentence> {
+pub(crate) fn sentence(text: &str, labels: Vec<Label>, line: usize, word_split: WordSplit) -> Option<Sentence> {
     let words: Vec<Word> = split_words(text, word_split)
         .into_iter()
         .map(|span| Word { form: text[span.clone()].to_owned(), span, labels: Vec::new() })
@@ -35,7 +35,7 @@ pub(super) fn sentence(text: &str, labels: Vec<Label>, line: usize, word_split: 
 }
 
 /// Adds a label unless the value is blank.
-pub(super) fn push_label(labels: &mut Vec<Label>, columns: &mut ColumnNames, column: &str, value: &str) {
+pub(crate) fn push_label(labels: &mut Vec<Label>, columns: &mut ColumnNames, column: &str, value: &str) {
     let value = value.trim();
     if !value.is_empty() {
         labels.push(Label { column: columns.get(column), value: value.to_owned() });

@@ -9,8 +9,8 @@ struct Kind {
     folder: &'static str,
     /// Where the list is: the first of these that is there.
     lists: &'static [&'static str],
-    /// The name of the list's constant.
-    name: &'static str,
+    /// How the list begins: `const METHODS:`.
+    begins: &'static str,
     /// Files that are shared by the kind, not one of it.
     shared: &'static [&'static str],
 }
@@ -19,19 +19,37 @@ const KINDS: &[Kind] = &[
     Kind {
         folder: "crates/nissl-methods/src/rankers",
         lists: &["crates/nissl-methods/src/catalog.rs"],
-        name: "METHODS",
+        begins: "const METHODS:",
         shared: &[],
     },
     Kind {
         folder: "crates/nissl-methods/src/profilers",
         lists: &["crates/nissl-methods/src/catalog.rs"],
-        name: "METHODS",
+        begins: "const METHODS:",
         shared: &[],
     },
     Kind {
         folder: "crates/nissl-model/src/arch",
         lists: &["crates/nissl-model/src/arch.rs", "crates/nissl-model/src/arch/mod.rs"],
-        name: "FAMILIES",
+        begins: "const FAMILIES:",
+        shared: &["config"],
+    },
+    Kind {
+        folder: "crates/nissl-data/src/formats",
+        lists: &["crates/nissl-data/src/formats.rs"],
+        begins: "const FORMATS:",
+        shared: &[],
+    },
+    Kind {
+        folder: "crates/nissl-tasks/src/tasks",
+        lists: &["crates/nissl-tasks/src/tasks.rs"],
+        begins: "const TASKS:",
+        shared: &[],
+    },
+    Kind {
+        folder: "crates/nissl-cli/src/commands",
+        lists: &["crates/nissl-cli/src/commands.rs"],
+        begins: "fn run(",
         shared: &[],
     },
 ];
@@ -43,23 +61,36 @@ pub(super) fn every_file_is_listed(tree: &Tree, problems: &mut Vec<Problem>) {
         if members.is_empty() {
             continue; // a room is made when its first code is
         }
+        if kind.begins == "const TASKS:" {
+            every_task_has_a_command(tree, &members, problems);
+        }
         let [module, inner] = [format!("{}.rs", kind.folder), format!("{}/mod.rs", kind.folder)];
         let module = if tree.text(&module).is_some() { module } else { inner };
         let modules = tree.text(&module).unwrap_or_default();
-        let listed = kind.lists.iter().find_map(|path| constant(tree.text(path)?, kind.name));
+        let listed = kind.lists.iter().find_map(|path| list(tree.text(path)?, kind.begins));
         let Some(list) = listed else {
-            problems.push(Problem::new(kind.lists[0], 0, format!("has no `const {}`", kind.name)));
+            problems.push(Problem::new(kind.lists[0], 0, format!("has no `{}`", kind.begins)));
             continue;
         };
         for member in members {
             let path = format!("{}/{member}.rs", kind.folder);
-            if !modules.lines().any(|line| line.trim_start_matches("pub ").trim() == format!("mod {member};")) {
+            if !modules.lines().any(|line| line.ends_with(&format!("mod {member};"))) {
                 problems.push(Problem::new(&path, 0, format!("has no `mod {member};` line in {module}")));
             }
             if !names(list, member) {
-                let what = format!("has no line in {}", kind.name);
+                let what = format!("has no line in the list `{}`", kind.begins);
                 problems.push(Problem::new(&path, 0, what));
             }
+        }
+    }
+}
+
+/// What can be done at all can be done from the command line.
+fn every_task_has_a_command(tree: &Tree, tasks: &[&str], problems: &mut Vec<Problem>) {
+    for task in tasks {
+        let command = format!("crates/nissl-cli/src/commands/{task}.rs");
+        if tree.text(&command).is_none() {
+            problems.push(Problem::new(&command, 0, "is missing: each task has a command"));
         }
     }
 }
@@ -73,11 +104,11 @@ fn members<'a>(tree: &'a Tree, kind: &'a Kind) -> impl Iterator<Item = &'a str> 
     })
 }
 
-/// The text of `const NAME: ... = ...;`.
-fn constant<'a>(text: &'a str, name: &str) -> Option<&'a str> {
-    let start = text.find(&format!("const {name}:"))?;
-    let end = text[start..].find(";\n").map_or(text.len(), |end| start + end);
-    Some(&text[start..end])
+/// The text of a list: of a constant up to `];`, of a function up to its closing brace.
+fn list<'a>(text: &'a str, begins: &str) -> Option<&'a str> {
+    let text = &text[text.find(begins)?..];
+    let end = ["];\n", "\n}\n"].iter().filter_map(|end| text.find(end)).min();
+    Some(&text[..end.unwrap_or(text.len())])
 }
 
 /// Whether a list names a module, by its path (`bert::`) or by its type (`AveragePrecision`).

@@ -74,7 +74,11 @@ fn a_file_without_list_line_is_found() {
         ]
     };
     let both = "mod average_precision;\npub mod probeless;\n";
-    finds(lists::every_file_is_listed, &files(both, catalog), "average_precision.rs: has no line in METHODS");
+    finds(
+        lists::every_file_is_listed,
+        &files(both, catalog),
+        "average_precision.rs: has no line in the list `const METHODS:`",
+    );
     let full = "pub const METHODS: &[MethodEntry] = &[a::<Probeless>(), a::<AveragePrecision>()];\n";
     finds(lists::every_file_is_listed, &files("mod probeless;\n", full), "has no `mod average_precision;` line");
     assert_eq!(check(lists::every_file_is_listed, &files(both, full)), Vec::<String>::new());
@@ -86,7 +90,19 @@ fn a_family_is_listed_by_its_module() {
     let unlisted = "mod bert;\npub const FAMILIES: &[&Family] = &[];\nfn f() { bert::new() }\n";
     let files = |text| [("crates/nissl-model/src/arch/mod.rs", text), ("crates/nissl-model/src/arch/bert.rs", DOC)];
     assert_eq!(check(lists::every_file_is_listed, &files(listed)), Vec::<String>::new());
-    finds(lists::every_file_is_listed, &files(unlisted), "bert.rs: has no line in FAMILIES");
+    finds(lists::every_file_is_listed, &files(unlisted), "bert.rs: has no line in the list `const FAMILIES:`");
+}
+
+#[test]
+fn a_task_without_command_is_found() {
+    let files = [
+        ("crates/nissl-tasks/src/tasks.rs", "mod rank;\npub const TASKS: &[TaskEntry] = &[entry(rank::run)];\n"),
+        ("crates/nissl-tasks/src/tasks/rank.rs", DOC),
+        ("crates/nissl-cli/src/commands/rank.rs", DOC),
+        ("crates/nissl-cli/src/commands.rs", "mod rank;\nfn run() {\n    rank::run()\n}\n"),
+    ];
+    assert_eq!(check(lists::every_file_is_listed, &files), Vec::<String>::new());
+    finds(lists::every_file_is_listed, &files[..2], "commands/rank.rs: is missing");
 }
 
 #[test]
@@ -121,7 +137,8 @@ fn large_files_and_stale_exceptions_are_found() {
 fn sources_without_docs_or_reasons_are_found() {
     let path = "crates/a/src/a.rs";
     finds(sources::file_docs, &[(path, "use std::fmt;\n")], "a.rs:1: begins with");
-    finds(sources::attributes, &[(path, "#[allow(dead_code)]\n")], "not `allow`");
+    assert!(check(sources::file_docs, &[("crates/a/src/a/tests.rs", "use super::*;\n")]).is_empty());
+    finds(sources::attributes, &[(path, "#![allow(dead_code)]\n")], "says why");
     finds(sources::attributes, &[(path, "#[expect(dead_code)]\nfn f() {}\n")], "says why");
     finds(sources::attributes, &[(path, "    #[ignore = \"slow\"]\n")], "no test is ignored");
     assert!(check(sources::attributes, &[(path, "#[expect(dead_code, reason = \"r\")]\n")]).is_empty());
@@ -129,10 +146,11 @@ fn sources_without_docs_or_reasons_are_found() {
 
 #[test]
 fn unlisted_unsafe_code_is_found_and_words_about_it_are_not() {
-    let block = concat!("fn f() { un", "safe { g() } }\n");
+    let block = concat!("fn f() { un", "safe { g() } }\n", "fn f() { un", "safe { g() } }\n");
     let about = concat!("// nothing un", "safe here\nlet a = un", "safe_code;\n");
     let found = check(sources::unsafe_code, &[("crates/a/src/a.rs", block)]);
-    assert!(found.iter().any(|problem| problem.starts_with("crates/a/src/a.rs:1: ")), "{found:#?}");
+    let of_file = found.iter().filter(|problem| problem.starts_with("crates/a/src/a.rs:1: ")).count();
+    assert_eq!(of_file, 1, "the first of the file: {found:#?}");
     let found = check(sources::unsafe_code, &[("crates/a/src/a.rs", about)]);
     assert!(!found.iter().any(|problem| problem.starts_with("crates/a/src/a.rs")), "{found:#?}");
 }

@@ -39,6 +39,11 @@ fn main() {
             .collect();
         times.sort_by(f64::total_cmp);
         let (best, median) = (times[0], times[repeats / 2]);
+        if args.iter().any(|arg| arg == "--json") {
+            let (ms, best, gflops) = (median * 1e3, best * 1e3, flops / median / 1e9);
+            println!(r#"{{"threads": {threads}, "ms": {ms}, "best": {best}, "gflops": {gflops}}}"#);
+            continue;
+        }
         println!(
             "{threads} threads: best {:.1} ms, median {:.1} ms, {:.0} tokens/s, {:.1} GFLOP/s (best {:.1})",
             best * 1e3,

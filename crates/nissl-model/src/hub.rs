@@ -1,15 +1,19 @@
-//! Where a model lies: a folder, or a name of the Hugging Face Hub that is looked up in its cache.
+//! Where a model lies: a folder, or a name of the Hugging Face Hub that is looked up in its cache or downloaded.
 //!
 //! The cache is the one that the Hub's own libraries keep: `models--org--name/refs/main` holds a commit,
-//! `snapshots/<commit>/` its files. What is there is used as it is, without asking the network.
+//! `snapshots/<commit>/` its files, as links into `blobs/`. What is there is used as it is, without asking the network.
+
+#[cfg(feature = "download")]
+mod download;
 
 use std::env;
+use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use nissl_core::Progress;
 
-use crate::checkpoint;
+use crate::checkpoint::source;
 use crate::error::LoadError;
 
 /// The address that models are downloaded from.
@@ -27,7 +31,7 @@ pub struct ModelFiles {
 }
 
 /// How the Hub is reached.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Hub {
     /// The cache folder, that with `models--org--name` in it.
     pub cache: PathBuf,
@@ -39,29 +43,52 @@ pub struct Hub {
     pub token: Option<String>,
 }
 
+impl fmt::Debug for Hub {
+    /// Without the token.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { cache, endpoint, offline, token } = self;
+        let token = token.as_ref().map(|_| "…");
+        f.debug_struct("Hub")
+            .field("cache", cache)
+            .field("endpoint", endpoint)
+            .field("offline", offline)
+            .field("token", &token)
+            .finish()
+    }
+}
+
 impl Hub {
-    /// As the environment says: `HF_HUB_CACHE`, `HF_HOME`, `HF_ENDPOINT`, `HF_HUB_OFFLINE`, `HF_TOKEN`.
+    /// As the environment says: `HF_HUB_CACHE`, `HF_HOME`, `HF_ENDPOINT`, `HF_HUB_OFFLINE`, `HF_TOKEN` (or the file
+    /// `token` of `HF_HOME`). Downloads also heed the usual proxy variables and `SSL_CERT_FILE`.
     pub fn from_env() -> Self {
-        let var = |name: &str| env::var(name).ok().filter(|value| !value.trim().is_empty());
-        let home = var("HF_HOME").map(PathBuf::from).unwrap_or_else(|| {
+        Self::from_vars(|name| env::var(name).ok().filter(|value| !value.trim().is_empty()))
+    }
+
+    fn from_vars(var: impl Fn(&str) -> Option<String>) -> Self {
+        let home = var("HF_HOME").map(PathBuf::from).or_else(|| {
             let cache = var("XDG_CACHE_HOME").map(PathBuf::from);
             let cache = cache.or_else(|| env::home_dir().map(|home| home.join(".cache")));
-            cache.unwrap_or_else(|| PathBuf::from(".cache")).join("huggingface")
+            cache.map(|cache| cache.join("huggingface"))
         });
+        let home = home.unwrap_or_else(|| PathBuf::from(".cache/huggingface"));
         let offline = var("HF_HUB_OFFLINE").or_else(|| var("TRANSFORMERS_OFFLINE"));
+        let kept = || fs::read_to_string(home.join("token")).ok().map(|token| token.trim().to_owned());
         Self {
             cache: var("HF_HUB_CACHE").map_or_else(|| home.join("hub"), PathBuf::from),
             endpoint: var("HF_ENDPOINT").unwrap_or_else(|| ENDPOINT.to_owned()),
             offline: offline.is_some_and(|value| matches!(value.to_lowercase().as_str(), "1" | "on" | "yes" | "true")),
-            token: var("HF_TOKEN"),
+            token: var("HF_TOKEN").or_else(kept).filter(|token| !token.is_empty()),
         }
     }
 
     /// The folder of a model: `source` itself if it is a folder, else that of a Hub name such as `org/name` or
     /// `org/name@revision`, from the cache or downloaded into it.
     ///
+    /// A cached revision is used without looking for a newer one. A download that was cut off goes on where it was.
+    ///
     /// # Errors
-    /// If there is no such folder, if it is no model, if a name is not in the cache and cannot be downloaded.
+    /// If there is no such folder, if it is no model, if a name is not in the cache and cannot be downloaded, if the
+    /// user stops it.
     pub fn resolve(&self, source: &str, progress: &dyn Progress) -> Result<ModelFiles, LoadError> {
         let path = Path::new(source);
         if path.exists() {
@@ -73,21 +100,27 @@ impl Hub {
             let expected = "a model folder, or a Hub name such as org/name".to_owned();
             return Err(LoadError::NotAModel { path: path.to_owned(), expected, got });
         };
-        if let Some((folder, commit)) = self.cached(&name) {
-            return Ok(ModelFiles { folder, name: source.to_owned(), commit: Some(commit) });
-        }
-        let _ = progress;
-        Err(name.error(format!("not in the cache {}", self.repo_folder(&name).display())))
+        let repo = self.repo_folder(&name);
+        let (folder, commit) = match cached(&repo, &name) {
+            Some(found) => found,
+            None if self.offline => {
+                let cache = self.cache.display();
+                return Err(name.error(format!("no such folder, and not in the cache {cache}; downloads are off")));
+            }
+            None => {
+                let commit = self.download(&name, &repo, progress)?;
+                (snapshot(&repo, &commit), commit)
+            }
+        };
+        check_folder(&folder)?;
+        Ok(ModelFiles { folder, name: source.to_owned(), commit: Some(commit) })
     }
 
-    /// The snapshot of a name that is complete in the cache, and its commit.
-    fn cached(&self, name: &HubName) -> Option<(PathBuf, String)> {
-        let repo = self.repo_folder(name);
-        let named = fs::read_to_string(repo.join("refs").join(&name.revision));
-        let commit = named.map_or_else(|_| name.revision.clone(), |text| text.trim().to_owned());
-        let folder = repo.join("snapshots").join(&commit);
-        let complete = !commit.is_empty() && is_plain(&commit) && check_folder(&folder).is_ok();
-        complete.then_some((folder, commit))
+    #[cfg(not(feature = "download"))]
+    fn download(&self, name: &HubName, _repo: &Path, _progress: &dyn Progress) -> Result<String, LoadError> {
+        let cache = self.cache.display();
+        let what = format!("no such folder, and not in the cache {cache}; this build cannot download");
+        Err(name.error(what))
     }
 
     fn repo_folder(&self, name: &HubName) -> PathBuf {
@@ -101,6 +134,18 @@ impl Hub {
 /// As [`Hub::resolve`].
 pub fn resolve(source: &str, progress: &dyn Progress) -> Result<ModelFiles, LoadError> {
     Hub::from_env().resolve(source, progress)
+}
+
+/// The snapshot of a name that is complete in the cache, and its commit.
+fn cached(repo: &Path, name: &HubName) -> Option<(PathBuf, String)> {
+    let named = fs::read_to_string(repo.join("refs").join(&name.revision));
+    let commit = named.map_or_else(|_| name.revision.clone(), |text| text.trim().to_owned());
+    let folder = snapshot(repo, &commit);
+    (is_plain(&commit) && check_folder(&folder).is_ok()).then_some((folder, commit))
+}
+
+fn snapshot(repo: &Path, commit: &str) -> PathBuf {
+    repo.join("snapshots").join(commit)
 }
 
 /// A name of the Hub.
@@ -127,7 +172,7 @@ impl HubName {
     }
 }
 
-/// Whether a part of a Hub name can be a part of a path without leading elsewhere.
+/// Whether a part of a Hub name, a commit or a digest can be a part of a path without leading elsewhere.
 fn is_plain(part: &str) -> bool {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     !part.is_empty() && !part.starts_with(['.', '-']) && part.chars().all(allowed)
@@ -141,12 +186,11 @@ fn check_folder(folder: &Path) -> Result<(), LoadError> {
         return Err(LoadError::NotAModel { path: folder.to_owned(), expected, got: "a file".to_owned() });
     }
     if !folder.join("config.json").exists() {
-        let got = checkpoint::describe_folder(folder)?;
+        let got = source::describe(&source::list(folder)?);
         return Err(LoadError::NotAModel { path: folder.to_owned(), expected: "config.json".to_owned(), got });
     }
-    checkpoint::find_weights(folder)
+    source::find(folder).map(drop)
 }
 
 #[cfg(test)]
-#[path = "hub_tests.rs"]
 mod tests;

@@ -7,7 +7,7 @@
 mod convert;
 mod mmap;
 mod safetensors;
-mod source;
+pub(crate) mod source;
 mod weight;
 
 use std::borrow::Cow;
@@ -159,22 +159,6 @@ impl Checkpoint {
             bytes: &self.files[*file].bytes()[entry.range.clone()],
         }
     }
-}
-
-/// Checks that a folder has weights, without reading them.
-///
-/// # Errors
-/// As [`Checkpoint::open`], for what can be seen without reading.
-pub(crate) fn find_weights(folder: &Path) -> Result<(), LoadError> {
-    source::find(folder).map(drop)
-}
-
-/// What lies in a folder, in a few words for an error.
-///
-/// # Errors
-/// If it cannot be listed.
-pub(crate) fn describe_folder(folder: &Path) -> Result<String, LoadError> {
-    source::list(folder).map(|names| source::describe(&names))
 }
 
 #[cfg(test)]

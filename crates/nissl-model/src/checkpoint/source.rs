@@ -99,28 +99,9 @@ impl Source {
 }
 
 fn from_index(folder: &Path, index: PathBuf) -> Result<Source, LoadError> {
-    let text = fs::read(&index).map_err(|source| LoadError::Io { path: index.clone(), source })?;
-    let parsed: Index =
-        serde_json::from_slice(&text).map_err(|source| LoadError::Json { path: index.clone(), source })?;
-    let mut map = parsed.weight_map.0;
-    map.sort();
-    let malformed = |part: &str, expected: &str, got: &str| LoadError::Malformed {
-        path: index.clone(),
-        part: part.to_owned(),
-        expected: expected.to_owned(),
-        got: got.to_owned(),
-    };
-    if let Some(pair) = map.windows(2).find(|pair| pair[0].0 == pair[1].0) {
-        return Err(malformed(&pair[0].0, "one entry of this name", "several"));
-    }
-    let mut names: Vec<&String> = map.iter().map(|(_, file)| file).collect();
-    names.sort();
-    names.dedup();
+    let map = read_index(&index)?;
+    let names = shards(&map);
     for name in &names {
-        let mut parts = Path::new(name).components();
-        if !matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None)) {
-            return Err(malformed("weight_map", "names of files in the same folder", &format!("'{name}'")));
-        }
         let file = folder.join(name);
         if !file.exists() {
             let source = io::Error::new(io::ErrorKind::NotFound, format!("no such file, {INDEX} names it"));
@@ -128,9 +109,42 @@ fn from_index(folder: &Path, index: PathBuf) -> Result<Source, LoadError> {
         }
     }
     let files = names.iter().map(|name| folder.join(name)).collect();
-    let position = |file: &String| names.binary_search(&file).expect("`names` was made of these names");
+    let position = |file: &String| names.binary_search(file).expect("`names` was made of these names");
     let map = map.iter().map(|(name, file)| (name.clone(), position(file))).collect();
     Ok(Source { files, index: Some((index, map)) })
+}
+
+/// The file names of an index, in order, each once.
+pub(crate) fn shards(map: &[(String, String)]) -> Vec<String> {
+    let mut names: Vec<String> = map.iter().map(|(_, file)| file.clone()).collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+/// Weights and their files, in order of the weights' names; every file lies in the index's own folder.
+pub(crate) fn read_index(index: &Path) -> Result<Vec<(String, String)>, LoadError> {
+    let text = fs::read(index).map_err(|source| LoadError::Io { path: index.to_owned(), source })?;
+    let parsed: Index =
+        serde_json::from_slice(&text).map_err(|source| LoadError::Json { path: index.to_owned(), source })?;
+    let mut map = parsed.weight_map.0;
+    map.sort();
+    let malformed = |part: &str, expected: &str, got: &str| LoadError::Malformed {
+        path: index.to_owned(),
+        part: part.to_owned(),
+        expected: expected.to_owned(),
+        got: got.to_owned(),
+    };
+    if let Some(pair) = map.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+        return Err(malformed(&pair[0].0, "one entry of this name", "several"));
+    }
+    for (_, name) in &map {
+        let mut parts = Path::new(name).components();
+        if !matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None)) {
+            return Err(malformed("weight_map", "names of files in the same folder", &format!("'{name}'")));
+        }
+    }
+    Ok(map)
 }
 
 /// The part of an index file that matters.

@@ -1,6 +1,7 @@
-//! Checks of the source tree and the one command that runs everything: `cargo xtask ci`, `cargo xtask tidy`.
+//! Checks of the source tree and the one command that runs everything: `cargo xtask ci`, `tidy`, `docgen`.
 
 mod ci;
+mod docgen;
 mod tidy;
 mod tree;
 
@@ -18,6 +19,7 @@ Usage: cargo xtask COMMAND
 Commands:
   ci      format, lints, tests, documents: everything that must pass, with a summary
   tidy    the checks of the source tree alone (they are also tests of xtask)
+  docgen  write the documents that are made from the code
 ";
 
 fn main() -> ExitCode {
@@ -25,6 +27,7 @@ fn main() -> ExitCode {
     let done = match command.as_str() {
         "ci" => ci::run(&root()),
         "tidy" => run_tidy(),
+        "docgen" => docgen::run(&root()),
         _ => {
             say(USAGE);
             return if matches!(command.as_str(), "" | "help" | "--help" | "-h") {

@@ -105,7 +105,7 @@ pub struct CorpusCounts {
     pub texts_rebuilt: usize,
     /// Sentences whose given text does not consist of their words, so that it was put together anew.
     pub texts_mismatched: usize,
-    /// Values that are neither text nor number nor truth value (lists, objects); they are left out.
+    /// Values that are left out: lists and objects, and those of a column that has a label already.
     pub values_ignored: usize,
 }
 

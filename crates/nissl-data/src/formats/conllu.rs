@@ -48,6 +48,8 @@ struct Block {
     surfaces: Vec<Surface>,
     words: Vec<Word>,
     n_empty_nodes: usize,
+    /// Values of a column that has one already.
+    n_ignored: usize,
 }
 
 struct Surface {
@@ -60,6 +62,7 @@ impl SentenceSource for Conllu {
     fn next_sentence(&mut self, counts: &mut CorpusCounts) -> Result<Option<Sentence>, DataError> {
         while let Some(block) = self.next_block()? {
             counts.empty_nodes += block.n_empty_nodes;
+            counts.values_ignored += block.n_ignored;
             if block.words.is_empty() {
                 counts.empty += 1;
             } else {
@@ -130,15 +133,20 @@ fn read_comment(comment: &str, block: &mut Block, document: &mut Vec<Label>, col
             document.retain(|label| &*label.column != "newpar");
             set_label(document, columns, "newpar", value);
         }
-        _ => set_label(&mut block.labels, columns, key, value),
+        _ => block.n_ignored += set_label(&mut block.labels, columns, key, value),
     }
 }
 
-/// Adds a label, unless it is empty or its column has one.
-fn set_label(labels: &mut Vec<Label>, columns: &mut ColumnNames, column: &str, value: &str) {
-    if !column.is_empty() && !value.is_empty() && labels.iter().all(|label| &*label.column != column) {
-        labels.push(Label { column: columns.get(column), value: value.to_owned() });
+/// Adds a label, unless it is empty or its column has one; returns how many values were ignored for the latter.
+fn set_label(labels: &mut Vec<Label>, columns: &mut ColumnNames, column: &str, value: &str) -> usize {
+    if column.is_empty() || value.is_empty() {
+        return 0;
     }
+    if labels.iter().any(|label| &*label.column == column) {
+        return 1;
+    }
+    labels.push(Label { column: columns.get(column), value: value.to_owned() });
+    0
 }
 
 /// Expected and got.
@@ -169,8 +177,9 @@ fn read_word(line: &str, block: &mut Block, columns: &mut ColumnNames) -> Result
 
     if let Some((first, last)) = id.split_once('-') {
         let (first, last) = (number(first)?, number(last)?);
-        if first != next || open_until >= next || last < first {
-            return Err((format!("a multiword token that starts at word {}", open_until.max(next - 1) + 1), shown(id)));
+        if first != next || open_until >= next || last <= first {
+            let expected = format!("a multiword token of several words from {} on", open_until.max(next - 1) + 1);
+            return Err((expected, shown(id)));
         }
         block.surfaces.push(Surface { form: form.to_owned(), words: first - 1..last, space_after });
         return Ok(());
@@ -188,7 +197,7 @@ fn read_word(line: &str, block: &mut Block, columns: &mut ColumnNames) -> Result
     let mut labels = Vec::with_capacity(8);
     let mut label = |column: &str, value: &str| {
         if value != "_" {
-            set_label(&mut labels, columns, column, value);
+            block.n_ignored += set_label(&mut labels, columns, column, value);
         }
     };
     label("lemma", lemma);

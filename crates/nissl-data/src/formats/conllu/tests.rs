@@ -144,6 +144,14 @@ fn line_ends_marks_and_missing_last_lines_make_no_difference() {
     assert_eq!((sentences.len(), counts), (0, CorpusCounts::default()));
 }
 
+#[test]
+fn a_second_value_of_a_column_is_left_out_and_counted() {
+    let text = "# genre = a\n# genre = b\n1\ta\t_\tX\t_\tCase=Acc|Case=Dat\t0\troot\t_\t_\n";
+    let (sentences, counts) = read(text, Multiword::Syntactic);
+    assert_eq!((sentences[0].label("genre"), sentences[0].words[0].label("Case")), (Some("a"), Some("Acc")));
+    assert_eq!(counts.values_ignored, 2);
+}
+
 const WORD: &str = "1\ta\t_\tX\t_\t_\t0\troot\t_\t_";
 
 #[test]
@@ -170,9 +178,9 @@ fn multiword_tokens_must_fit_their_words() {
         error(&format!("{}{WORD}\n\n", token("1-2"))),
         "t.conllu:3: expected word 2 of the multiword token 'ab', got the end of the sentence"
     );
-    let starts = |got: &str| format!("expected a multiword token that starts at word {got}");
+    let starts = |got: &str| format!("expected a multiword token of several words from {got} on");
     assert_eq!(error(&token("2-3")), format!("t.conllu:1: {}, got '2-3'", starts("1")));
-    assert_eq!(error(&token("1-0")), format!("t.conllu:1: {}, got '1-0'", starts("1")));
+    assert_eq!(error(&token("1-1")), format!("t.conllu:1: {}, got '1-1'", starts("1")));
     assert_eq!(error(&(token("1-2") + &token("1-2"))), format!("t.conllu:2: {}, got '1-2'", starts("3")));
     let huge = token("1-18446744073709551615");
     assert_eq!(error(&huge), "t.conllu:1: expected word 1 of the multiword token 'ab', got the end of the sentence");

@@ -3,6 +3,10 @@
 use std::path::PathBuf;
 
 use nissl_core::{MethodError, ModelError, NameError, PlanError};
+use nissl_data::DataError;
+use nissl_methods::CatalogError;
+use nissl_model::LoadError;
+use nissl_store::StoreError;
 use thiserror::Error;
 
 /// Why a task could not be done.
@@ -21,6 +25,16 @@ pub enum TaskError {
     /// A name that nobody bears.
     #[error(transparent)]
     Name(#[from] NameError),
+    /// A site that the model or store has not.
+    #[error("{owner} has no site '{name}'{}", .nearest.as_ref().map_or_else(String::new, |n| format!("; did you mean {n}?")))]
+    UnknownSite {
+        /// The model or store.
+        owner: String,
+        /// What was asked for.
+        name: String,
+        /// The nearest name.
+        nearest: Option<String>,
+    },
     /// A file that could not be read or written.
     #[error("cannot {action} {}", .path.display())]
     Io {
@@ -42,6 +56,30 @@ pub enum TaskError {
         /// What is there.
         got: String,
     },
+    /// A model that could not be loaded.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// A corpus or concept that could not be read.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// A store that could not be written or read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A store that was begun with another config.
+    #[error("{} was begun with another {what}: it has {expected}, the config has {got}", .path.display())]
+    OtherConfig {
+        /// The store.
+        path: PathBuf,
+        /// What differs.
+        what: String,
+        /// What the store has.
+        expected: String,
+        /// What the config has.
+        got: String,
+    },
+    /// A method that cannot be made from its parameters.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
     /// A method that could not do its work.
     #[error(transparent)]
     Method(#[from] MethodError),
@@ -78,10 +116,34 @@ impl TaskError {
         Self::Io { action, path: path.into(), source }
     }
 
+    /// What the user could do about it, where there is something to say that the message does not.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::UnknownSite { .. } => {
+                Some("nissl sites MODEL lists a model's sites; resid, mlp, attn and all are groups of them".to_owned())
+            }
+            Self::Load(LoadError::UnknownArchitecture { .. }) => {
+                Some("nissl models lists the families that can be loaded".to_owned())
+            }
+            Self::OtherConfig { .. } => Some("--force overwrites it; or choose another folder".to_owned()),
+            Self::Store(StoreError::Corrupt { .. }) => {
+                Some("the file was damaged after it was written; record it anew with --force".to_owned())
+            }
+            Self::Data(DataError::UnknownSuffix { .. }) => Some("name the format with --format".to_owned()),
+            Self::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
+                Some("the disk is full: free some space and run the same command again".to_owned())
+            }
+            _ => None,
+        }
+    }
+
     /// Whose fault it is.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Cancelled { .. } | Self::Method(MethodError::Cancelled) => ErrorKind::Cancelled,
+            Self::Cancelled { .. }
+            | Self::Method(MethodError::Cancelled)
+            | Self::Load(LoadError::Cancelled)
+            | Self::Store(StoreError::Cancelled) => ErrorKind::Cancelled,
             Self::Model(ModelError::Engine { .. })
             | Self::Method(MethodError::ScoreNotFinite { .. } | MethodError::Shape { .. }) => ErrorKind::Internal,
             _ => ErrorKind::Input,

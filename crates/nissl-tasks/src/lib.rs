@@ -7,12 +7,21 @@
 
 #![deny(missing_docs)]
 
+mod concepts;
 mod error;
+pub mod html;
+mod labels;
 mod output;
 mod ranking_file;
+mod report;
 mod select;
+mod stats;
+pub mod tasks;
 
 pub use error::{ErrorKind, TaskError};
 pub use output::{write_json, write_whole};
 pub use ranking_file::{load_ranking, save_ranking};
+pub use report::Head;
 pub use select::{GROUPS, SiteGroup, select};
+pub use stats::{Histogram, Stats};
+pub use tasks::{TASKS, TaskEntry};

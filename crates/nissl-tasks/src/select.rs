@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use nissl_core::{HookPoint, ModelInfo, NameError, PlanError, Site, nearest};
+use nissl_core::{HookPoint, PlanError, Site, nearest};
 
 use crate::error::TaskError;
 
@@ -13,6 +13,7 @@ pub struct SiteGroup {
     pub name: &'static str,
     /// What it stands for.
     pub summary: &'static str,
+    /// Its sites; none means all that are neither ragged nor twice.
     sites: &'static [Site],
 }
 
@@ -32,32 +33,34 @@ pub const GROUPS: &[SiteGroup] = &[
     },
 ];
 
-/// The hook points that `specs` name, in order of the forward pass, each once.
+/// Those of `points`, the hook points of a model or store called `owner`, that `specs` name; in order of the forward
+/// pass, each once.
 ///
 /// A spec is a group (`resid`), a site (`mlp_post`, `mlp.hook_post`), either of them in some layers (`2-4.mlp`,
 /// `blocks.0-1.mlp.hook_post`), or a hook point (`blocks.3.mlp.hook_post`).
 ///
 /// # Errors
-/// If a spec names nothing that the model has, or nothing of fixed width.
-pub fn select(model: &ModelInfo, specs: &[String]) -> Result<Vec<HookPoint>, TaskError> {
-    let mut points = Vec::new();
+/// If a spec names nothing that is there, or nothing of fixed width.
+pub fn select(owner: &str, points: &[HookPoint], specs: &[String]) -> Result<Vec<HookPoint>, TaskError> {
+    let mut selected = Vec::new();
     for spec in specs.iter().flat_map(|spec| spec.split(',')).map(str::trim).filter(|spec| !spec.is_empty()) {
-        points.extend(select_one(model, spec)?);
+        selected.extend(select_one(owner, points, spec)?);
     }
-    if points.is_empty() {
+    if selected.is_empty() {
         return Err(TaskError::config("sites", "at least one site, such as resid or mlp", "none"));
     }
-    points.sort_unstable();
-    points.dedup();
-    Ok(points)
+    selected.sort_unstable();
+    selected.dedup();
+    Ok(selected)
 }
 
-fn select_one(model: &ModelInfo, spec: &str) -> Result<Vec<HookPoint>, TaskError> {
+fn select_one(owner: &str, points: &[HookPoint], spec: &str) -> Result<Vec<HookPoint>, TaskError> {
     let (layers, name) = split_layers(spec);
+    let n_layers = points.iter().filter_map(|point| point.layer()).max().map_or(0, |last| last + 1);
     if let Some(layer) = layers.as_ref().map(|layers| *layers.end())
-        && layer as usize >= model.n_layers
+        && layer >= n_layers
     {
-        return Err(unknown_layer(model, layer, name));
+        return Err(unknown_layer(owner, n_layers, layer, name));
     }
     let in_layers = |point: &HookPoint| match (&layers, point.layer()) {
         (None, _) => true,
@@ -65,17 +68,27 @@ fn select_one(model: &ModelInfo, spec: &str) -> Result<Vec<HookPoint>, TaskError
         (Some(_), None) => false,
     };
     let wanted = |site: Site| match GROUPS.iter().find(|group| group.name == name) {
-        Some(group) if group.sites.is_empty() => !site.is_ragged() && site != Site::ResidPre,
-        Some(group) => group.sites.contains(&site),
+        Some(group) => group.contains(site),
         None => name.parse() == Ok(site),
     };
-    let points: Vec<HookPoint> =
-        model.points().map(|(point, _)| point).filter(|point| wanted(point.site()) && in_layers(point)).collect();
-    if let Some(point) = points.iter().find(|point| point.site().is_ragged()) {
+    let found: Vec<HookPoint> =
+        points.iter().copied().filter(|point| wanted(point.site()) && in_layers(point)).collect();
+    if let Some(point) = found.iter().find(|point| point.site().is_ragged()) {
         let expected = "a site whose rows all have one width";
         return Err(TaskError::config("sites", expected, format!("{point}, one row of keys a query")));
     }
-    if points.is_empty() { Err(unknown(model, spec, name)) } else { Ok(points) }
+    if found.is_empty() { Err(unknown(owner, points, spec, name)) } else { Ok(found) }
+}
+
+/// The names of the groups that contain a site.
+pub(crate) fn groups_of(site: Site) -> impl Iterator<Item = &'static str> {
+    GROUPS.iter().filter(move |group| group.contains(site)).map(|group| group.name)
+}
+
+impl SiteGroup {
+    fn contains(&self, site: Site) -> bool {
+        if self.sites.is_empty() { !site.is_ragged() && site != Site::ResidPre } else { self.sites.contains(&site) }
+    }
 }
 
 /// `blocks.2-4.mlp` is layers 2 to 4 and `mlp`; `mlp` has no layers.
@@ -89,23 +102,27 @@ fn split_layers(spec: &str) -> (Option<RangeInclusive<u16>>, &str) {
     }
 }
 
-fn unknown_layer(model: &ModelInfo, layer: u16, name: &str) -> TaskError {
-    let last = model.n_layers.saturating_sub(1);
+fn unknown_layer(owner: &str, n_layers: u16, layer: u16, name: &str) -> TaskError {
+    let last = n_layers.saturating_sub(1);
     match name.parse::<Site>() {
         Ok(site) if site.in_block() => PlanError::UnknownPoint {
             point: HookPoint::new(layer, site),
-            model: model.name.clone(),
-            nearest: Some(HookPoint::new(last as u16, site).to_string()),
+            model: owner.to_owned(),
+            nearest: Some(HookPoint::new(last, site).to_string()),
         }
         .into(),
         _ => TaskError::config("sites", format!("a layer from 0 to {last}"), format!("{layer} in '{layer}.{name}'")),
     }
 }
 
-fn unknown(model: &ModelInfo, spec: &str, name: &str) -> TaskError {
+fn unknown(owner: &str, points: &[HookPoint], spec: &str, name: &str) -> TaskError {
     let groups = GROUPS.iter().map(|group| group.name.to_owned());
-    let sites = model.sites.iter().flat_map(|info| [info.site.short(), info.site.name().to_owned()]);
-    NameError { kind: "site of this model", name: spec.to_owned(), nearest: nearest(name, groups.chain(sites)) }.into()
+    let sites = points.iter().flat_map(|point| [point.site().short(), point.site().name().to_owned()]);
+    TaskError::UnknownSite {
+        owner: owner.to_owned(),
+        name: spec.to_owned(),
+        nearest: nearest(name, groups.chain(sites)),
+    }
 }
 
 #[cfg(test)]

@@ -1,3 +1,5 @@
+//! Scores go through a file and come back the same.
+
 use ndarray::array;
 
 use super::*;

@@ -1,38 +1,16 @@
-use nissl_core::SiteInfo;
+//! Names of sites, groups and layers become hook points, or errors with the nearest name.
 
 use super::*;
 
-fn model() -> ModelInfo {
-    let site = |site, width| SiteInfo { site, width, weight: String::new() };
-    ModelInfo {
-        name: "toy".to_owned(),
-        family: "toy".to_owned(),
-        n_layers: 3,
-        d_model: 4,
-        n_heads: 2,
-        n_kv_heads: 2,
-        d_head: 2,
-        d_mlp: 8,
-        d_vocab: 10,
-        n_ctx: 16,
-        causal: true,
-        has_logits: false,
-        sites: vec![
-            site(Site::Embed, 4),
-            site(Site::ResidPre, 4),
-            site(Site::AttnPattern, 32),
-            site(Site::AttnZ, 4),
-            site(Site::MlpPost, 8),
-            site(Site::ResidPost, 4),
-            site(Site::FinalNorm, 4),
-        ],
-        fingerprint: String::new(),
-    }
+fn points() -> Vec<HookPoint> {
+    let in_blocks = [Site::ResidPre, Site::AttnPattern, Site::AttnZ, Site::MlpPost, Site::ResidPost];
+    let blocks = (0..3).flat_map(|layer| in_blocks.map(|site| HookPoint::new(layer, site)));
+    [HookPoint::new(0, Site::Embed)].into_iter().chain(blocks).chain([HookPoint::new(0, Site::FinalNorm)]).collect()
 }
 
 fn names(specs: &[&str]) -> Result<Vec<String>, String> {
     let specs: Vec<String> = specs.iter().map(ToString::to_string).collect();
-    match select(&model(), &specs) {
+    match select("toy", &points(), &specs) {
         Ok(points) => Ok(points.iter().map(ToString::to_string).collect()),
         Err(err) => Err(err.to_string()),
     }
@@ -71,8 +49,8 @@ fn all_leaves_out_patterns_and_what_would_be_twice() {
 
 #[test]
 fn what_the_model_has_not_is_named_with_the_nearest() {
-    check_error(&["residual"], "no site of this model is called 'residual'; did you mean resid?");
-    check_error(&["mlp_pots"], "no site of this model is called 'mlp_pots'; did you mean mlp_post?");
+    check_error(&["residual"], "toy has no site 'residual'; did you mean resid?");
+    check_error(&["mlp_pots"], "toy has no site 'mlp_pots'; did you mean mlp_post?");
     check_error(
         &["blocks.7.mlp.hook_post"],
         "blocks.7.mlp.hook_post: toy has no such hook point; did you mean blocks.2.mlp.hook_post?",

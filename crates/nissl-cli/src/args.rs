@@ -1,0 +1,64 @@
+//! Flags that every command takes, and the list of commands.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand};
+
+use crate::commands;
+use crate::size;
+use crate::style::Color;
+
+/// Look into a language model neuron by neuron: record what each does on a text, find which carry which concept.
+#[derive(Debug, Parser)]
+#[command(
+    name = "nissl",
+    version,
+    propagate_version = true,
+    disable_help_subcommand = true,
+    max_term_width = 100,
+    after_help = "Start here:\n  nissl demo --out nissl-demo      everything once, on a small model that is built in"
+)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Flags that every command takes.
+#[derive(Debug, ClapArgs)]
+#[command(next_help_heading = "Everywhere")]
+pub(crate) struct Global {
+    /// Print the report as JSON
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Take the config from a file: a saved report or a config; flags win over it
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Threads to use [default: all cores]; the numbers do not depend on it
+    #[arg(long, global = true, value_name = "N")]
+    pub(crate) threads: Option<usize>,
+    /// Memory for activations, such as 512MB [default: 512MiB]
+    #[arg(long, global = true, value_name = "SIZE", value_parser = size::parse)]
+    pub(crate) memory: Option<u64>,
+    /// Show no progress
+    #[arg(long, short, global = true)]
+    pub(crate) quiet: bool,
+    /// Log more to stderr; twice or three times for still more
+    #[arg(long, short, global = true, action = ArgAction::Count)]
+    pub(crate) verbose: u8,
+    /// When to use color
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]
+    pub(crate) color: Color,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Models(commands::models::Args),
+    Sites(commands::sites::Args),
+    Extract(commands::extract::Args),
+    Rank(commands::rank::Args),
+    Methods(commands::methods::Args),
+    Completions(commands::completions::Args),
+}

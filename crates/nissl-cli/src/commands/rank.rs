@@ -1,0 +1,115 @@
+//! `nissl rank STORE --by CONCEPT`.
+
+use std::io;
+use std::path::PathBuf;
+
+use nissl_tasks::tasks::rank::{self, Best, MethodReport, Report};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::door::{Door, Page};
+use crate::neuron;
+use crate::progress::thousands;
+use crate::style;
+use crate::table::{Align, Table};
+
+/// Neurons a concept in the terminal's table.
+const SHOWN: usize = 5;
+
+/// Rank the neurons of a store by how much they carry each concept
+#[derive(Debug, clap::Args, Serialize)]
+#[command(after_help = "\
+Examples:
+  nissl rank minilm.store --by upos --out rankings
+  nissl rank minilm.store --by 'plural := upos=NOUN & Number=Plur' --method average-precision
+  nissl rank minilm.store --concepts concepts.json --one-vs-rest --set probeless.min_count=20")]
+pub(crate) struct Args {
+    /// Folder of the store
+    #[serde(skip_serializing_if = "Option::is_none")]
+    store: Option<PathBuf>,
+    /// The concepts: a label column (upos), some of its labels (upos: NOUN, VERB), a word list (city := {Paris,
+    /// London}), a pattern (/ing$/) or a condition (upos=NOUN & Number=Plur); may be given again
+    #[arg(long = "by", value_name = "CONCEPT")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    concepts: Vec<String>,
+    /// A file of concepts, one a line or as JSON
+    #[arg(long = "concepts", value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    concepts_file: Option<PathBuf>,
+    /// Methods, see `nissl methods` [default: probeless,average-precision]
+    #[arg(long = "method", short, value_delimiter = ',', value_name = "METHODS")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    methods: Vec<String>,
+    /// A parameter of the methods, min_count=5, or of one, probeless.min_count=5; may be given again
+    #[arg(long, value_name = "NAME=VALUE", value_parser = assignment)]
+    #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "as_object")]
+    set: Vec<(String, Value)>,
+    /// Only these sites [default: all that are recorded]
+    #[arg(long, value_delimiter = ',', value_name = "SITES")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    sites: Vec<String>,
+    /// Compare each concept by itself with the rows that have it not: for concepts that overlap
+    #[arg(long)]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    one_vs_rest: bool,
+    /// Folder for the rankings, a Parquet table a method, and the report
+    #[arg(long, short, value_name = "DIR")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    out: Option<PathBuf>,
+    /// Best neurons a concept in the report [default: 10]
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    top: Option<usize>,
+}
+
+/// `name=value`; the value is JSON if it reads as JSON, else a text.
+fn assignment(text: &str) -> Result<(String, Value), String> {
+    let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
+    Ok((name.trim().to_owned(), serde_json::from_str(value).unwrap_or_else(|_| Value::from(value))))
+}
+
+fn as_object<S: serde::Serializer>(pairs: &[(String, Value)], serializer: S) -> Result<S::Ok, S::Error> {
+    pairs.iter().cloned().collect::<Map<String, Value>>().serialize(serializer)
+}
+
+pub(crate) fn run(args: &Args, door: &Door) -> anyhow::Result<()> {
+    let report = rank::run(&door.config_with_memory("rank", args)?, door.progress())?;
+    door.show(&report, text)
+}
+
+fn text(report: &Report, page: &mut Page<'_>) -> io::Result<()> {
+    for method in &report.methods {
+        let neurons = thousands(method.neurons as u64);
+        writeln!(page.out, "{}: best of {neurons} neurons", style::head(&method.name))?;
+        table(method, page)?;
+        if let Some(file) = &method.file {
+            writeln!(page.out, "all of them: {}", file.display())?;
+        }
+        writeln!(page.out)?;
+    }
+    for failure in &report.failed {
+        writeln!(page.out, "failed: {}: {}", failure.name, failure.error)?;
+    }
+    Ok(())
+}
+
+fn table(method: &MethodReport, page: &mut Page<'_>) -> io::Result<()> {
+    let signed = method.concepts.iter().flat_map(|concept| &concept.top).any(|best| best.sign.is_some());
+    let heads = [("concept", Align::Left), ("rows", Align::Right), ("neurons and scores, best first", Align::Left)];
+    let mut table = Table::new(&heads);
+    for concept in &method.concepts {
+        let best: Vec<String> = concept.top.iter().take(SHOWN).map(|best| shown(best, signed)).collect();
+        table.row([concept.name.clone(), thousands(concept.rows as u64), best.join("  ")]);
+    }
+    table.print(page.out, page.width)
+}
+
+/// `3.mlp_post[1207] +0.81`; with a sign where the method knows directions.
+fn shown(best: &Best, signed: bool) -> String {
+    let sign = match best.sign {
+        Some(-1) => "-",
+        _ if signed => "+",
+        _ => "",
+    };
+    format!("{} {sign}{}", neuron::short(best.name), neuron::score(best.score))
+}

@@ -1,0 +1,73 @@
+//! The one list of tasks. Doors derive their commands and routes from it; each task is one file.
+
+use nissl_core::Progress;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::error::TaskError;
+
+pub mod extract;
+pub mod methods;
+pub mod models;
+pub mod rank;
+pub mod sites;
+
+/// Every task, one line each.
+pub const TASKS: &[TaskEntry] = &[
+    TaskEntry { name: "models", summary: models::SUMMARY, run: |c, p| run_json("models", c, p, models::run) },
+    TaskEntry { name: "sites", summary: sites::SUMMARY, run: |c, p| run_json("sites", c, p, sites::run) },
+    TaskEntry { name: "extract", summary: extract::SUMMARY, run: |c, p| run_json("extract", c, p, extract::run) },
+    TaskEntry { name: "rank", summary: rank::SUMMARY, run: |c, p| run_json("rank", c, p, rank::run) },
+    TaskEntry { name: "methods", summary: methods::SUMMARY, run: |c, p| run_json("methods", c, p, methods::run) },
+];
+
+/// A line of the list: what a task is called, what it is for, and how it runs on plain JSON.
+#[derive(Clone, Copy, Debug)]
+pub struct TaskEntry {
+    /// Name on the command line and in reports.
+    pub name: &'static str,
+    /// One sentence.
+    pub summary: &'static str,
+    /// From a config as JSON to a report as JSON.
+    pub run: fn(Value, &dyn Progress) -> Result<Value, TaskError>,
+}
+
+fn run_json<C: DeserializeOwned, R: Serialize>(
+    task: &str,
+    config: Value,
+    progress: &dyn Progress,
+    run: fn(&C, &dyn Progress) -> Result<R, TaskError>,
+) -> Result<Value, TaskError> {
+    let config = serde_json::from_value(config).map_err(|err| {
+        TaskError::config(format!("config of {task}"), "the fields that the task has", err.to_string())
+    })?;
+    let report = run(&config, progress)?;
+    Ok(serde_json::to_value(report).expect("reports are plain structs with text keys"))
+}
+
+#[cfg(test)]
+mod tests {
+    use nissl_core::NoProgress;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn every_task_refuses_an_unknown_field_by_name() {
+        for task in TASKS {
+            let err = (task.run)(json!({ "no_such_field": 1 }), &NoProgress).unwrap_err();
+            assert!(err.to_string().contains("no_such_field"), "{}: {err}", task.name);
+        }
+    }
+
+    #[test]
+    fn reports_name_their_task_and_contain_their_config() {
+        for task in TASKS.iter().filter(|task| ["models", "methods"].contains(&task.name)) {
+            let report = (task.run)(json!({}), &NoProgress).unwrap();
+            assert_eq!(report["task"], task.name);
+            assert!(report["config"].is_object(), "{}", task.name);
+            (task.run)(report["config"].clone(), &NoProgress).unwrap();
+        }
+    }
+}

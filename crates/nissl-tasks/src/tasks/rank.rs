@@ -1,0 +1,363 @@
+//! From a store and concepts to rankings: which neurons carry what.
+
+use std::path::PathBuf;
+
+use ndarray::{Array2, Axis, concatenate};
+use nissl_core::{
+    Activations, Context, HookPoint, LabeledActivations, Labels, MethodError, NeuronId, Progress, Provenance, Ranker,
+    Scores,
+};
+use nissl_methods::{METHODS, Method, MethodEntry, MethodKind, find};
+use nissl_store::Store;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::error::TaskError;
+use crate::labels::{digest, labels};
+use crate::output::write_json;
+use crate::ranking_file::save_ranking;
+use crate::report::{Head, head};
+use crate::select::select;
+use crate::tasks::extract::StoreSummary;
+
+/// One sentence about the task.
+pub const SUMMARY: &str = "Rank the neurons of a store by how much they carry each concept";
+
+/// Name of the report in the rankings' folder.
+const REPORT: &str = "rank.json";
+
+/// What to rank.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Folder of the store.
+    pub store: PathBuf,
+    /// The concepts, see [`nissl_data::ConceptSource`]: `upos`, `plural := upos=NOUN & Number=Plur`.
+    pub concepts: Vec<String>,
+    /// A file of concepts.
+    pub concepts_file: Option<PathBuf>,
+    /// The methods.
+    pub methods: Vec<String>,
+    /// Parameters by name: `min_count` for every method that has it, or `probeless.min_count`.
+    pub set: Map<String, Value>,
+    /// Only these sites; all that are recorded if empty.
+    pub sites: Vec<String>,
+    /// Compare each concept by itself with the rows that have it not: for concepts that overlap.
+    pub one_vs_rest: bool,
+    /// Folder for the rankings, a Parquet table a method, and for the report; nothing is written if `None`.
+    pub out: Option<PathBuf>,
+    /// Best neurons a concept in the report.
+    pub top: usize,
+    /// Bytes for blocks of activations.
+    pub memory: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            store: PathBuf::new(),
+            concepts: Vec::new(),
+            concepts_file: None,
+            methods: vec!["probeless".to_owned(), "average-precision".to_owned()],
+            set: Map::new(),
+            sites: Vec::new(),
+            one_vs_rest: false,
+            out: None,
+            top: 10,
+            memory: 512 << 20,
+        }
+    }
+}
+
+/// The rankings.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// Task, version and config.
+    #[serde(flatten)]
+    pub head: Head<Config>,
+    /// The store.
+    pub store: StoreSummary,
+    /// One entry a method that went well.
+    pub methods: Vec<MethodReport>,
+    /// The methods, or concepts of a method, that did not.
+    pub failed: Vec<Failure>,
+}
+
+/// The result of a method.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MethodReport {
+    /// The method.
+    pub name: String,
+    /// Method, all parameters, fingerprints of what went in, version.
+    pub provenance: Provenance,
+    /// The table of the whole ranking.
+    pub file: Option<PathBuf>,
+    /// Number of ranked neurons.
+    pub neurons: usize,
+    /// One entry a concept.
+    pub concepts: Vec<ConceptReport>,
+}
+
+/// The best neurons of a concept.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConceptReport {
+    /// The concept.
+    pub name: String,
+    /// Rows that bear it.
+    pub rows: usize,
+    /// The best neurons, best first.
+    pub top: Vec<Best>,
+}
+
+/// A neuron and its score.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Best {
+    /// The neuron.
+    pub name: NeuronId,
+    /// Its score; higher is more important.
+    pub score: f32,
+    /// The direction of the effect, if the method knows it: 1, 0 or -1.
+    pub sign: Option<i8>,
+}
+
+/// What did not go well.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Failure {
+    /// The method; with `one_vs_rest`, method and concept.
+    pub name: String,
+    /// Why.
+    pub error: String,
+}
+
+/// Ranks the neurons of a store by each method.
+///
+/// # Errors
+/// If the store cannot be read, a concept or method is unknown, every method fails, or the user stops it.
+pub fn run(config: &Config, progress: &dyn Progress) -> Result<Report, TaskError> {
+    let (report, _) = scores(config, progress)?;
+    Ok(report)
+}
+
+/// As [`run`], with the scores themselves, in the order of the report's methods.
+pub(crate) fn scores(config: &Config, progress: &dyn Progress) -> Result<(Report, Vec<Scores>), TaskError> {
+    let methods = methods(config)?;
+    let store = open_store(&config.store)?;
+    let labels = labels(&store, &config.concepts, config.concepts_file.as_deref())?;
+    if labels.concepts().is_empty() {
+        let expected = format!("at least one; label columns of this store: {}", columns(&store));
+        return Err(TaskError::config("concepts", expected, "none"));
+    }
+    let x = if config.sites.is_empty() {
+        store.all()
+    } else {
+        let points: Vec<HookPoint> = store.points().map(|(point, _)| point).collect();
+        store.select(&select(&config.store.display().to_string(), &points, &config.sites)?)?
+    };
+    let stamp = Stamp {
+        model: store.manifest().run.model.fingerprint.clone(),
+        data: store.manifest().fingerprint(),
+        labels: digest(&labels),
+    };
+    let ctx = Context { memory: config.memory, progress };
+    let (mut reports, mut all, mut failed, mut first) = (Vec::new(), Vec::new(), Vec::new(), None);
+    for (entry, ranker) in &methods {
+        let scored = if config.one_vs_rest {
+            one_vs_rest(entry.name, ranker.as_ref(), &x, &labels, ctx, &mut failed)
+        } else {
+            LabeledActivations::new(&x, &labels).and_then(|data| ranker.score(data, ctx))
+        };
+        let mut scores = match scored {
+            Ok(scores) => scores,
+            Err(MethodError::Cancelled) => return Err(cancelled(config, &reports)),
+            Err(err) => {
+                failed.push(Failure { name: entry.name.to_owned(), error: err.to_string() });
+                first = first.or(Some(err));
+                continue;
+            }
+        };
+        stamp.put(&mut scores.provenance);
+        let file = config.out.as_ref().map(|out| out.join(format!("{}.parquet", entry.name)));
+        if let Some(file) = &file {
+            save_ranking(file, &scores)?;
+        }
+        reports.push(method_report(&scores, &labels, file, config.top));
+        all.push(scores);
+    }
+    if let Some(err) = first
+        && reports.is_empty()
+    {
+        return Err(err.into());
+    }
+    let store = StoreSummary::of(&config.store, &store);
+    let report = Report { head: head("rank", config), store, methods: reports, failed };
+    if let Some(out) = &config.out {
+        write_json(&out.join(REPORT), &report)?;
+    }
+    Ok((report, all))
+}
+
+/// A ranker with its parameters, and its line of the catalogue.
+type Chosen = (&'static MethodEntry, Box<dyn Ranker>);
+
+/// The rankers with their parameters.
+fn methods(config: &Config) -> Result<Vec<Chosen>, TaskError> {
+    let mut used = vec![false; config.set.len()];
+    let mut methods = Vec::new();
+    for name in &config.methods {
+        let entry = find(name)?;
+        let defaults = entry.defaults();
+        let mut params = Map::new();
+        for ((key, value), used) in config.set.iter().zip(&mut used) {
+            let own = key.strip_prefix(entry.name).and_then(|rest| rest.strip_prefix('.'));
+            if let Some(param) = own.or_else(|| defaults.get(key).map(|_| key.as_str())) {
+                params.insert(param.to_owned(), value.clone());
+                *used = true;
+            }
+        }
+        match entry.build(&Value::Object(params))? {
+            Method::Ranker(ranker) => methods.push((entry, ranker)),
+            _ => return Err(not_a_ranker(name)),
+        }
+    }
+    if let Some(((key, value), _)) = config.set.iter().zip(&used).find(|(_, used)| !**used) {
+        // No method has it: the first one says which it has.
+        let entry = methods.first().map(|(entry, _)| *entry).ok_or_else(no_method)?;
+        let key = key.split_once('.').map_or(key.as_str(), |(_, param)| param);
+        entry.build(&Value::Object(Map::from_iter([(key.to_owned(), value.clone())])))?;
+        return Err(TaskError::config("set", "a parameter of a chosen method", key));
+    }
+    if methods.is_empty() { Err(no_method()) } else { Ok(methods) }
+}
+
+fn no_method() -> TaskError {
+    TaskError::config("methods", "at least one", "none")
+}
+
+fn not_a_ranker(name: &str) -> TaskError {
+    let rankers = METHODS.iter().filter(|entry| entry.kind == MethodKind::Ranker).map(|entry| entry.name);
+    let rankers = rankers.collect::<Vec<_>>().join(", ");
+    TaskError::config("methods", format!("a method that ranks neurons ({rankers})"), format!("{name}, which does not"))
+}
+
+pub(crate) fn open_store(path: &std::path::Path) -> Result<Store, TaskError> {
+    if path.as_os_str().is_empty() {
+        return Err(TaskError::config("store", "the folder of a store", "nothing"));
+    }
+    Ok(Store::open(path)?)
+}
+
+fn columns(store: &Store) -> String {
+    let columns: Vec<&str> = store.label_columns().collect();
+    if columns.is_empty() { "none".to_owned() } else { columns.join(", ") }
+}
+
+/// Scores each concept by itself against the rows that have it not, and puts the results together.
+fn one_vs_rest(
+    method: &'static str,
+    ranker: &dyn Ranker,
+    x: &dyn Activations,
+    labels: &Labels,
+    ctx: Context<'_>,
+    failed: &mut Vec<Failure>,
+) -> Result<Scores, MethodError> {
+    let mut parts: Vec<Scores> = Vec::new();
+    let mut first = None;
+    for (idx, concept) in labels.concepts().iter().enumerate() {
+        let rows = labels.mask(idx).into_iter().map(|has| has.then_some(0));
+        let alone = Labels::single(vec![concept.clone()], rows);
+        match LabeledActivations::new(x, &alone).and_then(|data| ranker.score(data, ctx)) {
+            Ok(scores) => parts.push(scores),
+            Err(MethodError::Cancelled) => return Err(MethodError::Cancelled),
+            Err(err) => {
+                failed.push(Failure { name: format!("{method}: {}", concept.name), error: err.to_string() });
+                first = first.or(Some(err));
+            }
+        }
+    }
+    let Some(one) = parts.first() else {
+        // Told once for the method, not once a concept.
+        failed.clear();
+        return Err(first.unwrap_or(MethodError::TooFewConcepts {
+            method,
+            expected: 1,
+            got: 0,
+            dropped: String::new(),
+        }));
+    };
+    let values: Vec<_> = parts.iter().map(|scores| scores.values().view()).collect();
+    let values = concatenate(Axis(0), &values).expect("all parts have the same neurons");
+    let signs: Option<Vec<_>> = parts.iter().map(|scores| Some(scores.sign()?.view())).collect();
+    let signs: Option<Array2<i8>> =
+        signs.map(|signs| concatenate(Axis(0), &signs).expect("all parts have the same neurons"));
+    let concepts = parts.iter().flat_map(|scores| scores.concepts().to_vec()).collect();
+    let mut provenance = one.provenance.clone();
+    if let Value::Object(params) = &mut provenance.params {
+        params.insert("one_vs_rest".to_owned(), true.into());
+    }
+    let scores = Scores::new(values, concepts, one.neurons().to_vec(), provenance)?;
+    let scores = scores.with_constant(one.constant().to_vec())?;
+    match signs {
+        Some(signs) => scores.with_sign(signs),
+        None => Ok(scores),
+    }
+}
+
+/// The fingerprints of what went in.
+struct Stamp {
+    model: String,
+    data: String,
+    labels: String,
+}
+
+impl Stamp {
+    fn put(&self, provenance: &mut Provenance) {
+        provenance.model.clone_from(&self.model);
+        provenance.data.clone_from(&self.data);
+        provenance.labels.clone_from(&self.labels);
+    }
+}
+
+fn method_report(scores: &Scores, labels: &Labels, file: Option<PathBuf>, top: usize) -> MethodReport {
+    let counts = labels.counts();
+    let concept = |(idx, concept): (usize, &nissl_core::Concept)| {
+        let of_labels = labels.concepts().iter().position(|other| other == concept);
+        ConceptReport {
+            name: concept.name.clone(),
+            rows: of_labels.map_or(0, |idx| counts[idx]),
+            top: best(scores, idx, top),
+        }
+    };
+    MethodReport {
+        name: scores.provenance.method.clone(),
+        provenance: scores.provenance.clone(),
+        file,
+        neurons: scores.neurons().len(),
+        concepts: scores.concepts().iter().enumerate().map(concept).collect(),
+    }
+}
+
+/// The best neurons of a concept, best first.
+pub(crate) fn best(scores: &Scores, concept_idx: usize, top: usize) -> Vec<Best> {
+    let ranking = scores.ranking(concept_idx);
+    let sign = |neuron: NeuronId| {
+        let idx = scores.neurons().binary_search(&neuron).ok()?;
+        scores.sign().map(|sign| sign[(concept_idx, idx)])
+    };
+    let pairs = ranking.top(top).iter().zip(&ranking.scores);
+    pairs.map(|(&name, &score)| Best { name, score, sign: sign(name) }).collect()
+}
+
+fn cancelled(config: &Config, done: &[MethodReport]) -> TaskError {
+    let resume = match (&config.out, done.len()) {
+        (Some(out), n) if n > 0 => format!("the rankings of {n} methods are in {}", out.display()),
+        _ => "nothing was written".to_owned(),
+    };
+    TaskError::Cancelled { resume }
+}
+
+#[cfg(test)]
+mod tests;

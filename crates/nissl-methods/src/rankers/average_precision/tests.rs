@@ -1,1 +1,157 @@
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
+use ndarray::{array, s};
+use nissl_core::{Concept, HookPoint, Labels, Matrix, Site, site_columns};
+use nissl_testing::{Random, Tol, assert_close, conformance::Recorder};
+
+use super::*;
+
+fn matrix(values: Array2<f32>) -> Matrix {
+    let neurons = site_columns(&[(HookPoint::new(0, Site::MlpPost), values.ncols())]);
+    Matrix::new(values, neurons).unwrap()
+}
+
+fn score(method: &AveragePrecision, x: &Matrix, labels: &Labels) -> Result<Scores, MethodError> {
+    method.score(LabeledActivations::new(x, labels)?, Context::default())
+}
+
+/// The average precision of one neuron for rows marked 1.
+fn check(values: &[f32], marked: &[u32], want: f64) {
+    let x = matrix(Array2::from_shape_vec((values.len(), 1), values.to_vec()).unwrap());
+    let labels = Labels::single(vec![Concept::new("c")], marked.iter().map(|&mark| (mark == 1).then_some(0)));
+    let scores = score(&AveragePrecision::default(), &x, &labels).unwrap();
+    assert_close("AP", &scores.values()[[0, 0]], &want, Tol::rel(1e-7));
+}
+
+#[test]
+fn the_closed_forms_hold() {
+    check(&[0.9, 0.8, 0.7, 0.1], &[1, 0, 1, 0], 5.0 / 6.0);
+    check(&[3.0, 3.0, 1.0, 0.0, 0.0], &[1, 0, 1, 0, 0], 7.0 / 12.0);
+    check(&[2.0, 1.0, 0.0, -1.0], &[0, 0, 1, 1], 5.0 / 12.0);
+    check(&[0.5, 0.5, 0.5, 0.5], &[1, 0, 1, 0], 0.5);
+    check(&[0.0, -0.0, 0.0], &[0, 1, 0], 1.0 / 3.0);
+    check(&[5.0, 4.0, -1.0], &[1, 1, 0], 1.0);
+}
+
+/// Average precision by definition: for every distinct value from high to low, recall gained times precision.
+fn by_definition(values: &[f32], positive: &[bool]) -> f64 {
+    let mut thresholds = values.to_vec();
+    thresholds.sort_by(|a, b| b.total_cmp(a));
+    thresholds.dedup();
+    let n = positive.iter().filter(|&&positive| positive).count() as f64;
+    let mut before = 0.0;
+    let mut area = 0.0;
+    for threshold in thresholds {
+        let seen: Vec<usize> = (0..values.len()).filter(|&row| values[row] >= threshold).collect();
+        let found = seen.iter().filter(|&&row| positive[row]).count() as f64;
+        area += (found - before) / n * (found / seen.len() as f64);
+        before = found;
+    }
+    area
+}
+
+#[test]
+fn every_concept_and_both_ends_agree_with_the_definition() {
+    let mut random = Random::new(2);
+    for n_rows in [3, 40, 1500] {
+        // Column 0 has few distinct values, column 1 has hardly a tie.
+        let x = matrix(Array2::from_shape_fn((n_rows, 2), |(_, column)| match column {
+            0 => random.below(9) as f32 - 4.0,
+            _ => random.normal() as f32,
+        }));
+        let concepts = ["a", "b", "c"].map(Concept::new).to_vec();
+        let rows: Vec<Vec<u32>> = (0..n_rows).map(|_| (0..3).filter(|_| random.chance(0.3)).collect()).collect();
+        let labels = Labels::several(concepts, [vec![0, 1], vec![2]].into_iter().chain(rows.into_iter().skip(2)));
+        let high = score(&AveragePrecision::default(), &x, &labels).unwrap();
+        let both = score(&AveragePrecision { signed: true, ..AveragePrecision::default() }, &x, &labels).unwrap();
+        for concept in 0..3 {
+            for neuron in 0..2 {
+                let values = x.values().column(neuron).to_vec();
+                let negated: Vec<f32> = values.iter().map(|value| -value).collect();
+                let up = by_definition(&values, &labels.mask(concept));
+                let down = by_definition(&negated, &labels.mask(concept));
+                let place = format!("{n_rows} rows, concept {concept}, neuron {neuron}");
+                assert_close(&place, &high.values()[[concept, neuron]], &up, Tol::rel(1e-6));
+                assert_close(&place, &both.values()[[concept, neuron]], &up.max(down), Tol::rel(1e-6));
+                assert_eq!(both.sign().unwrap()[[concept, neuron]] == -1, down > up, "{place}: sign");
+            }
+        }
+    }
+}
+
+#[test]
+fn increasing_maps_change_no_bit() {
+    let mut random = Random::new(3);
+    let values = Array2::from_shape_fn((2000, 4), |_| (random.below(500) as f32 - 250.0) / 64.0);
+    let labels = Labels::from_names(&(0..2000).map(|_| Some(random.pick(&["a", "b"]))).collect::<Vec<_>>());
+    let method = AveragePrecision { signed: true, ..AveragePrecision::default() };
+    let plain = score(&method, &matrix(values.clone()), &labels).unwrap();
+    let cubed = score(&method, &matrix(values.mapv(|value| value * value * value + 7.0)), &labels).unwrap();
+    assert_eq!(plain, cubed);
+}
+
+#[test]
+fn unlabelled_rows_are_negatives_unless_skipped() {
+    let x = matrix(array![[4.0], [3.0], [2.0], [1.0]]);
+    let labels = Labels::from_names(&[None, Some("a"), Some("b"), None]);
+    let negative = score(&AveragePrecision::default(), &x, &labels).unwrap();
+    assert_close("negative", negative.values(), &array![[0.5_f32], [1.0 / 3.0]], Tol::EXACT);
+    let method = AveragePrecision { unlabelled: Unlabelled::Skip, ..AveragePrecision::default() };
+    let skipped = score(&method, &x, &labels).unwrap();
+    assert_close("skipped", skipped.values(), &array![[1.0_f32], [0.5]], Tol::EXACT);
+}
+
+#[test]
+fn small_values_are_zero_where_asked_for() {
+    let x = matrix(array![[0.04], [-0.04], [0.05], [-0.05]]);
+    let labels = Labels::from_names(&[Some("a"), Some("b"), Some("a"), Some("b")]);
+    let method = AveragePrecision { zero_below: 0.05, ..AveragePrecision::default() };
+    let scores = score(&method, &x, &labels).unwrap();
+    // From high to low: a | a b | b.
+    assert_close("zeroed", scores.values(), &array![[5.0_f32 / 6.0], [5.0 / 12.0]], Tol::rel(1e-7));
+    let before = matrix(array![[0.04], [-0.04], [0.05], [-0.05]]);
+    assert_eq!(x, before);
+}
+
+#[test]
+fn constant_neurons_score_the_prevalence_and_come_last() {
+    let x = matrix(array![[2.0, 1.0], [2.0, 2.0], [2.0, 3.0], [2.0, 4.0]]);
+    let labels = Labels::from_names(&[Some("a"), None, None, None]);
+    let scores = score(&AveragePrecision::default(), &x, &labels).unwrap();
+    assert_close("scores", &scores.values().slice(s![0, ..]), &[0.25, 0.25], Tol::EXACT);
+    assert_eq!(scores.constant(), [true, false]);
+    assert_eq!(scores.ranking(0).neurons[1], scores.neurons()[0]);
+}
+
+#[test]
+fn concepts_that_no_row_or_every_row_has_are_left_out_by_name() {
+    let x = matrix(array![[2.0], [1.0]]);
+    let concepts = ["none", "some", "all"].map(Concept::new).to_vec();
+    let labels = Labels::several(concepts, [vec![1, 2], vec![2]]);
+    let listening = Recorder::default();
+    let ctx = Context { progress: &listening, ..Context::default() };
+    let data = LabeledActivations::new(&x, &labels).unwrap();
+    let scores = AveragePrecision::default().score(data, ctx).unwrap();
+    assert_eq!(scores.concepts(), [Concept::new("some")]);
+    let note = "average-precision left out 2 of 3 concepts: none (0 rows, min_count 1), all (all 2 rows have it)";
+    assert_eq!(listening.notes(), [note]);
+    let all = Labels::from_names(&[Some("all"); 2]);
+    let text = score(&AveragePrecision::default(), &x, &all).unwrap_err().to_string();
+    let want =
+        "average-precision needs at least 1 concepts with enough rows, got 0; left out: all (all 2 rows have it)";
+    assert_eq!(text, want);
+}
+
+#[test]
+fn a_parameter_out_of_range_is_refused_by_name() {
+    let x = matrix(array![[2.0], [1.0]]);
+    let labels = Labels::from_names(&[Some("a"), None]);
+    let text = |method| score(&method, &x, &labels).unwrap_err().to_string();
+    let defaults = AveragePrecision::default;
+    for bad in [-0.1, f64::NAN, f64::INFINITY] {
+        let want = format!("average-precision: parameter zero_below = {bad}: expected a finite number, 0 or more");
+        assert_eq!(text(AveragePrecision { zero_below: bad, ..defaults() }), want);
+    }
+    let want = "average-precision: parameter min_count = 0: expected at least 1";
+    assert_eq!(text(AveragePrecision { min_count: 0, ..defaults() }), want);
+}

@@ -1,0 +1,36 @@
+//! Every line of the catalogue, and the options that change what a method does, pass the checks of their kind.
+
+use nissl_methods::profilers::{Dedup, TopContexts, TopWords};
+use nissl_methods::rankers::{AveragePrecision, Probeless, Unlabelled};
+use nissl_methods::{METHODS, Method};
+use nissl_testing::conformance::{check_profiler, check_ranker};
+use serde_json::Value;
+
+#[test]
+fn every_method_of_the_catalogue_conforms_with_its_defaults() {
+    for entry in METHODS {
+        match entry.build(&Value::Null).expect("defaults make a method") {
+            Method::Ranker(ranker) => check_ranker(entry.name, ranker.as_ref()),
+            Method::Profiler(profiler) => check_profiler(entry.name, profiler.as_ref()),
+            Method::Attributor(_) => panic!("{}: there are no checks for attributors yet", entry.name),
+        }
+    }
+}
+
+#[test]
+fn rankers_conform_with_their_options() {
+    check_ranker("probeless, raw", &Probeless { zscore: false, min_count: 1 });
+    let signed = AveragePrecision { signed: true, ..AveragePrecision::default() };
+    check_ranker("average-precision, signed", &signed);
+    let skip = AveragePrecision { unlabelled: Unlabelled::Skip, min_count: 2, ..AveragePrecision::default() };
+    check_ranker("average-precision, without unlabelled rows", &skip);
+    let zeroed = AveragePrecision { zero_below: 0.05, ..AveragePrecision::default() };
+    check_ranker("average-precision, small values zero", &zeroed);
+}
+
+#[test]
+fn profilers_conform_with_their_options() {
+    check_profiler("top-words, signed", &TopWords { signed: true, num: 5, min_count: 2, ..TopWords::default() });
+    let both = TopContexts { k: 7, window: 2, dedup: Dedup::None, bottom: true };
+    check_profiler("top-contexts, both ends, all contexts", &both);
+}

@@ -1,13 +1,13 @@
 """Picks the demo's sentences: make.py FOLDER writes demo.jsonl.
 
-FOLDER holds bronte.txt, darwin.txt, dubois.txt and shakespeare.txt: works of four authors in the public domain
-(Charlotte Bronte: Jane Eyre, Shirley, Villette, The Professor; Charles Darwin: On the Origin of Species and later
-works; W.E.B. Du Bois: Darkwater and others up to 1920; William Shakespeare: plays).
+FOLDER holds bronte.txt, darwin.txt, dubois.txt and shakespeare.txt: works of four authors published before 1929 and in
+the public domain in the United States (Charlotte Bronte: Jane Eyre and other novels; Charles Darwin: On the Origin of
+Species and later works; W.E.B. Du Bois: Darkwater and other books up to 1920; William Shakespeare: plays).
 
 From each author, paragraphs at even distances are cut into sentences; of each paragraph the first sentence is kept
 that is whole (a capital at its start, an end mark, balanced quotation marks and brackets), 6 to 28 words long, and
-free of tables, footnotes, headings, index entries and of words that have since become insults. Nothing is drawn by lot: the same
-folder gives the same file.
+free of tables, footnotes, headings, index entries and of words that have since become insults. Nothing is drawn by
+lot: the same folder gives the same file.
 """
 
 import json

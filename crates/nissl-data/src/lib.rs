@@ -5,6 +5,26 @@
 //! each word, [`windows`] cuts a sentence that is longer than the model's context, [`aggregate`] makes one row a word.
 //! Whatever is left out, rebuilt or ambiguous on the way is counted in [`CorpusCounts`] and [`AlignmentCounts`].
 //!
+//! ```
+//! use nissl_data::{AlignmentCounts, CorpusReader, LabelsBuilder, ReadOptions, TokenSpans, WordRow, align};
+//!
+//! let table = "sentence,label\nSo undone.,sad\n";
+//! let mut corpus = CorpusReader::from_reader("t.csv", Box::new(table.as_bytes()), &ReadOptions::default())?;
+//! let mut builder = LabelsBuilder::new(&["un := /^un/".parse()?, "label".parse()?], &["label"])?;
+//! let mut counts = AlignmentCounts::default();
+//! for sentence in corpus.by_ref() {
+//!     let sentence = sentence?;
+//!     // "So", " un", "done" and "." as a tokenizer might give them.
+//!     let tokens = TokenSpans { spans: &[0..2, 2..5, 5..9, 9..10], special: &[false; 4], truncated: false };
+//!     assert_eq!(align(&sentence.spans(), tokens, &mut counts), [0..1, 1..3, 3..4]);
+//!     sentence.words.iter().for_each(|word| builder.push(&WordRow { sentence: &sentence, word }));
+//! }
+//! let labels = builder.finish();
+//! assert_eq!((labels.of(0), labels.of(1)), (&[1][..], &[0, 1][..]));
+//! assert_eq!((corpus.counts().words, counts.words_without_token), (3, 0));
+//! # Ok::<(), nissl_data::DataError>(())
+//! ```
+//!
 //! **Boundary:** no model and no tokenizer is known here; tokens come as byte offsets.
 
 mod sentence;

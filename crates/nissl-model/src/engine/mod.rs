@@ -3,6 +3,8 @@
 //! Blocks and skeletons are written once over [`Engine`]. [`cpu`] is ours and the default; the candle engine is its
 //! differentiable twin. A tensor is always `[n_tokens, width]`: the rows of a group of whole sentences.
 
+#[cfg(test)]
+mod candle;
 pub(crate) mod cpu;
 
 use std::ops::Range;

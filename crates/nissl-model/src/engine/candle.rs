@@ -1,0 +1,320 @@
+//! The candle engine: the differentiable twin of ours.
+//!
+//! Only operations whose gradients candle has, and has right: norms and softmax are composed, for the fused ones give
+//! no gradient and no error; GELU is composed from `tanh` and `erf`, for the gradients of candle's own are rounded to
+//! six digits. A value that a hook changes is a constant from there on: no gradient passes through it.
+
+use std::ops::Range;
+
+use candle_core::{D, DType, Device, Result, Tensor};
+use ndarray::{Array2, ArrayViewMut2};
+
+use super::{Activation, AttentionShape, Engine, Epilogue, Flow, Halt, LinearPart, NormKind, PatternHook, Rotary};
+
+/// The engine; all its tensors are of one type on one device.
+pub(crate) struct Candle {
+    pub(crate) device: Device,
+    /// `F32`, or `F64` for references and checks of gradients.
+    pub(crate) dtype: DType,
+}
+
+/// A matrix `[n_in, n_out]` and its bias `[n_out]`.
+pub(crate) struct Linear {
+    weight: Tensor,
+    bias: Option<Tensor>,
+}
+
+/// Gain and bias of a norm, `[width]`.
+pub(crate) struct Norm {
+    kind: NormKind,
+    gain: Tensor,
+    bias: Option<Tensor>,
+}
+
+/// The result of an operation whose shapes were checked when the model was loaded.
+///
+/// # Panics
+/// If the device fails, or if shapes do not fit: an error of ours.
+fn done<T>(result: Result<T>) -> T {
+    result.unwrap_or_else(|err| panic!("candle: {err}"))
+}
+
+impl Candle {
+    /// On the CPU, in numbers of type `dtype`.
+    pub(crate) fn cpu(dtype: DType) -> Self {
+        Self { device: Device::Cpu, dtype }
+    }
+
+    fn tensor(&self, values: Vec<f32>, shape: &[usize]) -> Result<Tensor> {
+        Tensor::from_vec(values, shape, &self.device)?.to_dtype(self.dtype)
+    }
+
+    fn matrix(&self, part: &LinearPart<'_>) -> Result<Tensor> {
+        let shape = part.weight.shape();
+        let mut values = vec![0.0; shape.iter().product()];
+        part.weight.decode(0, &mut values);
+        let matrix = self.tensor(values, shape)?;
+        if part.transposed { Ok(matrix) } else { matrix.t()?.contiguous() }
+    }
+
+    fn packed(&self, parts: &[LinearPart<'_>]) -> Result<Linear> {
+        let matrices: Vec<Tensor> = parts.iter().map(|part| self.matrix(part)).collect::<Result<_>>()?;
+        let weight = Tensor::cat(&matrices, 1)?;
+        if parts.iter().all(|part| part.bias.is_none()) {
+            return Ok(Linear { weight, bias: None });
+        }
+        let mut bias = Vec::with_capacity(weight.dim(1)?);
+        for (part, matrix) in parts.iter().zip(&matrices) {
+            match &part.bias {
+                Some(values) => bias.extend_from_slice(values),
+                None => bias.resize(bias.len() + matrix.dim(1)?, 0.0),
+            }
+        }
+        let bias = self.tensor(bias, &[weight.dim(1)?])?;
+        Ok(Linear { weight, bias: Some(bias) })
+    }
+
+    /// Puts what `see` changes in place of `part`, `[rows, columns]`; unchanged values stay what they were.
+    fn shown(
+        &self,
+        part: &Tensor,
+        see: impl FnOnce(ArrayViewMut2<'_, f32>) -> Flow,
+    ) -> std::result::Result<Tensor, Halt> {
+        let before = array(part);
+        let mut after = before.clone();
+        see(after.view_mut())?;
+        let changed: Vec<u8> =
+            before.iter().zip(&after).map(|(old, new)| u8::from(old.to_bits() != new.to_bits())).collect();
+        if !changed.contains(&1) {
+            return Ok(part.clone());
+        }
+        let shape = [after.nrows(), after.ncols()];
+        let replaced = || {
+            let new = self.tensor(after.into_iter().collect(), &shape)?;
+            Tensor::from_vec(changed, &shape, &self.device)?.where_cond(&new, part)
+        };
+        Ok(done(replaced()))
+    }
+
+    /// Rotated heads `[n, n_heads d_head]` of the positions from 0 on.
+    fn rotated(&self, x: &Tensor, d_head: usize, rotary: &Rotary) -> Result<Tensor> {
+        let (n, width) = x.dims2()?;
+        let half = rotary.cos.ncols();
+        let angles = |table: &Array2<f32>| {
+            let rows = table.rows().into_iter().take(n).flat_map(|row| row.to_vec()).collect();
+            self.tensor(rows, &[n, 1, half])
+        };
+        let (cos, sin) = (angles(&rotary.cos)?, angles(&rotary.sin)?);
+        let heads = x.reshape((n, width / d_head, d_head))?;
+        let (a, b) = (heads.narrow(2, 0, half)?, heads.narrow(2, half, half)?);
+        let first = (a.broadcast_mul(&cos)? - b.broadcast_mul(&sin)?)?;
+        let second = (b.broadcast_mul(&cos)? + a.broadcast_mul(&sin)?)?;
+        let rest = heads.narrow(2, 2 * half, d_head - 2 * half)?;
+        let parts = if d_head == 2 * half { vec![first, second] } else { vec![first, second, rest] };
+        Tensor::cat(&parts, 2)?.reshape((n, width))
+    }
+
+    /// Attention probabilities `[n_heads, n, n]` of a sentence's queries and keys `[n_heads, n, d_head]`.
+    fn pattern(&self, q: &Tensor, k: &Tensor, shape: AttentionShape) -> Result<Tensor> {
+        let n = q.dim(1)?;
+        let scores = (q.matmul(&k.t()?)? * f64::from(shape.scale))?;
+        let scores = if shape.causal {
+            let mask = (0..n * n).map(|at| if at % n > at / n { f32::NEG_INFINITY } else { 0.0 }).collect();
+            scores.broadcast_add(&self.tensor(mask, &[1, n, n])?)?
+        } else {
+            scores
+        };
+        let most = scores.max_keepdim(D::Minus1)?.detach();
+        let weights = scores.broadcast_sub(&most)?.exp()?;
+        weights.broadcast_div(&weights.sum_keepdim(D::Minus1)?)
+    }
+}
+
+/// `[n, n_heads d_head]` to `[n_query_heads, n, d_head]`, each key/value head repeated for its queries.
+fn heads(x: &Tensor, d_head: usize, n_query_heads: usize) -> Result<Tensor> {
+    let (n, width) = x.dims2()?;
+    let n_heads = width / d_head;
+    let each = n_query_heads / n_heads;
+    let x = x.reshape((n, n_heads, 1, d_head))?.broadcast_as((n, n_heads, each, d_head))?;
+    x.reshape((n, n_query_heads, d_head))?.transpose(0, 1)?.contiguous()
+}
+
+fn array(x: &Tensor) -> Array2<f32> {
+    let read = || {
+        let (rows, columns) = x.dims2()?;
+        let values = x.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
+        Ok((rows, columns, values))
+    };
+    let (rows, columns, values) = done(read());
+    Array2::from_shape_vec((rows, columns), values).expect("a tensor has as many values as its shape says")
+}
+
+fn activated(x: &Tensor, activation: Activation) -> Result<Tensor> {
+    match activation {
+        Activation::GeluErf => ((x / 2f64.sqrt())?.erf()? + 1.0)? * (x * 0.5)?,
+        Activation::GeluTanh => {
+            let inner = ((x + (x.powf(3.0)? * 0.044_715)?)? * (2.0 / std::f64::consts::PI).sqrt())?;
+            (inner.tanh()? + 1.0)? * (x * 0.5)?
+        }
+        Activation::Relu => x.relu(),
+        Activation::Silu => x.silu(),
+        Activation::Tanh => x.tanh(),
+    }
+}
+
+fn normed(x: &Tensor, norm: &Norm) -> Result<Tensor> {
+    let (x, eps) = match norm.kind {
+        NormKind::Layer { eps } => (x.broadcast_sub(&x.mean_keepdim(1)?)?, eps),
+        NormKind::Rms { eps } => (x.clone(), eps),
+    };
+    let size = (x.sqr()?.mean_keepdim(1)? + f64::from(eps))?.sqrt()?;
+    let x = x.broadcast_div(&size)?.broadcast_mul(&norm.gain)?;
+    norm.bias.as_ref().map_or(Ok(x.clone()), |bias| x.broadcast_add(bias))
+}
+
+/// `x` with `middle` in place of its `columns`.
+fn with_columns(x: &Tensor, columns: &Range<usize>, middle: &Tensor) -> Result<Tensor> {
+    let width = x.dim(1)?;
+    if columns.len() == width {
+        return Ok(middle.clone());
+    }
+    let left = x.narrow(1, 0, columns.start)?;
+    let right = x.narrow(1, columns.end, width - columns.end)?;
+    let parts: Vec<&Tensor> = [&left, middle, &right].into_iter().filter(|part| part.elem_count() > 0).collect();
+    Tensor::cat(&parts, 1)
+}
+
+impl Engine for Candle {
+    type Tensor = Tensor;
+    type Linear = Linear;
+    type Norm = Norm;
+
+    fn pack(&self, parts: &[LinearPart<'_>]) -> Linear {
+        done(self.packed(parts))
+    }
+
+    fn pack_norm(&self, kind: NormKind, gain: &[f32], bias: Option<&[f32]>) -> Norm {
+        let vector = |values: &[f32]| done(self.tensor(values.to_vec(), &[values.len()]));
+        Norm { kind, gain: vector(gain), bias: bias.map(vector) }
+    }
+
+    fn embed(&self, n_tokens: usize, width: usize, fill: &dyn Fn(usize, &mut [f32])) -> Tensor {
+        let mut values = vec![0.0; n_tokens * width];
+        values.chunks_exact_mut(width).enumerate().for_each(|(row, values)| fill(row, values));
+        done(self.tensor(values, &[n_tokens, width]))
+    }
+
+    fn linear(&self, x: &Tensor, w: &Linear, epilogue: Epilogue<'_, Tensor>) -> Tensor {
+        let product = || {
+            let y = x.matmul(&w.weight)?;
+            let y = w.bias.as_ref().map_or(Ok(y.clone()), |bias| y.broadcast_add(bias))?;
+            match epilogue {
+                Epilogue::None => Ok(y),
+                Epilogue::Activate(activation) => activated(&y, activation),
+                Epilogue::Add(residual) => residual + y,
+            }
+        };
+        done(product())
+    }
+
+    fn norm(&self, x: &Tensor, norm: &Norm) -> Tensor {
+        done(normed(x, norm))
+    }
+
+    fn add(&self, x: &Tensor, y: &Tensor) -> Tensor {
+        done(x + y)
+    }
+
+    fn activate(&self, x: &Tensor, activation: Activation) -> Tensor {
+        done(activated(x, activation))
+    }
+
+    fn gate(&self, x: &Tensor, activation: Activation) -> Tensor {
+        let gated = || {
+            let width = x.dim(1)? / 2;
+            activated(&x.narrow(1, 0, width)?, activation)? * x.narrow(1, width, width)?
+        };
+        done(gated())
+    }
+
+    fn rotate(&self, x: &mut Tensor, columns: Range<usize>, d_head: usize, offsets: &[usize], rotary: &Rotary) {
+        let rotated = || {
+            let middle = x.narrow(1, columns.start, columns.len())?;
+            let sentences = offsets.windows(2).filter(|pair| pair[0] < pair[1]);
+            let parts =
+                sentences.map(|pair| self.rotated(&middle.narrow(0, pair[0], pair[1] - pair[0])?, d_head, rotary));
+            let parts: Vec<Tensor> = parts.collect::<Result<_>>()?;
+            if parts.is_empty() { Ok(x.clone()) } else { with_columns(x, &columns, &Tensor::cat(&parts, 0)?) }
+        };
+        *x = done(rotated());
+    }
+
+    fn attention(
+        &self,
+        qkv: &Tensor,
+        shape: AttentionShape,
+        offsets: &[usize],
+        mut pattern: Option<PatternHook<'_>>,
+    ) -> std::result::Result<Tensor, Halt> {
+        let mut parts = Vec::with_capacity(offsets.len());
+        for (idx, pair) in offsets.windows(2).enumerate() {
+            let n = pair[1] - pair[0];
+            if n == 0 {
+                if let Some(see) = &mut pattern {
+                    see(idx, Array2::zeros((shape.n_heads, 0)).view_mut())?;
+                }
+                continue;
+            }
+            let rows = done(qkv.narrow(0, pair[0], n));
+            let part = |columns: Range<usize>| {
+                heads(&rows.narrow(1, columns.start, columns.len())?, shape.d_head, shape.n_heads)
+            };
+            let (q, k, v) = (done(part(shape.q())), done(part(shape.k())), done(part(shape.v())));
+            let mut weights = done(self.pattern(&q, &k, shape));
+            if let Some(see) = &mut pattern {
+                let flat = done(weights.reshape((shape.n_heads, n * n)));
+                weights = done(self.shown(&flat, |values| see(idx, values))?.reshape((shape.n_heads, n, n)));
+            }
+            let z = || weights.matmul(&v)?.transpose(0, 1)?.contiguous()?.reshape((n, shape.n_heads * shape.d_head));
+            parts.push(done(z()));
+        }
+        if parts.is_empty() {
+            return Ok(done(Tensor::zeros((0, shape.q().len()), self.dtype, &self.device)));
+        }
+        Ok(done(Tensor::cat(&parts, 0)))
+    }
+
+    fn visit(
+        &self,
+        x: &mut Tensor,
+        columns: Range<usize>,
+        see: &mut dyn FnMut(ArrayViewMut2<'_, f32>) -> Flow,
+    ) -> Flow {
+        let part = done(x.narrow(1, columns.start, columns.len()));
+        let shown = self.shown(&part, see)?;
+        if shown.id() != part.id() {
+            *x = done(with_columns(x, &columns, &shown));
+        }
+        Ok(())
+    }
+
+    fn width(&self, x: &Tensor) -> usize {
+        done(x.dim(1))
+    }
+
+    fn rows(&self, x: &Tensor, rows: &[usize]) -> Tensor {
+        let chosen = || {
+            let rows: Vec<u32> = rows.iter().map(|&row| row as u32).collect();
+            let n = rows.len();
+            x.index_select(&Tensor::from_vec(rows, n, &self.device)?, 0)
+        };
+        done(chosen())
+    }
+
+    fn read(&self, x: &Tensor) -> Array2<f32> {
+        array(x)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,204 @@
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use candle_core::Var;
+use ndarray::ArrayView2;
+use nissl_core::{Batch, CaptureSink, EditSpec, HookPlan, HookPoint, ModelError, Output};
+
+use super::*;
+use crate::arch::{self, FAMILIES, Positions, Spec};
+use crate::blocks::head::Head;
+use crate::checkpoint::Checkpoint;
+use crate::engine::cpu::Cpu;
+use crate::hooks::{Hooks, Prepared};
+use crate::skeletons::Transformer;
+use crate::weights::{Embeddings, Names, head, transformer};
+
+/// A golden model on an engine of choice.
+struct Loaded<E: Engine> {
+    engine: E,
+    checkpoint: Checkpoint,
+    spec: Spec,
+    embeddings: Embeddings,
+    transformer: Transformer<E>,
+    head: Head<E>,
+    rotary: Option<Rotary>,
+}
+
+fn golden(family: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/models").join(family)
+}
+
+impl<E: Engine> Loaded<E> {
+    fn new(engine: E, family: &str) -> Self {
+        let folder = golden(family);
+        let path = folder.join("config.json");
+        let (_, spec) = arch::read(&path, &fs::read(&path).unwrap()).unwrap();
+        let checkpoint = Checkpoint::open(&folder).unwrap();
+        let names = Names::find(&checkpoint, &spec).unwrap();
+        let embeddings = Embeddings::check(&checkpoint, &spec, &names).unwrap();
+        let transformer = transformer(&engine, &checkpoint, &spec, &names).unwrap();
+        let head = head(&engine, &checkpoint, &spec, &names).unwrap();
+        let rotary = match &spec.positions {
+            Positions::Rotary(frequencies) => Some(Rotary::new(spec.n_ctx, frequencies)),
+            Positions::Learned(_) => None,
+        };
+        Self { engine, checkpoint, spec, embeddings, transformer, head, rotary }
+    }
+
+    fn embed(&self, batch: &Batch) -> E::Tensor {
+        self.embeddings.embed(&self.engine, &self.checkpoint, batch.tokens(), batch.offsets())
+    }
+
+    /// The logits of embedded tokens; captures go to `sink`.
+    fn logits(&self, x: E::Tensor, batch: &Batch, plan: &HookPlan, sink: &dyn CaptureSink) -> E::Tensor {
+        let prepared = Prepared::new(plan, self.spec.n_ctx);
+        let hooks = Hooks::new(&prepared, sink, batch, 0..batch.n_sentences());
+        let Ok(x) = self.transformer.forward(&self.engine, x, self.rotary.as_ref(), &hooks) else {
+            panic!("the pass runs to its end");
+        };
+        self.head.forward(&self.engine, &x, None)
+    }
+
+    fn run(&self, batch: &Batch, plan: &HookPlan) -> (Captured, Array2<f32>) {
+        let sink = Collect::default();
+        let logits = self.logits(self.embed(batch), batch, plan, &sink);
+        (sink.0.into_inner().unwrap(), self.engine.read(&logits))
+    }
+}
+
+/// What was captured, by number of the capture and, of patterns, of the sentence.
+type Captured = BTreeMap<(usize, usize), Array2<f32>>;
+
+#[derive(Default)]
+struct Collect(Mutex<Captured>);
+
+impl CaptureSink for Collect {
+    fn capture(
+        &self,
+        idx: usize,
+        _: usize,
+        _: usize,
+        values: ArrayView2<'_, f32>,
+    ) -> std::result::Result<(), ModelError> {
+        self.0.lock().unwrap().insert((idx, 0), values.to_owned());
+        Ok(())
+    }
+
+    fn pattern(&self, idx: usize, sentence: usize, values: ArrayView2<'_, f32>) -> std::result::Result<(), ModelError> {
+        self.0.lock().unwrap().insert((idx, sentence), values.to_owned());
+        Ok(())
+    }
+}
+
+fn batch(spec: &Spec) -> Batch {
+    let token = |i: usize| (i * 31 % spec.d_vocab) as u32;
+    Batch::from_sentences([5, 1, 12].map(|n| (0..n).map(|i| token(i + n)).collect::<Vec<u32>>()))
+}
+
+fn everything(spec: &Spec) -> HookPlan {
+    let sites = spec.sites();
+    let blocks =
+        (0..spec.n_layers as u16).flat_map(|layer| sites.iter().map(move |info| HookPoint::new(layer, info.site)));
+    let mut capture: Vec<HookPoint> = blocks.collect();
+    capture.sort();
+    capture.dedup();
+    HookPlan { capture, output: Output::All, ..HookPlan::default() }
+}
+
+fn assert_near(label: &str, got: &Array2<f32>, want: &Array2<f32>, tolerance: f32) {
+    assert_eq!(got.dim(), want.dim(), "{label}");
+    let scale = want.iter().fold(0.0f32, |most, v| most.max(v.abs()));
+    for ((at, got), want) in got.indexed_iter().zip(want) {
+        assert!((got - want).abs() <= tolerance * scale, "{label}{at:?}: {got} and {want}, largest {scale}");
+    }
+}
+
+#[test]
+fn both_engines_agree_at_every_site() {
+    for family in FAMILIES {
+        let ours = Loaded::new(Cpu::new(), family.name);
+        let twin = Loaded::new(Candle::cpu(DType::F32), family.name);
+        let (batch, plan) = (batch(&ours.spec), everything(&ours.spec));
+        let (sites, logits) = ours.run(&batch, &plan);
+        let (twin_sites, twin_logits) = twin.run(&batch, &plan);
+        assert!(sites.len() > plan.capture.len(), "{}: three sentences a pattern", family.name);
+        assert_eq!(sites.keys().collect::<Vec<_>>(), twin_sites.keys().collect::<Vec<_>>());
+        for (key, values) in &sites {
+            let label = format!("{} {} {}", family.name, plan.capture[key.0], key.1);
+            assert_near(&label, values, &twin_sites[key], 1e-5);
+        }
+        assert_near(family.name, &logits, &twin_logits, 1e-5);
+    }
+}
+
+#[test]
+fn both_engines_agree_on_every_edit() {
+    for family in FAMILIES {
+        let ours = Loaded::new(Cpu::new(), family.name);
+        let twin = Loaded::new(Candle::cpu(DType::F32), family.name);
+        let text = fs::read_to_string(golden(family.name).join("edits.json")).unwrap();
+        let edits: Vec<EditSpec> = serde_json::from_str(&text).unwrap();
+        // The edits name rows of the batch that they were made for, of 7, 1 and 17 tokens.
+        let token = |i: usize| (i * 31 % ours.spec.d_vocab) as u32;
+        let batch = Batch::from_sentences([7, 1, 17].map(|n| (0..n).map(|i| token(i + n)).collect::<Vec<u32>>()));
+        for edit in edits {
+            let label = format!("{} {edit:?}", family.name);
+            let plan = HookPlan { edits: vec![edit], output: Output::All, ..HookPlan::default() };
+            assert_near(&label, &ours.run(&batch, &plan).1, &twin.run(&batch, &plan).1, 1e-5);
+        }
+    }
+}
+
+#[test]
+fn gradients_equal_differences() {
+    for family in FAMILIES {
+        let twin = Loaded::new(Candle::cpu(DType::F64), family.name);
+        let batch = batch(&twin.spec);
+        let x = Var::from_tensor(&twin.embed(&batch)).unwrap();
+        let n = batch.n_tokens() * twin.spec.d_vocab;
+        let weights: Vec<f64> = (0..n).map(|i| ((i * 37 % 101) as f64 / 50.0 - 1.0) / n as f64).collect();
+        let weights = Tensor::from_vec(weights, (batch.n_tokens(), twin.spec.d_vocab), &Device::Cpu).unwrap();
+        let plan = HookPlan { output: Output::All, ..HookPlan::default() };
+        let loss = |x: &Tensor| {
+            let logits = twin.logits(x.clone(), &batch, &plan, &Collect::default());
+            (logits * &weights).unwrap().sum_all().unwrap()
+        };
+        let gradients = loss(x.as_tensor()).backward().unwrap();
+        let gradient = gradients.get(&x).expect("the embeddings have a gradient").to_vec2::<f64>().unwrap();
+        let values = x.to_vec2::<f64>().unwrap();
+        let step = 1e-4;
+        for (row, column) in [(0, 0), (3, 7), (5, 1), (6, 30), (12, 11), (17, 20)] {
+            let moved = |by: f64| {
+                let mut values = values.clone();
+                values[row][column] += by;
+                let values = Tensor::new(values, &Device::Cpu).unwrap();
+                loss(&values).to_scalar::<f64>().unwrap()
+            };
+            let difference = (moved(step) - moved(-step)) / (2.0 * step);
+            let got = gradient[row][column];
+            let off = (got - difference).abs() / difference.abs();
+            assert!(off < 1e-6, "{} [{row}, {column}]: {got}, by differences {difference}: {off:e}", family.name);
+        }
+    }
+}
+
+#[test]
+fn no_gradient_passes_through_a_changed_value() {
+    let twin = Loaded::new(Candle::cpu(DType::F64), "gpt2");
+    let batch = batch(&twin.spec);
+    let x = Var::from_tensor(&twin.embed(&batch)).unwrap();
+    let edit = r#"{"point":"blocks.0.hook_resid_post","positions":{"rows":[2]},"edit":"zero"}"#;
+    let edits = vec![serde_json::from_str(edit).unwrap()];
+    let plan = HookPlan { edits, output: Output::Last, ..HookPlan::default() };
+    let logits = twin.logits(x.as_tensor().clone(), &batch, &plan, &Collect::default());
+    // Token 2 reaches its own logits only through its own residual stream.
+    let gradients = logits.narrow(0, 2, 1).unwrap().sum_all().unwrap().backward().unwrap();
+    let gradient = gradients.get(&x).unwrap().to_vec2::<f64>().unwrap();
+    let size = |row: usize| gradient[row].iter().map(|value| value.abs()).sum::<f64>();
+    assert!(size(2) == 0.0 && size(1) > 1e-6, "{} and {}", size(2), size(1));
+}

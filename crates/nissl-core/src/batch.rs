@@ -11,9 +11,31 @@ use serde::{Deserialize, Serialize};
 /// assert_eq!((batch.n_sentences(), batch.n_tokens(), batch.sentence(1)), (2, 5, &[4, 5][..]));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Unchecked")]
 pub struct Batch {
     tokens: Vec<u32>,
     offsets: Vec<usize>,
+}
+
+/// A batch as it is read, before its offsets are known to fit.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Unchecked {
+    tokens: Vec<u32>,
+    offsets: Vec<usize>,
+}
+
+impl TryFrom<Unchecked> for Batch {
+    type Error = String;
+
+    fn try_from(Unchecked { tokens, offsets }: Unchecked) -> Result<Self, String> {
+        let ends = (offsets.first().copied(), offsets.last().copied());
+        if ends == (Some(0), Some(tokens.len())) && offsets.is_sorted() {
+            Ok(Self { tokens, offsets })
+        } else {
+            Err(format!("offsets of a batch: expected to ascend from 0 to {}", tokens.len()))
+        }
+    }
 }
 
 impl Default for Batch {

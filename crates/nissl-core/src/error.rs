@@ -38,7 +38,7 @@ pub enum PlanError {
         nearest: Option<String>,
     },
     /// A unit beyond the site's width.
-    #[error("{point}[{idx}]: the site has {width} units, from 0 to {}", .width - 1)]
+    #[error("{point}[{idx}]: the site has {width} units, from 0 to {}", .width.saturating_sub(1))]
     UnitOutOfRange {
         /// The point.
         point: HookPoint,
@@ -68,6 +68,12 @@ pub enum PlanError {
         edit: &'static str,
         /// The offending value.
         value: String,
+    },
+    /// A patch at positions that name no rows, so that its values belong nowhere.
+    #[error("edit 'patch' at {point}: positions in the sentence name no rows; expected all rows or rows of the batch")]
+    PatchWithoutRows {
+        /// The point.
+        point: HookPoint,
     },
     /// A position that is in no sentence of the batch.
     #[error("edit at {point}: token row {row} is out of range, the batch has {n_tokens} tokens")]

@@ -23,11 +23,40 @@ impl Concept {
 ///
 /// Kept as offsets into a list of concept indices, which serves all three forms.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "Unchecked")]
 pub struct Labels {
     concepts: Vec<Concept>,
     offsets: Vec<u32>,
     ids: Vec<u32>,
+}
+
+/// Labels as they are read, before their offsets and indices are known to fit.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Unchecked {
+    concepts: Vec<Concept>,
+    offsets: Vec<u32>,
+    ids: Vec<u32>,
+}
+
+impl TryFrom<Unchecked> for Labels {
+    type Error = String;
+
+    fn try_from(Unchecked { concepts, offsets, ids }: Unchecked) -> Result<Self, String> {
+        let ends = (offsets.first().copied(), offsets.last().map(|&last| last as usize));
+        if ends != (Some(0), Some(ids.len())) || !offsets.is_sorted() {
+            return Err(format!("offsets of labels: expected to ascend from 0 to {}", ids.len()));
+        }
+        if let Some(id) = ids.iter().find(|&&id| id as usize >= concepts.len()) {
+            return Err(format!("label {id}: expected an index below {}", concepts.len()));
+        }
+        let labels = Self { concepts, offsets, ids };
+        let is_ascending = |row: &[u32]| row.is_sorted_by(|a, b| a < b);
+        match (0..labels.n_tokens()).find(|&row| !is_ascending(labels.of(row))) {
+            Some(row) => Err(format!("labels of row {row}: expected ascending indices, got {:?}", labels.of(row))),
+            None => Ok(labels),
+        }
+    }
 }
 
 impl Labels {

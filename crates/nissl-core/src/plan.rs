@@ -201,8 +201,8 @@ impl EditSpec {
             (Edit::Mean { .. } | Edit::Add { .. }, _) => n_units,
             (Edit::Patch { .. }, Positions::All) => batch.n_tokens() * n_units,
             (Edit::Patch { .. }, Positions::Rows(rows)) => rows.len() * n_units,
-            // Rows of a patch are named by row: how many places a sentence has is not known beforehand.
-            (Edit::Patch { .. }, Positions::InSentence(_)) => 0,
+            // How many of the places a sentence has is not known beforehand.
+            (Edit::Patch { .. }, Positions::InSentence(_)) => return Err(PlanError::PatchWithoutRows { point }),
             (Edit::Zero | Edit::Set { .. } | Edit::Scale { .. }, _) => values.len(),
         };
         if values.len() != expected {

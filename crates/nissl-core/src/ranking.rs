@@ -20,6 +20,15 @@ impl Ranking {
     /// # Panics
     /// If the three slices are not of one length.
     pub fn from_scores(neurons: &[NeuronId], scores: &[f32], constant: &[bool]) -> Self {
+        let order = Self::order(neurons, scores, constant);
+        Self {
+            neurons: order.iter().map(|&i| neurons[i]).collect(),
+            scores: order.iter().map(|&i| scores[i]).collect(),
+        }
+    }
+
+    /// The places of the neurons, best first.
+    pub(crate) fn order(neurons: &[NeuronId], scores: &[f32], constant: &[bool]) -> Vec<usize> {
         assert!(neurons.len() == scores.len() && neurons.len() == constant.len(), "one score a neuron");
         let mut order: Vec<usize> = (0..neurons.len()).collect();
         order.sort_by(|&a, &b| {
@@ -28,10 +37,7 @@ impl Ranking {
                 .then_with(|| scores[b].total_cmp(&scores[a]))
                 .then_with(|| neurons[a].cmp(&neurons[b]))
         });
-        Self {
-            neurons: order.iter().map(|&i| neurons[i]).collect(),
-            scores: order.iter().map(|&i| scores[i]).collect(),
-        }
+        order
     }
 
     /// The best `k` neurons, or all if there are fewer.

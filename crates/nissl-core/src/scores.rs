@@ -68,8 +68,13 @@ impl Scores {
     /// # Errors
     /// If the shape is not that of the scores.
     pub fn with_sign(mut self, sign: Array2<i8>) -> Result<Self, MethodError> {
-        if sign.dim() != self.values.dim() {
-            return Err(MethodError::Shape { what: "signs", expected: self.values.len(), got: sign.len() });
+        let (concepts, neurons) = self.values.dim();
+        for (what, expected, got) in
+            [("concepts of the signs", concepts, sign.nrows()), ("neurons of the signs", neurons, sign.ncols())]
+        {
+            if expected != got {
+                return Err(MethodError::Shape { what, expected, got });
+            }
         }
         self.sign = Some(sign);
         Ok(self)
@@ -144,12 +149,12 @@ impl Scores {
     }
 
     fn round_robin(&self) -> Vec<f32> {
-        let rankings: Vec<Ranking> = (0..self.concepts.len()).map(|concept| self.ranking(concept)).collect();
+        let order = |concept| Ranking::order(&self.neurons, &self.values.row(concept).to_vec(), &self.constant);
+        let orders: Vec<Vec<usize>> = (0..self.concepts.len()).map(order).collect();
         let mut pooled = vec![0.0; self.neurons.len()];
         let mut left = self.neurons.len();
         for place in 0..self.neurons.len() {
-            for ranking in &rankings {
-                let idx = self.neurons.binary_search(&ranking.neurons[place]).expect("ranked neurons are ours");
+            for idx in orders.iter().map(|order| order[place]) {
                 if pooled[idx] == 0.0 {
                     pooled[idx] = left as f32;
                     left -= 1;

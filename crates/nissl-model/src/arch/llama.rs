@@ -14,6 +14,9 @@ pub(super) const FAMILY: Family = Family {
     read,
 };
 
+/// The widest head whose rotary frequencies are computed.
+const MAX_D_HEAD: usize = 1 << 16;
+
 fn read(config: &Config) -> Result<Spec, LoadError> {
     config.only("attention_bias", &json!(false))?;
     config.only("mlp_bias", &json!(false))?;
@@ -22,8 +25,9 @@ fn read(config: &Config) -> Result<Spec, LoadError> {
         return Err(config.wrong("num_attention_heads", "at least 1", n_heads));
     }
     let d_head = config.size_or("head_dim", d_model / n_heads)?;
-    if !d_head.is_multiple_of(2) {
-        return Err(config.wrong("head_dim", "an even number, for rotary positions", d_head));
+    if !d_head.is_multiple_of(2) || d_head > MAX_D_HEAD {
+        let expected = format!("an even number up to {MAX_D_HEAD}, for rotary positions");
+        return Err(config.wrong("head_dim", expected, d_head));
     }
     Ok(Spec {
         skeleton: Skeleton::Decoder,
@@ -75,7 +79,11 @@ fn rope_theta(config: &Config) -> Result<f64, LoadError> {
             return Err(group.wrong(&format!("{field}.{unknown}"), "no such field (unscaled positions only)", "one"));
         }
     }
-    Ok(theta)
+    if theta > 0.0 && theta.is_finite() {
+        Ok(theta)
+    } else {
+        Err(config.wrong("rope_theta", "a number above 0", theta))
+    }
 }
 
 /// 1 / theta^(2 i / d_head) in f32, as the reference computes it.

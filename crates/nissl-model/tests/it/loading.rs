@@ -1,0 +1,200 @@
+//! What is on disk under other names, in other files and in other number formats; and what should not be there.
+
+use std::path::Path;
+
+use half::{bf16, f16};
+use ndarray::Array2;
+use nissl_core::{Batch, HookPlan, HookPoint, Model, Output, Site};
+use nissl_model::{Checkpoint, LanguageModel, LoadError};
+use proptest::prelude::*;
+use safetensors::Dtype;
+use safetensors::tensor::TensorView;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::parity::golden;
+
+/// A weight: name, type, shape and bytes.
+type Weight = (String, Dtype, Vec<usize>, Vec<u8>);
+
+fn weights(family: &str) -> Vec<Weight> {
+    let checkpoint = Checkpoint::open(&golden(family)).unwrap();
+    let weight = |name: &str| {
+        let tensor = checkpoint.tensor(name).unwrap();
+        (name.to_owned(), Dtype::F32, tensor.shape.to_vec(), tensor.bytes.to_vec())
+    };
+    checkpoint.names().map(weight).collect()
+}
+
+fn write(path: &Path, weights: &[Weight]) {
+    let views = weights
+        .iter()
+        .map(|(name, dtype, shape, bytes)| (name, TensorView::new(*dtype, shape.clone(), bytes).unwrap()));
+    std::fs::write(path, safetensors::serialize(views, None).unwrap()).unwrap();
+}
+
+fn config(family: &str) -> Value {
+    serde_json::from_slice(&std::fs::read(golden(family).join("config.json")).unwrap()).unwrap()
+}
+
+fn folder(config: &Value, weights: &[Weight]) -> TempDir {
+    let folder = TempDir::new().unwrap();
+    std::fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
+    write(&folder.path().join("model.safetensors"), weights);
+    folder
+}
+
+fn load(folder: &TempDir) -> Result<LanguageModel, LoadError> {
+    LanguageModel::from_folder(folder.path(), "model")
+}
+
+fn logits(model: &LanguageModel) -> Array2<f32> {
+    let plan = HookPlan { output: Output::All, ..HookPlan::default() };
+    model.run(&Batch::from_sentences([&[5, 2, 9, 40][..], &[1]]), &plan).unwrap().logits.unwrap()
+}
+
+fn golden_logits(family: &str) -> Array2<f32> {
+    logits(&LanguageModel::from_folder(&golden(family), family).unwrap())
+}
+
+#[test]
+fn names_of_older_and_bare_checkpoints_mean_the_same() {
+    let cases: [(&str, fn(&str) -> String); 4] = [
+        ("bert", |name| {
+            name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta")
+        }),
+        ("bert", |name| name.trim_start_matches("bert.").to_owned()),
+        ("gpt2", |name| name.trim_start_matches("transformer.").to_owned()),
+        ("llama", |name| name.trim_start_matches("model.").to_owned()),
+    ];
+    for (family, rename) in cases {
+        let mut renamed = weights(family);
+        let mut n_changed = 0;
+        for (name, ..) in &mut renamed {
+            let new = rename(name);
+            n_changed += usize::from(new != *name);
+            *name = new;
+        }
+        assert!(n_changed > 8, "{family}");
+        assert_eq!(logits(&load(&folder(&config(family), &renamed)).unwrap()), golden_logits(family), "{family}");
+    }
+}
+
+#[test]
+fn buffers_that_old_checkpoints_carry_are_passed_over() {
+    let mut with = weights("gpt2");
+    with.push(("transformer.h.0.attn.bias".to_owned(), Dtype::BOOL, vec![1, 1, 2, 2], vec![1; 4]));
+    with.push(("transformer.h.0.attn.masked_bias".to_owned(), Dtype::F32, vec![], vec![0; 4]));
+    assert_eq!(logits(&load(&folder(&config("gpt2"), &with)).unwrap()), golden_logits("gpt2"));
+}
+
+#[test]
+fn a_model_without_its_head_has_sites_and_no_logits() {
+    for (family, head) in [("bert", "cls."), ("llama", "lm_head.")] {
+        let bare: Vec<Weight> = weights(family).into_iter().filter(|(name, ..)| !name.starts_with(head)).collect();
+        let model = load(&folder(&config(family), &bare)).unwrap();
+        assert!(!model.info().has_logits, "{family}");
+        let batch = Batch::from_sentences([[3, 4]]);
+        assert!(model.run(&batch, &HookPlan::capture([HookPoint::new(1, Site::MlpPost)])).is_ok());
+        assert!(model.run(&batch, &HookPlan { output: Output::Last, ..HookPlan::default() }).is_err());
+    }
+}
+
+#[test]
+fn shards_and_16_bit_weights_give_the_numbers_they_hold() {
+    type Round = fn(f32) -> (Vec<u8>, f32);
+    let formats: [(Dtype, Round); 2] = [
+        (Dtype::F16, |v| (f16::from_f32(v).to_le_bytes().to_vec(), f16::from_f32(v).to_f32())),
+        (Dtype::BF16, |v| (bf16::from_f32(v).to_le_bytes().to_vec(), bf16::from_f32(v).to_f32())),
+    ];
+    for family in ["bert", "gpt2", "llama"] {
+        let whole = weights(family);
+        let cut = folder(&config(family), &[]);
+        std::fs::remove_file(cut.path().join("model.safetensors")).unwrap();
+        let (one, two) = whole.split_at(whole.len() / 3);
+        write(&cut.path().join("one.safetensors"), one);
+        write(&cut.path().join("two.safetensors"), two);
+        let place = |part: &[Weight], file: &str| part.iter().map(|w| (w.0.clone(), json!(file))).collect::<Vec<_>>();
+        let map = place(one, "one.safetensors").into_iter().chain(place(two, "two.safetensors"));
+        let index = json!({ "weight_map": map.collect::<serde_json::Map<_, _>>() }).to_string();
+        std::fs::write(cut.path().join("model.safetensors.index.json"), index).unwrap();
+        let cut = load(&cut).unwrap();
+        assert_eq!(logits(&cut), golden_logits(family), "{family} in shards");
+        let fingerprint = load(&folder(&config(family), &whole)).unwrap().info().fingerprint.clone();
+        assert_eq!(cut.info().fingerprint, fingerprint, "{family} in shards");
+
+        for (dtype, round) in formats {
+            let (mut small, mut rounded) = (whole.clone(), whole.clone());
+            for ((_, small_dtype, _, small), (.., wide)) in small.iter_mut().zip(&mut rounded) {
+                let pairs = small.chunks_exact(4).map(|b| round(f32::from_le_bytes(b.try_into().unwrap())));
+                let (bytes, values): (Vec<Vec<u8>>, Vec<f32>) = pairs.unzip();
+                (*small_dtype, *small) = (dtype, bytes.concat());
+                *wide = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+            }
+            let (small, rounded) = (folder(&config(family), &small), folder(&config(family), &rounded));
+            assert_eq!(logits(&load(&small).unwrap()), logits(&load(&rounded).unwrap()), "{family} {dtype:?}");
+        }
+    }
+}
+
+#[test]
+fn the_rotary_base_is_read_where_older_configs_have_it() {
+    let mut old = config("llama");
+    let theta = old.as_object_mut().unwrap().remove("rope_parameters").unwrap()["rope_theta"].clone();
+    old["rope_theta"] = theta;
+    old["rope_scaling"] = Value::Null;
+    assert_eq!(logits(&load(&folder(&old, &weights("llama"))).unwrap()), golden_logits("llama"));
+}
+
+#[test]
+fn a_model_that_does_not_fit_its_config_is_refused_by_name() {
+    let with = |family: &str, field: &str, value: Value| {
+        let mut config = config(family);
+        config[field] = value;
+        load(&folder(&config, &weights(family))).map(|_| ()).unwrap_err().to_string()
+    };
+    let cases = [
+        (
+            with("bert", "model_type", json!("berd")),
+            "unknown architecture 'berd': known are bert, gpt2, llama; did you",
+        ),
+        (with("bert", "model_type", Value::Null), "config.json: field model_type: expected a text, got nothing"),
+        (with("bert", "vocab_size", json!(72)), "embeddings.word_embeddings.weight: expected [72, 36], got [71, 36]"),
+        (with("bert", "num_hidden_layers", json!(3)), "no weight is called 'bert.encoder.layer.2."),
+        (with("bert", "hidden_act", json!("gely")), "field hidden_act: expected gelu, "),
+        (with("bert", "position_embedding_type", json!("relative_key")), "expected \"absolute\""),
+        (with("gpt2", "n_inner", json!(57)), "h.0.mlp.c_fc.weight: expected [32, 57], got [32, 56]"),
+        (with("gpt2", "n_head", json!(5)), "field n_head: expected a divisor of n_embd = 32, got 5"),
+        (with("llama", "num_key_value_heads", json!(3)), "expected a divisor of 4 heads, got 3"),
+        (with("llama", "rope_scaling", json!({"rope_type": "yarn"})), "expected \"default\""),
+        (with("llama", "head_dim", json!(1u64 << 60)), "expected "),
+        (with("llama", "rope_theta", json!("big")), "field rope_theta: expected a number"),
+    ];
+    for (message, expected) in cases {
+        assert!(message.contains(expected), "{message}: expected {expected}");
+    }
+}
+
+fn fields(family: &str) -> Vec<String> {
+    config(family).as_object().unwrap().keys().cloned().collect()
+}
+
+proptest! {
+    #[test]
+    fn no_config_makes_loading_panic(
+        family in prop::sample::select(vec!["bert", "gpt2", "llama"]),
+        field in any::<prop::sample::Index>(),
+        value in prop::sample::select(vec![
+            json!(null), json!(0), json!(1), json!(-1), json!(3), json!(0.5), json!(1e300), json!(u64::MAX), json!(i64::MAX),
+            json!(1u64 << 40), json!(1u64 << 27), json!(true), json!(""), json!([]), json!({}), json!({"rope_theta": -1.0}),
+        ]),
+    ) {
+        let fields = fields(family);
+        let mut config = config(family);
+        config[&fields[field.index(fields.len())]] = value;
+        if let Ok(model) = load(&folder(&config, &weights(family))) {
+            let plan = HookPlan { output: Output::Last, ..HookPlan::default() };
+            drop(model.run(&Batch::from_sentences([[1, 2, 3]]), &plan));
+        }
+    }
+}

@@ -55,10 +55,13 @@ pub(crate) struct Global {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    Demo(commands::demo::Args),
     Models(commands::models::Args),
     Sites(commands::sites::Args),
     Extract(commands::extract::Args),
     Rank(commands::rank::Args),
+    Inspect(commands::inspect::Args),
     Methods(commands::methods::Args),
+    Convert(commands::convert::Args),
     Completions(commands::completions::Args),
 }

@@ -1,10 +1,14 @@
 //! The commands, one file each: flags, the call of the task, its report as text.
 
 pub(crate) mod completions;
+pub(crate) mod convert;
+pub(crate) mod demo;
 pub(crate) mod extract;
+pub(crate) mod inspect;
 pub(crate) mod methods;
 pub(crate) mod models;
 pub(crate) mod rank;
+mod read;
 pub(crate) mod sites;
 
 use crate::args::Command;
@@ -13,11 +17,14 @@ use crate::door::Door;
 /// Runs the command that was asked for.
 pub(crate) fn run(command: Command, door: &Door) -> anyhow::Result<()> {
     match command {
+        Command::Demo(args) => demo::run(&args, door),
         Command::Models(args) => models::run(&args, door),
         Command::Sites(args) => sites::run(&args, door),
         Command::Extract(args) => extract::run(&args, door),
         Command::Rank(args) => rank::run(&args, door),
+        Command::Inspect(args) => inspect::run(&args, door),
         Command::Methods(args) => methods::run(&args, door),
+        Command::Convert(args) => convert::run(&args, door),
         Command::Completions(args) => completions::run(&args),
     }
 }

@@ -55,6 +55,19 @@ pub(crate) fn name(source: &ConceptSource) -> &str {
     }
 }
 
+/// How a concept was made, in words.
+pub(crate) fn describe(source: &ConceptSource) -> String {
+    match source {
+        ConceptSource::Column { column, .. } => format!("label of the column {column}"),
+        ConceptSource::Words { words, fold_case, .. } => {
+            let case = if *fold_case { ", upper or lower case" } else { "" };
+            format!("one of {} words{case}", words.len())
+        }
+        ConceptSource::Regex { pattern, .. } => format!("words that match {pattern}"),
+        ConceptSource::Predicate { expression, .. } => expression.clone(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

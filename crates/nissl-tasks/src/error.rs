@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use nissl_core::{MethodError, ModelError, NameError, PlanError};
+use nissl_core::{ActivationsError, MethodError, ModelError, NameError, PlanError};
 use nissl_data::DataError;
 use nissl_methods::CatalogError;
 use nissl_model::LoadError;
@@ -145,9 +145,19 @@ impl TaskError {
             | Self::Load(LoadError::Cancelled)
             | Self::Store(StoreError::Cancelled) => ErrorKind::Cancelled,
             Self::Model(ModelError::Engine { .. })
-            | Self::Method(MethodError::ScoreNotFinite { .. } | MethodError::Shape { .. }) => ErrorKind::Internal,
+            | Self::Method(
+                MethodError::ScoreNotFinite { .. }
+                | MethodError::Shape { .. }
+                | MethodError::Activations(ActivationsError::Shape { .. }),
+            ) => ErrorKind::Internal,
             _ => ErrorKind::Input,
         }
+    }
+}
+
+impl From<ActivationsError> for TaskError {
+    fn from(err: ActivationsError) -> Self {
+        Self::Method(MethodError::Activations(err))
     }
 }
 

@@ -12,6 +12,8 @@ mod error;
 pub mod html;
 mod labels;
 mod output;
+mod page;
+mod progress;
 mod ranking_file;
 mod report;
 mod select;

@@ -59,14 +59,20 @@ impl Stats {
 
 impl Histogram {
     fn of(values: &[f32], from: f32, to: f32, n_bins: usize) -> Self {
-        let n_bins = if from < to { n_bins.max(1) } else { 1 };
-        let scale = n_bins as f64 / (to as f64 - from as f64);
+        let empty = Self { from, to, counts: vec![0; if from < to { n_bins.max(1) } else { 1 }] };
+        Self { counts: empty.count(values.iter().copied()), ..empty }
+    }
+
+    /// How many of other values of the same neuron lie in each bin.
+    pub fn count(&self, values: impl IntoIterator<Item = f32>) -> Vec<u64> {
+        let n_bins = self.counts.len();
+        let scale = n_bins as f64 / (f64::from(self.to) - f64::from(self.from));
         let mut counts = vec![0; n_bins];
-        for &value in values {
-            let bin = if n_bins == 1 { 0 } else { ((value as f64 - from as f64) * scale) as usize };
+        for value in values {
+            let bin = if n_bins == 1 { 0 } else { ((f64::from(value) - f64::from(self.from)) * scale) as usize };
             counts[bin.min(n_bins - 1)] += 1;
         }
-        Self { from, to, counts }
+        counts
     }
 }
 

@@ -7,7 +7,10 @@ use serde_json::Value;
 
 use crate::error::TaskError;
 
+pub mod convert;
+pub mod demo;
 pub mod extract;
+pub mod inspect;
 pub mod methods;
 pub mod models;
 pub mod rank;
@@ -15,11 +18,14 @@ pub mod sites;
 
 /// Every task, one line each.
 pub const TASKS: &[TaskEntry] = &[
+    TaskEntry { name: "demo", summary: demo::SUMMARY, run: |c, p| run_json("demo", c, p, demo::run) },
     TaskEntry { name: "models", summary: models::SUMMARY, run: |c, p| run_json("models", c, p, models::run) },
     TaskEntry { name: "sites", summary: sites::SUMMARY, run: |c, p| run_json("sites", c, p, sites::run) },
     TaskEntry { name: "extract", summary: extract::SUMMARY, run: |c, p| run_json("extract", c, p, extract::run) },
     TaskEntry { name: "rank", summary: rank::SUMMARY, run: |c, p| run_json("rank", c, p, rank::run) },
+    TaskEntry { name: "inspect", summary: inspect::SUMMARY, run: |c, p| run_json("inspect", c, p, inspect::run) },
     TaskEntry { name: "methods", summary: methods::SUMMARY, run: |c, p| run_json("methods", c, p, methods::run) },
+    TaskEntry { name: "convert", summary: convert::SUMMARY, run: |c, p| run_json("convert", c, p, convert::run) },
 ];
 
 /// A line of the list: what a task is called, what it is for, and how it runs on plain JSON.

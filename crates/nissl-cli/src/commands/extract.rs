@@ -7,6 +7,7 @@ use clap::ValueEnum;
 use nissl_tasks::tasks::extract::{self, Report};
 use serde::Serialize;
 
+use crate::commands::read::{Dtype, Read};
 use crate::door::{Door, Page};
 use crate::progress::thousands;
 use crate::size;
@@ -69,44 +70,6 @@ pub(crate) struct Args {
     read: Read,
 }
 
-/// How the corpus is read.
-#[derive(Debug, clap::Args, Serialize)]
-#[command(next_help_heading = "The corpus")]
-struct Read {
-    /// Format of the corpus [default: by suffix]
-    #[arg(long)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    format: Option<String>,
-    /// Stop after so many sentences
-    #[arg(long, value_name = "N")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    limit: Option<usize>,
-    /// Labels of parallel text [default: the file with suffix .label beside the words]
-    #[arg(long = "labels", value_name = "FILE")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    label_file: Option<PathBuf>,
-    /// Whether a line of the labels belongs to words or to the sentence
-    #[arg(long, value_enum, value_name = "LEVEL")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    label_level: Option<Level>,
-    /// Column of the text in a table [default: text or sentence]
-    #[arg(long, value_name = "COLUMN")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    text_column: Option<String>,
-    /// Columns of the labels in a table [default: all others]
-    #[arg(long, value_delimiter = ',', value_name = "COLUMNS")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    label_columns: Option<Vec<String>>,
-    /// What a multiword token of CoNLL-U becomes
-    #[arg(long, value_enum)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    multiword: Option<Multiword>,
-    /// Cut plain text into sentences
-    #[arg(long)]
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    split_sentences: bool,
-}
-
 #[derive(Clone, Copy, Debug, ValueEnum, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Aggregate {
@@ -120,38 +83,6 @@ enum Aggregate {
     Max,
     /// Not at all: a row a token
     None,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum, Serialize)]
-enum Dtype {
-    /// 16 bits, up to 65,504
-    #[value(alias = "float16")]
-    #[serde(rename = "float16")]
-    F16,
-    /// 16 bits, less precise, any size
-    #[value(alias = "bfloat16")]
-    #[serde(rename = "bfloat16")]
-    Bf16,
-    /// 32 bits, as computed
-    #[value(alias = "float32")]
-    #[serde(rename = "float32")]
-    F32,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum, Serialize)]
-#[serde(rename_all = "snake_case")]
-enum Level {
-    Word,
-    Sentence,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum, Serialize)]
-#[serde(rename_all = "snake_case")]
-enum Multiword {
-    /// Its syntactic words: do, n't
-    Syntactic,
-    /// One word, as written: don't
-    Surface,
 }
 
 pub(crate) fn run(args: &Args, door: &Door) -> anyhow::Result<()> {

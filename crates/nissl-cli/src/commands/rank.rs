@@ -48,10 +48,12 @@ pub(crate) struct Args {
     #[arg(long, value_delimiter = ',', value_name = "SITES")]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     sites: Vec<String>,
-    /// Compare each concept by itself with the rows that have it not: for concepts that overlap
-    #[arg(long)]
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    one_vs_rest: bool,
+    /// Compare each concept by itself with the rows that have it not, for concepts that overlap; with names of methods
+    /// after `=`, in these alone
+    #[arg(long, value_delimiter = ',', num_args = 0.., require_equals = true, default_missing_value = "all",
+        value_name = "METHODS")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    one_vs_rest: Vec<String>,
     /// Folder for the rankings, a Parquet table a method, and the report
     #[arg(long, short, value_name = "DIR")]
     #[serde(skip_serializing_if = "Option::is_none")]

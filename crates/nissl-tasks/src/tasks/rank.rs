@@ -15,6 +15,7 @@ use serde_json::{Map, Value};
 use crate::error::TaskError;
 use crate::labels::{digest, labels};
 use crate::output::write_json;
+use crate::progress::Quiet;
 use crate::ranking_file::save_ranking;
 use crate::report::{Head, head};
 use crate::select::select;
@@ -42,8 +43,9 @@ pub struct Config {
     pub set: Map<String, Value>,
     /// Only these sites; all that are recorded if empty.
     pub sites: Vec<String>,
-    /// Compare each concept by itself with the rows that have it not: for concepts that overlap.
-    pub one_vs_rest: bool,
+    /// Methods that compare each concept by itself with the rows that have it not, for concepts that overlap; `all`
+    /// means all of them.
+    pub one_vs_rest: Vec<String>,
     /// Folder for the rankings, a Parquet table a method, and for the report; nothing is written if `None`.
     pub out: Option<PathBuf>,
     /// Best neurons a concept in the report.
@@ -61,7 +63,7 @@ impl Default for Config {
             methods: vec!["probeless".to_owned(), "average-precision".to_owned()],
             set: Map::new(),
             sites: Vec::new(),
-            one_vs_rest: false,
+            one_vs_rest: Vec::new(),
             out: None,
             top: 10,
             memory: 512 << 20,
@@ -112,7 +114,7 @@ pub struct ConceptReport {
 }
 
 /// A neuron and its score.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Best {
     /// The neuron.
@@ -165,7 +167,8 @@ pub(crate) fn scores(config: &Config, progress: &dyn Progress) -> Result<(Report
     let ctx = Context { memory: config.memory, progress };
     let (mut reports, mut all, mut failed, mut first) = (Vec::new(), Vec::new(), Vec::new(), None);
     for (entry, ranker) in &methods {
-        let scored = if config.one_vs_rest {
+        let alone = config.one_vs_rest.iter().any(|name| name == "all" || name == entry.name);
+        let scored = if alone {
             one_vs_rest(entry.name, ranker.as_ref(), &x, &labels, ctx, &mut failed)
         } else {
             LabeledActivations::new(&x, &labels).and_then(|data| ranker.score(data, ctx))
@@ -223,6 +226,9 @@ fn methods(config: &Config) -> Result<Vec<Chosen>, TaskError> {
             _ => return Err(not_a_ranker(name)),
         }
     }
+    for name in config.one_vs_rest.iter().filter(|name| *name != "all") {
+        find(name)?;
+    }
     if let Some(((key, value), _)) = config.set.iter().zip(&used).find(|(_, used)| !**used) {
         // No method has it: the first one says which it has.
         let entry = methods.first().map(|(entry, _)| *entry).ok_or_else(no_method)?;
@@ -265,22 +271,25 @@ fn one_vs_rest(
     failed: &mut Vec<Failure>,
 ) -> Result<Scores, MethodError> {
     let mut parts: Vec<Scores> = Vec::new();
-    let mut first = None;
+    let (mut first, mut alone_failed) = (None, Vec::new());
+    ctx.progress.stage(method, Some(labels.concepts().len() as u64), "concepts");
+    let quiet = Quiet(ctx.progress);
     for (idx, concept) in labels.concepts().iter().enumerate() {
         let rows = labels.mask(idx).into_iter().map(|has| has.then_some(0));
         let alone = Labels::single(vec![concept.clone()], rows);
+        ctx.progress.step(idx as u64 + 1);
+        let ctx = Context { progress: &quiet, ..ctx };
         match LabeledActivations::new(x, &alone).and_then(|data| ranker.score(data, ctx)) {
             Ok(scores) => parts.push(scores),
             Err(MethodError::Cancelled) => return Err(MethodError::Cancelled),
             Err(err) => {
-                failed.push(Failure { name: format!("{method}: {}", concept.name), error: err.to_string() });
+                alone_failed.push(Failure { name: format!("{method}: {}", concept.name), error: err.to_string() });
                 first = first.or(Some(err));
             }
         }
     }
     let Some(one) = parts.first() else {
         // Told once for the method, not once a concept.
-        failed.clear();
         return Err(first.unwrap_or(MethodError::TooFewConcepts {
             method,
             expected: 1,
@@ -288,6 +297,7 @@ fn one_vs_rest(
             dropped: String::new(),
         }));
     };
+    failed.extend(alone_failed);
     let values: Vec<_> = parts.iter().map(|scores| scores.values().view()).collect();
     let values = concatenate(Axis(0), &values).expect("all parts have the same neurons");
     let signs: Option<Vec<_>> = parts.iter().map(|scores| Some(scores.sign()?.view())).collect();

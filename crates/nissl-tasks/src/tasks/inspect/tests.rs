@@ -1,0 +1,1 @@
+//! Looking at neurons of a small store.

@@ -101,6 +101,13 @@ pub(crate) fn read_checked(path: &Path, digest: FileDigest) -> Result<Vec<u8>, S
     Ok(bytes)
 }
 
+/// Digest of a file's bytes, in hexadecimal.
+pub(crate) fn digest(path: &Path) -> Result<String, StoreError> {
+    let mut hasher = blake3::Hasher::new();
+    std::io::copy(&mut open(path)?, &mut hasher).map_err(StoreError::io("read", path))?;
+    Ok(hasher.finalize().to_hex().to_string())
+}
+
 /// Opens a file to read.
 pub(crate) fn open(path: &Path) -> Result<File, StoreError> {
     File::open(path).map_err(StoreError::io("open", path))

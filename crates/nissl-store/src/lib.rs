@@ -1,3 +1,5 @@
+//! Activations of a run on disk: written crash-safe, read with every byte checked, open to other programs.
+//!
 #![doc = include_str!("../README.md")]
 
 mod chunk;
@@ -7,7 +9,7 @@ mod files;
 mod layout;
 mod manifest;
 mod moments;
-mod neurox;
+pub mod neurox;
 mod selection;
 mod sentence;
 mod shard;

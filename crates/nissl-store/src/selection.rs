@@ -84,6 +84,24 @@ impl Selection {
         }
     }
 
+    /// As [`Activations::read`], for a block that has been checked.
+    pub(crate) fn read_block(
+        &self,
+        rows: Range<usize>,
+        columns: Range<usize>,
+        out: ArrayViewMut2<'_, f32>,
+    ) -> Result<(), StoreError> {
+        let n_values = out.len();
+        let tasks = self.tasks(rows, columns, out);
+        let dtype = self.dtype;
+        if n_values < VALUES_WORTH_THREADS {
+            let mut bytes = Vec::new();
+            tasks.into_iter().try_for_each(|task| task.run(dtype, &mut bytes))
+        } else {
+            tasks.into_par_iter().try_for_each_init(Vec::new, |bytes, task| task.run(dtype, bytes))
+        }
+    }
+
     /// Cuts a block into tasks: by shard, by site, by column of chunks.
     fn tasks<'a>(&'a self, rows: Range<usize>, columns: Range<usize>, out: ArrayViewMut2<'a, f32>) -> Vec<Task<'a>> {
         let mut tasks = Vec::new();
@@ -148,16 +166,7 @@ impl Activations for Selection {
         out: ArrayViewMut2<'_, f32>,
     ) -> Result<(), ActivationsError> {
         self.check_block(&rows, &columns, out.dim())?;
-        let n_values = out.len();
-        let tasks = self.tasks(rows, columns, out);
-        let dtype = self.dtype;
-        if n_values < VALUES_WORTH_THREADS {
-            let mut bytes = Vec::new();
-            tasks.into_iter().try_for_each(|task| task.run(dtype, &mut bytes))?;
-        } else {
-            tasks.into_par_iter().try_for_each_init(Vec::new, |bytes, task| task.run(dtype, bytes))?;
-        }
-        Ok(())
+        Ok(self.read_block(rows, columns, out)?)
     }
 }
 

@@ -66,7 +66,7 @@ impl Store {
         Selection::new(&self.root, &self.manifest, sites)
     }
 
-    fn site(&self, point: HookPoint) -> Result<SiteWidth, StoreError> {
+    pub(crate) fn site(&self, point: HookPoint) -> Result<SiteWidth, StoreError> {
         let sites = &self.manifest.run.sites;
         let found = sites.iter().find(|site| site.point == point).copied();
         let name = point.to_string();

@@ -3,7 +3,6 @@
 use ndarray::{Array2, ShapeBuilder, s};
 use nissl_core::{Activations, HookPoint, Site};
 use nissl_store::{Dtype, Run, Store};
-use tempfile::tempdir;
 
 use crate::sample;
 
@@ -22,7 +21,7 @@ fn expected(run: &Run, n_rows: usize) -> Array2<f32> {
 #[test]
 fn every_type_reads_back_whole_and_in_blocks() {
     for dtype in [Dtype::Float32, Dtype::Float16, Dtype::Bfloat16] {
-        let dir = tempdir().unwrap();
+        let dir = sample::folder().unwrap();
         let run = sample::run(dtype);
         let store = sample::write(dir.path(), &run, 100);
         let all = store.all();
@@ -46,7 +45,7 @@ fn every_type_reads_back_whole_and_in_blocks() {
 
 #[test]
 fn a_selection_has_its_points_in_order_of_the_forward_pass() {
-    let dir = tempdir().unwrap();
+    let dir = sample::folder().unwrap();
     let run = sample::run(Dtype::Float16);
     let store = sample::write(dir.path(), &run, 30);
     let (embed, mlp) = (HookPoint::new(0, Site::Embed), HookPoint::new(1, Site::MlpPost));
@@ -65,7 +64,7 @@ fn a_selection_has_its_points_in_order_of_the_forward_pass() {
 
 #[test]
 fn rows_sentences_and_labels_are_those_that_were_written() {
-    let dir = tempdir().unwrap();
+    let dir = sample::folder().unwrap();
     sample::write(dir.path(), &sample::run(Dtype::Float16), 100);
     let store = Store::open(dir.path()).unwrap();
     let (rows, sentences, text) = (store.rows().unwrap(), store.sentences().unwrap(), store.text().unwrap());
@@ -92,7 +91,7 @@ fn rows_sentences_and_labels_are_those_that_were_written() {
 
 #[test]
 fn statistics_are_those_of_all_rows() {
-    let dir = tempdir().unwrap();
+    let dir = sample::folder().unwrap();
     let run = sample::run(Dtype::Float32);
     let store = sample::write(dir.path(), &run, 100);
     let want = expected(&run, store.n_rows());
@@ -110,7 +109,7 @@ fn statistics_are_those_of_all_rows() {
 
 #[test]
 fn a_store_without_rows_is_a_store() {
-    let dir = tempdir().unwrap();
+    let dir = sample::folder().unwrap();
     let store = sample::write(dir.path(), &sample::run(Dtype::Float16), 0);
     assert_eq!(store.n_rows(), 0);
     assert!(store.manifest().complete);

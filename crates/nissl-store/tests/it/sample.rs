@@ -2,8 +2,15 @@
 
 use nissl_core::{HookPoint, Site};
 use nissl_store::{
-    CorpusRef, Dtype, Layout, ModelRef, Row, Run, SentenceRows, SiteWidth, Store, Values, WriteOptions, Writer,
+    CorpusRef, Dtype, Layout, ModelRef, Row, Run, SentenceRows, SiteWidth, Store, StoreError, Values, WriteOptions,
+    Writer,
 };
+
+/// A folder of its own for a test; in memory where the system has such folders, so that waiting for the disk takes no
+/// time.
+pub(crate) fn folder() -> std::io::Result<tempfile::TempDir> {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir())
+}
 
 /// Shards of 64 rows in chunks of 16 x 16.
 pub(crate) const OPTIONS: WriteOptions = WriteOptions {
@@ -33,9 +40,13 @@ pub(crate) fn value(site: usize, row: usize, unit: usize) -> f32 {
     hash as f32 - 125.0
 }
 
+fn n_words(number: usize) -> usize {
+    number * 5 % 7
+}
+
 /// Sentence `number` of the sample: 0 to 6 words, some without labels.
 pub(crate) fn sentence(number: usize) -> SentenceRows {
-    let n_words = number * 5 % 7;
+    let n_words = n_words(number);
     let words: Vec<String> = (0..n_words).map(|i| format!("w{}ü", (number + i * i) % 11)).collect();
     let text = words.join(" ");
     let mut start = 0;
@@ -65,24 +76,38 @@ pub(crate) fn values(run: &Run, first_row: usize, n_rows: usize) -> Vec<Vec<f32>
 
 /// Number of rows of the first `n_sentences` sentences.
 pub(crate) fn rows_before(n_sentences: usize) -> usize {
-    (0..n_sentences).map(|number| sentence(number).rows.len()).sum()
+    (0..n_sentences).map(n_words).sum()
 }
 
-/// Appends sentences `first..end` in blocks of three; `after_block` is called with the number of rows handed over.
-pub(crate) fn append(writer: &mut Writer, run: &Run, first: usize, end: usize, mut after_block: impl FnMut(u64)) {
+/// Appends sentences `first..end` as one block.
+pub(crate) fn try_append(writer: &mut Writer, run: &Run, first: usize, end: usize) -> Result<(), StoreError> {
+    let sentences: Vec<_> = (first..end).map(sentence).collect();
+    let n_rows = sentences.iter().map(|sentence| sentence.rows.len()).sum();
+    let values = values(run, rows_before(first), n_rows);
+    let values: Vec<_> = values.iter().map(|values| Values::F32(values)).collect();
+    writer.append(&sentences, &values)
+}
+
+/// Appends sentences `first..end` in blocks of three.
+pub(crate) fn append(writer: &mut Writer, run: &Run, first: usize, end: usize) {
     for start in (first..end).step_by(3) {
-        let sentences: Vec<_> = (start..end.min(start + 3)).map(sentence).collect();
-        let n_rows = sentences.iter().map(|sentence| sentence.rows.len()).sum();
-        let values = values(run, rows_before(start), n_rows);
-        let values: Vec<_> = values.iter().map(|values| Values::F32(values)).collect();
-        writer.append(&sentences, &values).unwrap();
-        after_block(writer.n_rows());
+        try_append(writer, run, start, end.min(start + 3)).unwrap();
+    }
+}
+
+/// Numbers that look random (a linear congruential generator).
+pub(crate) struct Random(pub(crate) u64);
+
+impl Random {
+    pub(crate) fn below(&mut self, end: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as usize % end
     }
 }
 
 /// A finished store of the first `n_sentences` sentences.
 pub(crate) fn write(path: &std::path::Path, run: &Run, n_sentences: usize) -> Store {
     let mut writer = Writer::create(path, run.clone(), &OPTIONS).unwrap();
-    append(&mut writer, run, 0, n_sentences, |_| ());
+    append(&mut writer, run, 0, n_sentences);
     writer.finish().unwrap()
 }

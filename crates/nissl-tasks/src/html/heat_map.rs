@@ -6,10 +6,12 @@ use super::{Best, HeatMap, Page, Scale};
 /// Number of colors.
 const LEVELS: f32 = 9.0;
 
-const CELL_W: usize = 52;
 const CELL_H: usize = 27;
 const LABEL_W: usize = 104;
 const CHAR_W: usize = 6;
+
+/// Width that a map takes where its cells can be made to fit.
+const FITTING_W: usize = 880;
 
 /// Draws the section.
 pub(super) fn section(out: &mut Markup, page: &Page) {
@@ -46,16 +48,17 @@ fn legend(out: &mut Markup, heat: &HeatMap) {
 
 fn picture(out: &mut Markup, page: &Page, heat: &HeatMap) {
     let n_columns = page.concepts.len();
+    let cell_w = (FITTING_W / n_columns).clamp(40, 56);
     let longest = page.concepts.iter().map(|concept| concept.name.chars().count()).max().unwrap_or(0).min(24);
     let head = 22 + longest * CHAR_W * 7 / 10;
-    let width = LABEL_W + n_columns * CELL_W + longest * CHAR_W * 3 / 4;
+    let width = LABEL_W + n_columns * cell_w + longest * CHAR_W * 3 / 4;
     let height = head + heat.rows.len() * CELL_H + 6;
     out.add(format_args!(
         "<svg class=\"heat\" width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\" role=\"group\" \
          aria-label=\"Best score of each site for each concept; the same as a table below\">\n"
     ));
     for (column, concept) in page.concepts.iter().enumerate() {
-        let (x, y) = (LABEL_W + column * CELL_W + CELL_W / 2 - 4, head - 8);
+        let (x, y) = (LABEL_W + column * cell_w + cell_w / 2 - 4, head - 8);
         out.add(format_args!(
             "<a href=\"#c-{column}\"><text class=\"col\" transform=\"translate({x} {y}) rotate(-42)\">{}<title>{}, {} \
              words</title></text></a>\n",
@@ -78,15 +81,15 @@ fn picture(out: &mut Markup, page: &Page, heat: &HeatMap) {
             let (Some(Some(best)), Some(range)) = (site.cells.get(column), range) else { continue };
             let level = level(best.score, *range);
             let frame = if winners[column] == Some(row) { " win" } else { "" };
-            let (x, y) = (LABEL_W + column * CELL_W, top);
+            let (x, y) = (LABEL_W + column * cell_w, top);
             let cell = format!(
                 "<g class=\"h{level}{frame}\"><rect x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" rx=\"3\"/><text x=\"{}\" \
                  y=\"{}\">{}</text><title>{}, {}: {} at {}</title></g>",
                 x + 1,
                 y + 1,
-                CELL_W - 2,
+                cell_w - 2,
                 CELL_H - 2,
-                x + CELL_W / 2,
+                x + cell_w / 2,
                 y + CELL_H / 2 + 4,
                 number(f64::from(best.score)),
                 esc(&page.concepts[column].name),

@@ -47,7 +47,7 @@ impl RowGroups {
         means.clear();
         means.extend((0..self.len()).map(|group| {
             let rows = self.rows(group);
-            sum(rows.iter().map(|&row| value(column[row as usize]))) / rows.len().max(1) as f64
+            sum(rows, |row| value(column[row as usize])) / rows.len().max(1) as f64
         }));
     }
 }
@@ -60,8 +60,8 @@ pub(crate) fn mean_and_deviation(column: &[f32]) -> (f64, f64) {
         return (column.first().map_or(0.0, |&value| value as f64), 0.0);
     }
     let n = column.len() as f64;
-    let mean = sum(column.iter().map(|&value| value as f64)) / n;
-    let variance = sum(column.iter().map(|&value| (value as f64 - mean) * (value as f64 - mean))) / n;
+    let mean = sum(column, f64::from) / n;
+    let variance = sum(column, |value| (value as f64 - mean) * (value as f64 - mean)) / n;
     (mean, variance.sqrt())
 }
 
@@ -72,13 +72,19 @@ pub(crate) fn is_constant(column: &[f32]) -> bool {
     column.iter().all(|&value| bits(value) == bits(column[0]))
 }
 
-/// A sum in four lanes, which are joined in a fixed order.
-fn sum(values: impl Iterator<Item = f64>) -> f64 {
-    let mut lanes = [0.0; 4];
-    for (i, value) in values.enumerate() {
-        lanes[i % 4] += value;
+/// A sum in eight lanes, which are joined in a fixed order.
+fn sum<T: Copy>(items: &[T], value: impl Fn(T) -> f64) -> f64 {
+    let mut lanes = [0.0; 8];
+    let mut eights = items.chunks_exact(lanes.len());
+    for eight in &mut eights {
+        for (lane, &item) in lanes.iter_mut().zip(eight) {
+            *lane += value(item);
+        }
     }
-    (lanes[0] + lanes[1]) + (lanes[2] + lanes[3])
+    for (lane, &item) in lanes.iter_mut().zip(eights.remainder()) {
+        *lane += value(item);
+    }
+    lanes.iter().sum()
 }
 
 #[cfg(test)]

@@ -100,10 +100,9 @@ impl TopWords {
         if deviation == 0.0 {
             return Vec::new();
         }
-        let z = |value: f32| (value as f64 - mean) / deviation;
-        words.groups.means(column, z, &mut scratch.signed);
+        words.groups.means(column, |value| value as f64 - mean, &mut scratch.signed);
         if !self.signed {
-            words.groups.means(column, |value| z(value).abs(), &mut scratch.size);
+            words.groups.means(column, |value| (value as f64 - mean).abs(), &mut scratch.size);
         }
         let means = if self.signed { &scratch.signed } else { &scratch.size };
         let kept = |&word: &usize| words.groups.rows(word).len() >= self.min_count;
@@ -117,14 +116,17 @@ impl TopWords {
         if self.num == 0 {
             listed.retain(|&word| score(word).abs() > self.threshold);
         } else {
-            listed.sort_by(|a, b| score(*b).abs().total_cmp(&score(*a).abs()).then_with(|| by_word(a, b)));
-            listed.truncate(self.num);
+            if listed.len() > self.num {
+                let furthest = |a: &usize, b: &usize| means[*b].abs().total_cmp(&means[*a].abs());
+                listed.select_nth_unstable_by(self.num, |a, b| furthest(a, b).then_with(|| by_word(a, b)));
+                listed.truncate(self.num);
+            }
         }
-        listed.sort_by(|a, b| score(*b).total_cmp(&score(*a)).then_with(|| by_word(a, b)));
+        listed.sort_by(|a, b| means[*b].total_cmp(&means[*a]).then_with(|| by_word(a, b)));
         let word_score = |word: usize| WordScore {
             name: words.text.types()[word].clone(),
             score: score(word) as f32,
-            deviation: scratch.signed[word] as f32,
+            deviation: (scratch.signed[word] / deviation) as f32,
             count: words.groups.rows(word).len() as u32,
         };
         listed.into_iter().map(word_score).collect()
@@ -137,7 +139,7 @@ struct Words<'a> {
     groups: RowGroups,
 }
 
-/// Means of each word type, `[n_types]`.
+/// Mean size and mean of the deviations of each word type, in activation units, `[n_types]`.
 #[derive(Default)]
 struct Scratch {
     size: Vec<f64>,

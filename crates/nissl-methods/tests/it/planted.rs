@@ -1,5 +1,7 @@
 //! What each method must find in the planted activations, with and without noise, and with the rows in another order.
 
+use std::sync::LazyLock;
+
 use nissl_core::{Context, LabeledActivations, Labels, Pool, Profiler, Ranker, Scores, TextActivations, TextRows};
 use nissl_methods::profilers::{TopContexts, TopWords};
 use nissl_methods::rankers::{AveragePrecision, Probeless, Unlabelled};
@@ -10,13 +12,12 @@ const SEEDS: [u64; 3] = [0, 1, 2];
 
 /// Runs a test with both noise levels, several draws, and each draw also with its rows shuffled.
 fn everywhere(check: impl Fn(&PlantedActivations)) {
-    for sigma in [0.0, 0.1] {
-        for seed in SEEDS {
-            let planted = PlantedActivations::new(seed, sigma);
-            check(&planted);
-            check(&planted.with_rows_shuffled(seed + 10));
-        }
-    }
+    /// Made once for all tests.
+    static DATA: LazyLock<Vec<PlantedActivations>> = LazyLock::new(|| {
+        let draws = [0.0, 0.1].into_iter().flat_map(|sigma| SEEDS.map(|seed| PlantedActivations::new(seed, sigma)));
+        draws.flat_map(|planted| [planted.with_rows_shuffled(10), planted]).collect()
+    });
+    DATA.iter().for_each(check);
 }
 
 fn score(ranker: &dyn Ranker, data: &PlantedActivations, labels: &Labels) -> Scores {

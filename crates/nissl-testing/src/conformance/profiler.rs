@@ -1,5 +1,7 @@
 //! What holds for every profiler.
 
+use std::sync::LazyLock;
+
 use nissl_core::{Activations, Context, Matrix, MethodError, Profile, Profiler, TextActivations, TextRows};
 
 use super::{
@@ -31,8 +33,9 @@ pub fn check_profiler(name: &str, profiler: &dyn Profiler) {
     run_all(name, profiler, checks);
 }
 
-fn planted() -> PlantedActivations {
-    PlantedActivations::new(12, 0.1)
+fn planted() -> &'static PlantedActivations {
+    static PLANTED: LazyLock<PlantedActivations> = LazyLock::new(|| PlantedActivations::new(12, 0.1));
+    &PLANTED
 }
 
 fn profile(profiler: &dyn Profiler, x: &Matrix, text: &TextRows) -> Result<Vec<Profile>, MethodError> {
@@ -45,7 +48,7 @@ fn planted_profiles(profiler: &dyn Profiler, data: &PlantedActivations) -> Resul
 
 fn has_a_profile_for_every_neuron(profiler: &dyn Profiler) -> Result<(), String> {
     let data = planted();
-    let profiles = planted_profiles(profiler, &data)?;
+    let profiles = planted_profiles(profiler, data)?;
     let neurons: Vec<_> = profiles.iter().map(|profile| profile.neuron).collect();
     ensure(neurons == data.x.neurons(), || format!("profiles of {} neurons", neurons.len()))?;
     let numbers = |profile: &Profile| {
@@ -61,15 +64,15 @@ fn has_a_profile_for_every_neuron(profiler: &dyn Profiler) -> Result<(), String>
 
 fn is_the_same_twice(profiler: &dyn Profiler) -> Result<(), String> {
     let data = planted();
-    let (one, two) = (planted_profiles(profiler, &data)?, planted_profiles(profiler, &data)?);
+    let (one, two) = (planted_profiles(profiler, data)?, planted_profiles(profiler, data)?);
     ensure(one == two, || "another answer".to_owned())
 }
 
 fn is_the_same_on_any_number_of_threads(profiler: &dyn Profiler) -> Result<(), String> {
     let data = planted();
-    let one = on_threads(1, || planted_profiles(profiler, &data))?;
+    let one = on_threads(1, || planted_profiles(profiler, data))?;
     for n_threads in [2, 8] {
-        let several = on_threads(n_threads, || planted_profiles(profiler, &data))?;
+        let several = on_threads(n_threads, || planted_profiles(profiler, data))?;
         ensure(one == several, || format!("another answer on {n_threads} threads"))?;
     }
     Ok(())
@@ -83,7 +86,7 @@ fn keeps_to_memory(profiler: &dyn Profiler) -> Result<(), String> {
 fn does_not_care_for_the_order_of_neurons(profiler: &dyn Profiler) -> Result<(), String> {
     let data = planted();
     let order = Random::new(2).permutation(data.x.neurons().len());
-    let plain = planted_profiles(profiler, &data)?;
+    let plain = planted_profiles(profiler, data)?;
     let permuted = done("permuted neurons", profile(profiler, &select_columns(&data.x, &order), &data.text))?;
     for (got, &from) in permuted.iter().zip(&order) {
         let want = Profile { neuron: got.neuron, ..plain[from].clone() };
@@ -94,7 +97,7 @@ fn does_not_care_for_the_order_of_neurons(profiler: &dyn Profiler) -> Result<(),
 
 fn does_not_care_for_the_order_of_sentences(profiler: &dyn Profiler) -> Result<(), String> {
     let data = planted();
-    let plain = planted_profiles(profiler, &data)?;
+    let plain = planted_profiles(profiler, data)?;
     let shuffled = planted_profiles(profiler, &data.with_sentences_shuffled(3))?;
     for (got, want) in shuffled.iter().zip(&plain) {
         same_content(got, want).map_err(|reason| format!("{}: {reason}", got.neuron))?;
@@ -118,7 +121,7 @@ fn same_content(got: &Profile, want: &Profile) -> Result<(), String> {
 
 fn says_nothing_of_constant_neurons(profiler: &dyn Profiler) -> Result<(), String> {
     let data = planted();
-    let profiles = planted_profiles(profiler, &data)?;
+    let profiles = planted_profiles(profiler, data)?;
     let empty = [key::DEAD, key::CONSTANT].iter().all(|&idx| profiles[idx] == Profile::new(data.x.neurons()[idx]));
     ensure(empty, || "a constant neuron has a profile".to_owned())
 }

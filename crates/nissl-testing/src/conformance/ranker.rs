@@ -1,5 +1,7 @@
 //! What holds for every ranker.
 
+use std::sync::LazyLock;
+
 use nissl_core::{
     Activations, Concept, Context, LabeledActivations, Labels, Matrix, MethodError, Pool, Ranker, Ranking, Scores,
 };
@@ -41,8 +43,9 @@ pub fn check_ranker(name: &str, ranker: &dyn Ranker) {
     run_all(name, ranker, checks);
 }
 
-fn planted() -> PlantedActivations {
-    PlantedActivations::new(11, 0.1)
+fn planted() -> &'static PlantedActivations {
+    static PLANTED: LazyLock<PlantedActivations> = LazyLock::new(|| PlantedActivations::new(11, 0.1));
+    &PLANTED
 }
 
 fn score(ranker: &dyn Ranker, x: &Matrix, labels: &Labels) -> Result<Scores, MethodError> {
@@ -61,7 +64,7 @@ fn near(got: &Scores, want: &Scores, rows: &[usize]) -> Result<(), String> {
 
 fn has_a_score_for_everything(ranker: &dyn Ranker) -> Result<(), String> {
     let data = planted();
-    let scores = planted_scores(ranker, &data)?;
+    let scores = planted_scores(ranker, data)?;
     ensure(scores.neurons() == data.x.neurons(), || "the neurons are not those of the activations".to_owned())?;
     ensure(scores.concepts() == data.verb.concepts(), || format!("the concepts are {:?}", scores.concepts()))?;
     ensure(scores.values().iter().all(|value| value.is_finite()), || "a score is not finite".to_owned())
@@ -69,15 +72,15 @@ fn has_a_score_for_everything(ranker: &dyn Ranker) -> Result<(), String> {
 
 fn is_the_same_twice(ranker: &dyn Ranker) -> Result<(), String> {
     let data = planted();
-    let (one, two) = (planted_scores(ranker, &data)?, planted_scores(ranker, &data)?);
+    let (one, two) = (planted_scores(ranker, data)?, planted_scores(ranker, data)?);
     ensure(one == two, || "another answer".to_owned())
 }
 
 fn is_the_same_on_any_number_of_threads(ranker: &dyn Ranker) -> Result<(), String> {
     let data = planted();
-    let one = on_threads(1, || planted_scores(ranker, &data))?;
+    let one = on_threads(1, || planted_scores(ranker, data))?;
     for n_threads in [2, 8] {
-        let several = on_threads(n_threads, || planted_scores(ranker, &data))?;
+        let several = on_threads(n_threads, || planted_scores(ranker, data))?;
         ensure(one == several, || format!("another answer on {n_threads} threads"))?;
     }
     Ok(())
@@ -89,7 +92,7 @@ fn keeps_to_memory(ranker: &dyn Ranker) -> Result<(), String> {
 }
 
 fn finds_the_planted_neuron(ranker: &dyn Ranker) -> Result<(), String> {
-    let scores = planted_scores(ranker, &planted())?;
+    let scores = planted_scores(ranker, planted())?;
     let best = PlantedActivations::idx(scores.ranking(0).top(1));
     ensure(key::VERBS.contains(&best[0]), || format!("neuron {} is first for verb", best[0]))
 }
@@ -97,7 +100,7 @@ fn finds_the_planted_neuron(ranker: &dyn Ranker) -> Result<(), String> {
 fn does_not_care_for_the_order_of_neurons(ranker: &dyn Ranker) -> Result<(), String> {
     let data = planted();
     let order = Random::new(2).permutation(data.x.neurons().len());
-    let plain = planted_scores(ranker, &data)?;
+    let plain = planted_scores(ranker, data)?;
     let permuted = done("permuted neurons", score(ranker, &select_columns(&data.x, &order), &data.verb))?;
     let want = plain.values().select(ndarray::Axis(1), &order);
     difference(permuted.values(), &want, Tol { abs: 1e-6, rel: 1e-5 }).map_or(Ok(()), Err)
@@ -121,12 +124,12 @@ fn does_not_care_for_the_order_of_concepts(ranker: &dyn Ranker) -> Result<(), St
 
 fn does_not_care_for_the_order_of_rows(ranker: &dyn Ranker) -> Result<(), String> {
     let data = planted();
-    near(&planted_scores(ranker, &data.with_rows_shuffled(3))?, &planted_scores(ranker, &data)?, &[0, 1])
+    near(&planted_scores(ranker, &data.with_rows_shuffled(3))?, &planted_scores(ranker, data)?, &[0, 1])
 }
 
 fn puts_constant_neurons_last(ranker: &dyn Ranker) -> Result<(), String> {
     let data = planted();
-    let scores = planted_scores(ranker, &data)?;
+    let scores = planted_scores(ranker, data)?;
     let pools = [Pool::Mean, Pool::Max, Pool::RoundRobin];
     let rankings: Vec<Ranking> =
         (0..2).map(|concept| scores.ranking(concept)).chain(pools.map(|pool| scores.overall(pool))).collect();
@@ -141,7 +144,7 @@ fn puts_constant_neurons_last(ranker: &dyn Ranker) -> Result<(), String> {
 fn scores_shuffled_labels_lower(ranker: &dyn Ranker) -> Result<(), String> {
     let data = planted();
     let shuffled = data.verb.select(&Random::new(4).permutation(data.verb.n_tokens()));
-    let before = planted_scores(ranker, &data)?.values()[[0, key::VERB]];
+    let before = planted_scores(ranker, data)?.values()[[0, key::VERB]];
     let after = done("shuffled labels", score(ranker, &data.x, &shuffled))?.values()[[0, key::VERB]];
     ensure(after < 0.5 * before, || format!("{after} after {before}"))
 }
@@ -154,7 +157,7 @@ fn survives_an_empty_concept(ranker: &dyn Ranker) -> Result<(), String> {
     let with_empty = Labels::single(concepts, rows);
     let Ok(scores) = score(ranker, &data.x, &with_empty) else { return Ok(()) };
     ensure(scores.concept("nothing").is_none(), || "the empty concept has scores".to_owned())?;
-    near(&scores, &planted_scores(ranker, &data)?, &[0, 1])
+    near(&scores, &planted_scores(ranker, data)?, &[0, 1])
 }
 
 fn refuses_bad_values(ranker: &dyn Ranker) -> Result<(), String> {
@@ -170,7 +173,7 @@ fn survives_several_labels(ranker: &dyn Ranker) -> Result<(), String> {
     let several = Labels::several(concepts, (0..data.verb.n_tokens()).map(two));
     let first = data.verb.mask(0).iter().position(|&verb| verb);
     match score(ranker, &data.x, &several) {
-        Ok(scores) => near(&scores, &planted_scores(ranker, &data)?, &[0, 1, 0]),
+        Ok(scores) => near(&scores, &planted_scores(ranker, data)?, &[0, 1, 0]),
         Err(MethodError::NotExclusive { row, got: 2, .. }) if Some(row) == first => Ok(()),
         Err(other) => Err(format!("two labels in row {first:?} were reported as: {other}")),
     }
@@ -191,7 +194,7 @@ fn is_well_behaved(ranker: &dyn Ranker) -> Result<(), String> {
 }
 
 fn says_where_scores_come_from(ranker: &dyn Ranker) -> Result<(), String> {
-    let provenance = planted_scores(ranker, &planted())?.provenance;
+    let provenance = planted_scores(ranker, planted())?.provenance;
     let complete = !provenance.method.is_empty() && provenance.params.is_object() && !provenance.version.is_empty();
     ensure(complete, || format!("{provenance:?}"))
 }

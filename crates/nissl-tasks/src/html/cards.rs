@@ -4,6 +4,9 @@ use super::markup::{Markup, anchor, bar, count, esc, number, short_name};
 use super::passage::passages;
 use super::{NeuronCard, Page, charts};
 
+/// A concept is named if the neuron is among its first so many, or if no concept is nearer.
+const NEAR: usize = 50;
+
 /// Draws the section.
 pub(super) fn section(out: &mut Markup, page: &Page) {
     if page.neurons.is_empty() {
@@ -48,10 +51,13 @@ fn neuron(out: &mut Markup, page: &Page, card: &NeuronCard) {
 }
 
 fn concepts(out: &mut Markup, page: &Page, card: &NeuronCard) {
+    let near = |i: usize| i == 0 || card.concepts[i].rank < NEAR;
     let known: Vec<_> = card
         .concepts
         .iter()
-        .filter_map(|score| Some((score, page.concepts.get(score.concept)?, page.methods.get(score.method)?)))
+        .enumerate()
+        .filter(|(i, _)| near(*i))
+        .filter_map(|(_, score)| Some((score, page.concepts.get(score.concept)?, page.methods.get(score.method)?)))
         .collect();
     if known.is_empty() {
         return;

@@ -198,6 +198,18 @@ fn a_sentence_tells_each_activation_and_marks_the_word_it_is_shown_for() {
 }
 
 #[test]
+fn a_neuron_names_the_concepts_that_it_is_near_to_and_at_least_one() {
+    let mut page = page("noun");
+    let score = |rank| ConceptScore { method: 0, concept: 1, score: 0.5, rank };
+    let chips = |page: &Page| render(page).matches("<li><a href=\"#c-1\"><b>").count();
+    page.neurons.truncate(1);
+    for (ranks, named) in [(&[0, 49, 50][..], 2), (&[700, 800], 1), (&[700, 3], 2), (&[], 0)] {
+        page.neurons[0].concepts = ranks.iter().map(|&rank| score(rank)).collect();
+        assert_eq!(chips(&page), named, "{ranks:?}");
+    }
+}
+
+#[test]
 fn values_that_are_no_numbers_are_said_to_be_none() {
     let mut page = page("noun");
     page.methods[0].best[0][0].score = f32::NAN;

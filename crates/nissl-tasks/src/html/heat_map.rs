@@ -1,6 +1,6 @@
 //! The heat map: the best score of every site for every concept.
 
-use super::markup::{Markup, anchor, count, esc, number, panels, short_name};
+use super::markup::{Markup, anchor, esc, number, panels, short_name};
 use super::{Best, HeatMap, Page, Scale};
 
 /// Number of colors.
@@ -60,11 +60,10 @@ fn picture(out: &mut Markup, page: &Page, heat: &HeatMap) {
     for (column, concept) in page.concepts.iter().enumerate() {
         let (x, y) = (LABEL_W + column * cell_w + cell_w / 2 - 4, head - 8);
         out.add(format_args!(
-            "<a href=\"#c-{column}\"><text class=\"col\" transform=\"translate({x} {y}) rotate(-42)\">{}<title>{}, {} \
-             words</title></text></a>\n",
+            "<a href=\"#c-{column}\"><text class=\"col\" transform=\"translate({x} {y}) rotate(-42)\">{}<title>{}</title>\
+             </text></a>\n",
             esc(&clipped(&concept.name, 24)),
             esc(&concept.name),
-            count(concept.n_rows),
         ));
     }
     let ranges: Vec<Option<(f32, f32)>> = (0..n_columns).map(|column| range(heat, column)).collect();

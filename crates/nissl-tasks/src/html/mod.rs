@@ -66,7 +66,7 @@ pub struct Concept {
     pub name: String,
     /// How it was made: `the words of a list`, `upos = NOUN`.
     pub source: String,
-    /// Number of rows that bear it.
+    /// Number of rows that bear it; 0 in all concepts of a page whose rows were not counted.
     pub n_rows: u64,
     /// Share of all rows, 0 to 1.
     pub share: f64,

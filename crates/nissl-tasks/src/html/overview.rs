@@ -39,21 +39,26 @@ pub(super) fn concepts(out: &mut Markup, page: &Page) {
     }
     out.add(
         "<section id=\"concepts\">\n<h2>Concepts and their best neurons</h2>\n<div class=\"scroll\" tabindex=\"0\" \
-         role=\"region\" aria-label=\"Concepts\">\n<table class=\"concepts\">\n<thead><tr><th scope=\"col\">concept</th><th \
-         scope=\"col\">words</th>",
+         role=\"region\" aria-label=\"Concepts\">\n<table class=\"concepts\">\n<thead><tr><th scope=\"col\">concept</th>",
     );
+    let counted = page.concepts.iter().any(|concept| concept.n_rows > 0);
+    if counted {
+        out.add("<th scope=\"col\" class=\"n\">words</th>");
+    }
     for method in &page.methods {
         out.add(format_args!("<th scope=\"col\">best by {}</th>", esc(&method.name)));
     }
     out.add("</tr></thead>\n<tbody>\n");
     for (idx, concept) in page.concepts.iter().enumerate() {
         out.add(format_args!(
-            "<tr><th scope=\"row\"><a href=\"#c-{idx}\">{}</a><small>{}</small></th><td class=\"n\">{}<small>{}</small></td>",
+            "<tr><th scope=\"row\"><a href=\"#c-{idx}\">{}</a><small>{}</small></th>",
             esc(&concept.name),
             esc(&concept.source),
-            count(concept.n_rows),
-            percent(concept.share),
         ));
+        if counted {
+            let (n, share) = (count(concept.n_rows), percent(concept.share));
+            out.add(format_args!("<td class=\"n\">{n}<small>{share}</small></td>"));
+        }
         for method in &page.methods {
             match method.best.get(idx).and_then(|best| best.first()) {
                 Some(best) => out.add(format_args!(

@@ -210,6 +210,14 @@ fn a_neuron_names_the_concepts_that_it_is_near_to_and_at_least_one() {
 }
 
 #[test]
+fn words_that_were_not_counted_are_not_shown_as_none() {
+    let mut page = page("noun");
+    assert!(render(&page).contains("<th scope=\"col\" class=\"n\">words</th>"));
+    page.concepts[0].n_rows = 0;
+    assert!(!render(&page).contains("<th scope=\"col\" class=\"n\">words</th>"));
+}
+
+#[test]
 fn values_that_are_no_numbers_are_said_to_be_none() {
     let mut page = page("noun");
     page.methods[0].best[0][0].score = f32::NAN;

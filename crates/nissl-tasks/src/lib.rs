@@ -3,6 +3,16 @@
 //! A task composes the crates below it: it loads a model, streams a corpus, writes a store, runs methods over it. The
 //! doors (command line, server, Python) parse input into a `Config`, call `run`, and render the `Report`.
 //!
+//! ```
+//! use nissl_core::NoProgress;
+//! use nissl_tasks::tasks::methods;
+//!
+//! let config = methods::Config { method: Some("probeless".to_owned()) };
+//! let report = methods::run(&config, &NoProgress)?;
+//! assert_eq!(report.methods[0].parameters[0].name, "zscore");
+//! # Ok::<(), nissl_tasks::TaskError>(())
+//! ```
+//!
 //! **Boundary:** nothing is printed here, and no argument parser, web server or binding is known.
 
 #![deny(missing_docs)]
@@ -19,6 +29,8 @@ mod report;
 mod select;
 mod stats;
 pub mod tasks;
+#[cfg(test)]
+mod testing;
 
 pub use error::{ErrorKind, TaskError};
 pub use output::{write_json, write_whole};

@@ -8,7 +8,7 @@ use nissl_data::{
     Aggregation, AlignmentCounts, ColumnSummary, ConceptSource, CorpusCounts, LabelLevel, ReadOptions, WindowOptions,
     open, survey,
 };
-use nissl_model::LanguageModel;
+use nissl_model::{LanguageModel, Tokenizer};
 use nissl_store::{CorpusRef, Dtype, ModelRef, Run, SiteWidth, Store, StoreError, WriteOptions, Writer};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -227,17 +227,26 @@ pub struct Failure {
 /// committed then stays, and the same config goes on from there.
 pub fn run(config: &Config, progress: &dyn Progress) -> Result<Report, TaskError> {
     check(config)?;
+    progress.stage("load the model", None, "models");
+    let model = LanguageModel::load(&config.model, progress)?;
+    let tokenizer = model.tokenizer().ok_or_else(|| {
+        let (expected, got) = ("a model with a tokenizer.json", format!("{}, which has none", config.model));
+        TaskError::config("model", expected, got)
+    })?;
+    record(config, &model, tokenizer, progress)
+}
+
+/// Records with a model that is loaded.
+fn record(
+    config: &Config,
+    model: &dyn Model,
+    tokenizer: &Tokenizer,
+    progress: &dyn Progress,
+) -> Result<Report, TaskError> {
     progress.stage("read the text", None, "sentences");
     let corpus = survey(&config.text, &config.read)?;
     progress.step(corpus.counts.sentences as u64);
-
-    progress.stage("load the model", None, "models");
-    let model = LanguageModel::load(&config.model, progress)?;
     let info = model.info();
-    let tokenizer = model.tokenizer().ok_or_else(|| {
-        let (expected, got) = ("a model with a tokenizer.json", format!("{}, which has none", info.name));
-        TaskError::config("model", expected, got)
-    })?;
     let all: Vec<HookPoint> = info.points().map(|(point, _)| point).collect();
     let points = select(&info.name, &all, &config.sites)?;
     let widths: Vec<usize> = points.iter().filter_map(|&point| info.width(point)).collect();
@@ -284,7 +293,7 @@ pub fn run(config: &Config, progress: &dyn Progress) -> Result<Report, TaskError
         corpus_columns: &column_names,
     };
     let pipeline = Pipeline {
-        model: &model,
+        model,
         preparer,
         plan: HookPlan::capture(points.iter().copied()),
         widths: widths.clone(),

@@ -115,12 +115,10 @@ impl TopWords {
         let mut listed: Vec<usize> = (0..means.len()).filter(kept).collect();
         if self.num == 0 {
             listed.retain(|&word| score(word).abs() > self.threshold);
-        } else {
-            if listed.len() > self.num {
-                let furthest = |a: &usize, b: &usize| means[*b].abs().total_cmp(&means[*a].abs());
-                listed.select_nth_unstable_by(self.num, |a, b| furthest(a, b).then_with(|| by_word(a, b)));
-                listed.truncate(self.num);
-            }
+        } else if listed.len() > self.num {
+            let furthest = |a: &usize, b: &usize| means[*b].abs().total_cmp(&means[*a].abs());
+            listed.select_nth_unstable_by(self.num, |a, b| furthest(a, b).then_with(|| by_word(a, b)));
+            listed.truncate(self.num);
         }
         listed.sort_by(|a, b| means[*b].total_cmp(&means[*a]).then_with(|| by_word(a, b)));
         let word_score = |word: usize| WordScore {

@@ -134,8 +134,14 @@ impl Checkpoint {
     /// `config` is the same, as it must be.
     pub fn fingerprint(&self, config: &[u8]) -> &str {
         self.fingerprint.get_or_init(|| {
-            let digests: Vec<blake3::Hash> =
-                (0..self.tensors.len()).into_par_iter().map(|idx| blake3::hash(self.view(idx).bytes)).collect();
+            let digest = |(file, entry): &(usize, Entry)| {
+                let file = &self.files[*file];
+                let digest = blake3::hash(&file.bytes()[entry.range.clone()]);
+                // What is needed of it is elsewhere already, or will be read again.
+                file.release(entry.range.clone());
+                digest
+            };
+            let digests: Vec<blake3::Hash> = self.tensors.par_iter().map(digest).collect();
             let mut all = blake3::Hasher::new();
             all.update(blake3::hash(config).as_bytes());
             for ((_, entry), digest) in self.tensors.iter().zip(&digests) {

@@ -59,7 +59,8 @@ fn golden_logits(family: &str) -> Array2<f32> {
 
 #[test]
 fn names_of_older_and_bare_checkpoints_mean_the_same() {
-    let cases: [(&str, fn(&str) -> String); 4] = [
+    type Rename = fn(&str) -> String;
+    let cases: [(&str, Rename); 4] = [
         ("bert", |name| {
             name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta")
         }),

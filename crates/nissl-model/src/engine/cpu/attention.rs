@@ -180,3 +180,6 @@ impl Sentence {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -184,3 +184,6 @@ unsafe fn tile_portable(tile: &Tile) {
         c.copy_from_slice(&sums);
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,77 @@
+use super::*;
+use crate::engine::cpu::gemm::tests::tensor;
+use crate::engine::cpu::isa::Isa;
+
+/// Attention written down as it is defined, in f64.
+fn defined(qkv: &Tensor, shape: AttentionShape, sentence: std::ops::Range<usize>) -> Vec<Vec<f64>> {
+    let d = shape.d_head;
+    let at = |row: usize, column: usize| f64::from(qkv.row(row)[column]);
+    let dot = |q: usize, k: usize, qc: usize, kc: usize| (0..d).map(|i| at(q, qc + i) * at(k, kc + i)).sum::<f64>();
+    sentence
+        .clone()
+        .map(|query| {
+            let mut z = vec![0.0; shape.n_heads * d];
+            for head in 0..shape.n_heads {
+                let kv = head / (shape.n_heads / shape.n_kv_heads);
+                let (key_column, value_column) = (shape.k().start + kv * d, shape.v().start + kv * d);
+                let last = if shape.causal { query + 1 } else { sentence.end };
+                let keys = sentence.start..last;
+                let score = |key| (dot(query, key, head * d, key_column) * f64::from(shape.scale)).exp();
+                let scores: Vec<f64> = keys.clone().map(score).collect();
+                let total: f64 = scores.iter().sum();
+                for i in 0..d {
+                    let mixed = keys.clone().zip(&scores).map(|(key, score)| score * at(key, value_column + i));
+                    z[head * d + i] = mixed.sum::<f64>() / total;
+                }
+            }
+            z
+        })
+        .collect()
+}
+
+#[test]
+fn long_and_short_sentences_attend_as_defined_on_every_instruction_set() {
+    for (causal, n_kv_heads, d_head) in [(false, 4, 24), (true, 4, 40), (true, 2, 64), (false, 1, 33)] {
+        let shape = AttentionShape { n_heads: 4, n_kv_heads, d_head, causal, scale: 0.3 };
+        let offsets = [0, 1, 58, 58, 200];
+        let qkv = tensor(200, shape.v().end, 11);
+        for isa in Isa::available() {
+            let z = attention(isa, &qkv, shape, &offsets, None).unwrap_or_else(|_| panic!("nobody stops it"));
+            for pair in offsets.windows(2) {
+                for (row, want) in (pair[0]..pair[1]).zip(defined(&qkv, shape, pair[0]..pair[1])) {
+                    for (got, want) in z.row(row).iter().zip(&want) {
+                        assert!(
+                            (f64::from(*got) - want).abs() < 2e-6,
+                            "{isa:?} {shape:?} row {row}: {got}, want {want}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_pattern_that_is_only_seen_changes_no_bit() {
+    for causal in [false, true] {
+        let shape = AttentionShape { n_heads: 2, n_kv_heads: 2, d_head: 16, causal, scale: 0.25 };
+        let offsets = [0, 90, 93];
+        let qkv = tensor(93, shape.v().end, 5);
+        let mut sums = Vec::new();
+        let mut see = |sentence: usize, pattern: ArrayViewMut2<'_, f32>| {
+            let len = offsets[sentence + 1] - offsets[sentence];
+            sums.extend(pattern.iter().collect::<Vec<_>>().chunks(len).map(|row| row.iter().copied().sum::<f32>()));
+            Ok(())
+        };
+        let isa = Isa::detect();
+        let run = |hook: Option<PatternHook<'_>>| {
+            attention(isa, &qkv, shape, &offsets, hook).unwrap_or_else(|_| panic!("nobody stops it"))
+        };
+        let (seen, plain) = (run(Some(&mut see)), run(None));
+        for row in 0..93 {
+            assert_eq!(seen.row(row), plain.row(row));
+        }
+        assert_eq!(sums.len(), 2 * 93);
+        assert!(sums.iter().all(|sum| (sum - 1.0).abs() < 1e-5));
+    }
+}

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{Field, Int64Type, Schema};
 use bytes::Bytes;
-use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::{ArrowWriter, ProjectionMask};
 use parquet::basic::Compression;
 use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
@@ -90,26 +90,30 @@ struct Batches {
 impl Batches {
     /// Reads a part that must have this digest and this many rows; only `columns`, or all of them.
     fn read(path: &Path, digest: FileDigest, n_rows: u64, columns: Option<&[String]>) -> Result<Self, StoreError> {
-        let bytes = files::read_checked(path, digest)?;
+        let bytes = Bytes::from(files::read_checked(path, digest)?);
+        // The library trusts some fields of a file so far that it panics where they lie.
+        let decode = || Self::decode(path, bytes, n_rows, columns);
+        std::panic::catch_unwind(decode).unwrap_or_else(|_| {
+            Err(StoreError::format(path, "table", "a Parquet file", "fields that contradict each other"))
+        })
+    }
+
+    fn decode(path: &Path, bytes: Bytes, n_rows: u64, columns: Option<&[String]>) -> Result<Self, StoreError> {
         let error = |source| StoreError::Table { action: "read", path: path.to_owned(), source };
-        let builder = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(bytes)).map_err(error)?;
+        let wrong = |got: &dyn std::fmt::Display| StoreError::format(path, "number of rows", n_rows, got);
+        let builder = ParquetRecordBatchReaderBuilder::try_new(bytes).map_err(error)?;
         let got = builder.metadata().file_metadata().num_rows();
         if u64::try_from(got).ok() != Some(n_rows) {
-            return Err(StoreError::format(path, "number of rows", n_rows, got));
+            return Err(wrong(&got));
         }
-        let builder = match columns {
-            None => builder,
-            Some(names) => {
-                let schema = builder.parquet_schema();
-                let mask = parquet::arrow::ProjectionMask::columns(schema, names.iter().map(String::as_str));
-                builder.with_projection(mask)
-            }
-        };
-        let reader = builder.build().map_err(error)?;
+        let mask = columns.map_or_else(ProjectionMask::all, |names| {
+            ProjectionMask::columns(builder.parquet_schema(), names.iter().map(String::as_str))
+        });
+        let reader = builder.with_projection(mask).build().map_err(error)?;
         let batches = reader.collect::<Result<Vec<_>, _>>().map_err(|source| error(source.into()))?;
         let got: usize = batches.iter().map(RecordBatch::num_rows).sum();
         if got as u64 != n_rows {
-            return Err(StoreError::format(path, "number of rows", n_rows, got));
+            return Err(wrong(&got));
         }
         Ok(Self { path: path.to_owned(), batches })
     }

@@ -6,6 +6,7 @@
 ///
 /// ```
 /// assert_eq!(nissl_core::nearest("nuon", ["noun", "verb"]), Some("noun".to_owned()));
+/// assert_eq!(nissl_core::nearest("uposs", ["Poss", "upos"]), Some("upos".to_owned()));
 /// assert_eq!(nissl_core::nearest("banana", ["noun", "verb"]), None);
 /// ```
 pub fn nearest<I>(name: &str, candidates: I) -> Option<String>
@@ -14,15 +15,17 @@ where
     I::Item: AsRef<str>,
 {
     let wanted = name.to_lowercase();
-    let mut best: Option<(usize, String)> = None;
+    // By distance; of equals, the one that starts alike, then the first.
+    let mut best: Option<((usize, bool), String)> = None;
     for candidate in candidates {
         let candidate = candidate.as_ref();
         let lower = candidate.to_lowercase();
         let distance = edit_distance(&wanted, &lower);
         let longer = wanted.chars().count().max(lower.chars().count());
         let prefix = !wanted.is_empty() && (lower.starts_with(&wanted) || wanted.starts_with(&lower));
-        if (distance * 3 <= longer.max(4) + 1 || prefix) && best.as_ref().is_none_or(|(d, _)| distance < *d) {
-            best = Some((distance, candidate.to_owned()));
+        let key = (distance, !prefix);
+        if (distance * 3 <= longer.max(4) + 1 || prefix) && best.as_ref().is_none_or(|(least, _)| key < *least) {
+            best = Some((key, candidate.to_owned()));
         }
     }
     best.map(|(_, candidate)| candidate)

@@ -103,7 +103,10 @@ impl Transfer<'_> {
         let (repo, revision) = (&self.name.repo, self.name.revision.replace('/', "%2F"));
         let url = format!("{}/api/models/{repo}/revision/{revision}", self.endpoint());
         let request = self.authorized(self.agent.get(&url));
-        let mut response = request.call().map_err(|err| self.failed(&url, &err))?;
+        let unreached = |err: ureq::Error| {
+            self.name.error(format!("no such folder, not in the cache, and {url} cannot be reached: {err}"))
+        };
+        let mut response = request.call().map_err(unreached)?;
         self.check_status(&url, &response)?;
         let text = response.body_mut().read_to_string().map_err(|err| self.failed(&url, &err))?;
         let info: RepoInfo = serde_json::from_str(&text).map_err(|err| self.failed(&url, &err))?;

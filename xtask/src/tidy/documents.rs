@@ -76,6 +76,23 @@ pub(super) fn method_headings(tree: &Tree, problems: &mut Vec<Problem>) {
     }
 }
 
+/// The files and folders that the pages of the root name are there.
+pub(super) fn named_files(tree: &Tree, problems: &mut Vec<Problem>) {
+    for (page, text) in tree.texts().filter(|(path, _)| !path.contains('/') && path.ends_with(".md")) {
+        for (i, line) in text.lines().enumerate() {
+            for name in line.split('`').skip(1).step_by(2) {
+                let is_path = name.ends_with(".rs") || (name.ends_with('/') && !name.contains(' '));
+                let stands_for_any = name.contains("NAME");
+                let there =
+                    |path: &str| path.ends_with(name) || path.contains(&format!("/{name}")) || path.starts_with(name);
+                if is_path && !stands_for_any && !tree.files.keys().any(|path| there(path)) {
+                    problems.push(Problem::new(page, i + 1, format!("names `{name}`, which is not there")));
+                }
+            }
+        }
+    }
+}
+
 /// The test command of the README is the one that `.ci/run` calls.
 pub(super) fn commands_of_the_readme(tree: &Tree, problems: &mut Vec<Problem>) {
     let command = "cargo xtask ci";

@@ -45,6 +45,7 @@ pub(crate) const CHECKS: &[Check] = &[
     documents::licenses_and_pages,
     documents::architecture,
     documents::method_headings,
+    documents::named_files,
     documents::commands_of_the_readme,
     lists::every_file_is_listed,
     manifests::dependency_table,

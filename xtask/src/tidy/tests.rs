@@ -189,6 +189,13 @@ fn architecture_names_every_crate_and_is_short() {
 }
 
 #[test]
+fn a_page_that_names_a_file_that_is_gone_is_found() {
+    let text = "`rankers/probeless.rs`, `rankers/`, `a b/`, `rankers/NAME.rs` and `rankers/old.rs`\n";
+    let files = [("ARCHITECTURE.md", text), ("crates/nissl-methods/src/rankers/probeless.rs", DOC)];
+    finds(documents::named_files, &files, "ARCHITECTURE.md:1: names `rankers/old.rs`");
+}
+
+#[test]
 fn the_readme_and_the_ci_script_call_the_same_command() {
     let readme = ("README.md", "    cargo xtask ci\n");
     assert!(check(documents::commands_of_the_readme, &[readme, (".ci/run", "exec cargo xtask ci\n")]).is_empty());

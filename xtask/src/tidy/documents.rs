@@ -1,7 +1,7 @@
 //! The documents that a reader counts on.
 
 use super::Problem;
-use crate::tree::Tree;
+use crate::tree::{Tree, has_extension};
 
 /// Files of the root that must be there, with a text that must be in them.
 const PAGES: &[(&str, &str)] = &[
@@ -78,10 +78,10 @@ pub(super) fn method_headings(tree: &Tree, problems: &mut Vec<Problem>) {
 
 /// The files and folders that the pages of the root name are there.
 pub(super) fn named_files(tree: &Tree, problems: &mut Vec<Problem>) {
-    for (page, text) in tree.texts().filter(|(path, _)| !path.contains('/') && path.ends_with(".md")) {
+    for (page, text) in tree.texts().filter(|(path, _)| !path.contains('/') && has_extension(path, "md")) {
         for (i, line) in text.lines().enumerate() {
             for name in line.split('`').skip(1).step_by(2) {
-                let is_path = name.ends_with(".rs") || (name.ends_with('/') && !name.contains(' '));
+                let is_path = has_extension(name, "rs") || (name.ends_with('/') && !name.contains(' '));
                 let stands_for_any = name.contains("NAME");
                 let there =
                     |path: &str| path.ends_with(name) || path.contains(&format!("/{name}")) || path.starts_with(name);

@@ -4,11 +4,12 @@ use super::markup::{Markup, esc, number};
 use super::{NeuronCard, Passage};
 
 /// Draws passages as a list. Color says how far a word's activation is from the neuron's mean; the line below the word
-/// says the same without color (solid above the mean, dotted below), and the word itself is marked with its value.
+/// says the same without color (solid above the mean, dotted below), and the word that the passage is shown for is
+/// marked with its value.
 pub(super) fn passages(out: &mut Markup, card: &NeuronCard, passages: &[Passage]) {
     let reach = reach(card);
     out.add("<ol class=\"passages\">\n");
-    for passage in passages {
+    for (passage, marked) in by_sentence(passages) {
         out.add("<li><p class=\"passage\" tabindex=\"0\" dir=\"auto\">");
         for (i, word) in passage.words.iter().enumerate() {
             out.add(esc(&word.before));
@@ -19,7 +20,7 @@ pub(super) fn passages(out: &mut Markup, card: &NeuronCard, passages: &[Passage]
             let class = class((f64::from(activation) - card.mean) / reach);
             let value = number(f64::from(activation));
             let text = esc(&word.text);
-            if i == passage.at {
+            if marked.contains(&i) {
                 out.add(format_args!("<mark class=\"{class}\" data-a=\"{value}\">{text}<sup>{value}</sup></mark>"));
             } else {
                 out.add(format_args!("<span class=\"{class}\" data-a=\"{value}\">{text}</span>"));
@@ -28,6 +29,18 @@ pub(super) fn passages(out: &mut Markup, card: &NeuronCard, passages: &[Passage]
         out.add(format_args!("</p><cite>{}</cite></li>\n", esc(&passage.source)));
     }
     out.add("</ol>\n");
+}
+
+/// Each sentence once, where it first stands, with all the words that it is shown for.
+fn by_sentence(passages: &[Passage]) -> Vec<(&Passage, Vec<usize>)> {
+    let mut sentences: Vec<(&Passage, Vec<usize>)> = Vec::new();
+    for passage in passages {
+        match sentences.iter_mut().find(|(known, _)| known.source == passage.source && known.words == passage.words) {
+            Some((_, marked)) => marked.push(passage.at),
+            None => sentences.push((passage, vec![passage.at])),
+        }
+    }
+    sentences
 }
 
 /// The largest distance from the mean; one for a neuron that never moves.

@@ -198,6 +198,18 @@ fn a_sentence_tells_each_activation_and_marks_the_word_it_is_shown_for() {
 }
 
 #[test]
+fn a_sentence_that_is_shown_for_two_words_stands_once_with_both_marked() {
+    let mut page = page("noun");
+    let mut second = page.neurons[0].top[0].clone();
+    second.at = 0;
+    page.neurons[0].top.push(second);
+    let html = render(&page);
+    let list =
+        html.split("<ol class=\"passages\">").nth(1).and_then(|rest| rest.split("</ol>").next()).expect("a list");
+    assert_eq!((list.matches("<li>").count(), list.matches("<mark").count()), (1, 2), "{list}");
+}
+
+#[test]
 fn a_neuron_names_the_concepts_that_it_is_near_to_and_at_least_one() {
     let mut page = page("noun");
     let score = |rank| ConceptScore { method: 0, concept: 1, score: 0.5, rank };

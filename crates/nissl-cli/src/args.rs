@@ -13,10 +13,16 @@ use crate::style::Color;
 #[command(
     name = "nissl",
     version,
-    propagate_version = true,
     disable_help_subcommand = true,
     max_term_width = 100,
-    after_help = "Start here:\n  nissl demo --out nissl-demo      everything once, on a small model that is built in"
+    after_help = "\
+Examples:
+  nissl demo --out nissl-demo                everything once, on a small model that is built in
+  nissl extract MODEL text.conllu --out s    record what every neuron does on a text
+  nissl rank s --by upos --out rankings      find the neurons that carry each part of speech
+  nissl inspect s '3.mlp_post[1207]'         look at one of them
+
+Exit codes: 0 done, 1 wrong input, 2 an error of nissl, 130 stopped by Ctrl-C."
 )]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -47,8 +53,8 @@ pub(crate) struct Global {
     /// Log more to stderr; twice or three times for still more
     #[arg(long, short, global = true, action = ArgAction::Count)]
     pub(crate) verbose: u8,
-    /// When to use color
-    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]
+    /// When to use color: auto (on a terminal, unless NO_COLOR is set), always or never
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN", hide_possible_values = true)]
     pub(crate) color: Color,
 }
 

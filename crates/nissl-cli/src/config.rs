@@ -55,20 +55,20 @@ mod tests {
         read: Value,
     }
 
-    fn object(value: Value) -> Map<String, Value> {
+    fn object(value: &Value) -> Map<String, Value> {
         value.as_object().unwrap().clone()
     }
 
     #[test]
     fn flags_replace_fields_of_the_file_and_leave_the_others() {
-        let base = object(json!({ "model": "a", "top": 3, "read": { "limit": 5, "header": true } }));
+        let base = object(&json!({ "model": "a", "top": 3, "read": { "limit": 5, "header": true } }));
         let config: Config = overlay(base, &json!({ "model": "b", "read": { "limit": 9 } })).unwrap();
         assert_eq!(config, Config { model: "b".into(), top: 3, read: json!({ "limit": 9, "header": true }) });
     }
 
     #[test]
     fn an_unknown_field_is_named() {
-        let err = overlay::<Config>(object(json!({ "modle": "a" })), &json!({})).unwrap_err();
+        let err = overlay::<Config>(object(&json!({ "modle": "a" })), &json!({})).unwrap_err();
         assert!(format!("{err:#}").contains("modle"), "{err:#}");
     }
 
@@ -77,7 +77,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("report.json");
         std::fs::write(&path, r#"{ "task": "rank", "config": { "top": 2 } }"#).unwrap();
-        assert_eq!(read(&path, "rank").unwrap(), object(json!({ "top": 2 })));
+        assert_eq!(read(&path, "rank").unwrap(), object(&json!({ "top": 2 })));
         assert!(read(&path, "extract").is_err());
     }
 }

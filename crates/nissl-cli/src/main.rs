@@ -3,6 +3,8 @@
 //! stdout carries the data that was asked for, stderr everything else. Exit codes: 0 done, 1 the input was wrong,
 //! 2 nissl was wrong, 130 stopped by Ctrl-C.
 
+#![cfg_attr(test, expect(clippy::unwrap_used, reason = "a test that cannot go on should stop"))]
+
 mod args;
 mod commands;
 mod config;

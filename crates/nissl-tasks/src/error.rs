@@ -126,13 +126,22 @@ impl TaskError {
                 Some("nissl models lists the families that can be loaded".to_owned())
             }
             Self::OtherConfig { .. } => Some("--force overwrites it; or choose another folder".to_owned()),
-            Self::Store(StoreError::Corrupt { .. }) => {
-                Some("the file was damaged after it was written; record it anew with --force".to_owned())
+            _ if matches!(self.store(), Some(StoreError::Corrupt { .. })) => {
+                Some("the file was damaged after it was written: record it anew with nissl extract --force".to_owned())
             }
             Self::Data(DataError::UnknownSuffix { .. }) => Some("name the format with --format".to_owned()),
             Self::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
                 Some("the disk is full: free some space and run the same command again".to_owned())
             }
+            _ => None,
+        }
+    }
+
+    /// The error of a store that this is, or that made a method fail.
+    fn store(&self) -> Option<&StoreError> {
+        match self {
+            Self::Store(err) => Some(err),
+            Self::Method(MethodError::Activations(ActivationsError::Read(err))) => err.downcast_ref(),
             _ => None,
         }
     }

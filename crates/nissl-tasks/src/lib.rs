@@ -16,6 +16,7 @@
 //! **Boundary:** nothing is printed here, and no argument parser, web server or binding is known.
 
 #![deny(missing_docs)]
+#![cfg_attr(test, expect(clippy::unwrap_used, reason = "a test that cannot go on should stop"))]
 
 mod concepts;
 mod error;

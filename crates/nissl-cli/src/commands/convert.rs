@@ -15,7 +15,7 @@ use crate::progress::thousands;
 #[command(after_help = "\
 Examples:
   nissl convert activations.hdf5 my.store --text corpus.word
-  nissl convert minilm.store minilm.hdf5 --labels upos")]
+  nissl convert minilm.store minilm.hdf5 --label-column upos")]
 pub(crate) struct Args {
     /// A store, or a NeuroX file (.hdf5, .h5, .json, .jsonl)
     #[serde(skip_serializing_if = "Option::is_none")]

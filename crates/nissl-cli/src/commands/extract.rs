@@ -51,7 +51,7 @@ pub(crate) struct Args {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     concepts: Vec<String>,
     /// A file of such concepts, one a line or as JSON
-    #[arg(long, value_name = "FILE")]
+    #[arg(long = "concepts", value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     concepts_file: Option<PathBuf>,
     /// Tokens that neighbouring windows of a sentence longer than the context share [default: a quarter of it]

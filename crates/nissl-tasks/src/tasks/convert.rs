@@ -13,6 +13,7 @@ use crate::error::TaskError;
 use crate::report::{Head, head};
 use crate::select::select;
 use crate::tasks::extract::StoreSummary;
+use crate::tasks::rank::open_store;
 
 /// One sentence about the task.
 pub const SUMMARY: &str = "Convert between a store and NeuroX's HDF5 and JSON files";
@@ -102,7 +103,7 @@ pub fn run(config: &Config, progress: &dyn Progress) -> Result<Report, TaskError
 }
 
 fn to_neurox(config: &Config, progress: &dyn Progress) -> Result<(Store, Vec<PathBuf>), TaskError> {
-    let store = Store::open(&config.from)?;
+    let store = open_store(&config.from)?;
     let points = if config.sites.is_empty() {
         Vec::new()
     } else {

@@ -223,7 +223,7 @@ fn commands(out: &Path, neurons: &[NeuronReport]) -> Vec<CommandLine> {
         command(
             "Record the activations",
             format!(
-                "nissl extract {} {} --out {} --concepts-file {} --force",
+                "nissl extract {} {} --out {} --concepts {} --force",
                 at("model"),
                 at("demo.jsonl"),
                 at("store"),

@@ -276,7 +276,8 @@ fn record(
     let bytes_per_row = store_run.bytes_per_row();
     let writer = open_store(config, &store_run)?;
     let resume = writer.resume_point();
-    let resumed_at = (resume.sentence > 0 || resume.rows_stored > 0 || writer.is_complete()).then_some(resume.sentence);
+    let begun = resume.sentence > 0 || resume.rows_stored > 0;
+    let resumed_at = (begun && !writer.is_complete()).then_some(resume.sentence);
     if writer.is_complete() {
         progress.note("the store is complete already; --force would record it anew");
     }

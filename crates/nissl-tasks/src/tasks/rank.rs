@@ -1,6 +1,7 @@
 //! From a store and concepts to rankings: which neurons carry what.
 
-use std::path::PathBuf;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 
 use ndarray::{Array2, Axis, concatenate};
 use nissl_core::{
@@ -8,7 +9,7 @@ use nissl_core::{
     Scores,
 };
 use nissl_methods::{METHODS, Method, MethodEntry, MethodKind, find};
-use nissl_store::Store;
+use nissl_store::{Store, StoreError};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -249,11 +250,19 @@ fn not_a_ranker(name: &str) -> TaskError {
     TaskError::config("methods", format!("a method that ranks neurons ({rankers})"), format!("{name}, which does not"))
 }
 
-pub(crate) fn open_store(path: &std::path::Path) -> Result<Store, TaskError> {
+/// Opens a store that a config names.
+pub(crate) fn open_store(path: &Path) -> Result<Store, TaskError> {
+    let expected = "the folder of a store, which nissl extract makes";
     if path.as_os_str().is_empty() {
-        return Err(TaskError::config("store", "the folder of a store", "nothing"));
+        return Err(TaskError::config("store", expected, "nothing"));
     }
-    Ok(Store::open(path)?)
+    match Store::open(path) {
+        Err(StoreError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
+            let got = if path.exists() { "which is none" } else { "which is not there" };
+            Err(TaskError::config("store", expected, format!("{}, {got}", path.display())))
+        }
+        opened => Ok(opened?),
+    }
 }
 
 fn columns(store: &Store) -> String {

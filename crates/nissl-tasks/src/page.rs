@@ -1,12 +1,12 @@
 //! The HTML page of rankings and neurons: which scores become which part of it.
 
-use nissl_core::{Activations as _, HookPoint, NeuronId, Scores};
+use nissl_core::{HookPoint, NeuronId, Scores};
 use nissl_methods::find;
 use nissl_store::Store;
 
 use crate::html::{
     Best, Concept, ConceptScore, Fact, FactGroup, HeatMap, HeatRow, Histogram, MethodResult, NeuronCard, Page, Passage,
-    Scale, Word,
+    Scale, Word, count,
 };
 use crate::tasks::inspect::{NeuronReport, Passage as Place};
 use crate::tasks::rank;
@@ -59,8 +59,9 @@ pub(crate) fn of_rankings(
     Page {
         title: format!("Neurons of {}", short_path(&run.model.name)),
         lead: format!(
-            "What {} neurons do on {n_rows} words of {}.",
-            store.all().neurons().len(),
+            "What {} neurons do on {} words of {}.",
+            count(run.n_neurons() as u64),
+            count(n_rows as u64),
             short_path(&run.corpus.name)
         ),
         facts: facts(store),
@@ -98,7 +99,7 @@ fn facts(store: &Store) -> Vec<FactGroup> {
             vec![
                 fact("name", short_path(&run.model.name)),
                 fact("sites", sites),
-                fact("neurons", run.n_neurons().to_string()),
+                fact("neurons", count(run.n_neurons() as u64)),
                 fact("fingerprint", short_digest(&run.model.fingerprint)),
             ],
         ),
@@ -106,8 +107,8 @@ fn facts(store: &Store) -> Vec<FactGroup> {
             "Text",
             vec![
                 fact("name", run.corpus.name.clone()),
-                fact("sentences", manifest.n_sentences.to_string()),
-                fact("words", manifest.n_rows.to_string()),
+                fact("sentences", count(manifest.n_sentences)),
+                fact("words", count(manifest.n_rows)),
                 fact("fingerprint", short_digest(&run.corpus.digest)),
             ],
         ),

@@ -28,8 +28,8 @@ pub(crate) struct Args {
     /// Folder of the store
     #[serde(skip_serializing_if = "Option::is_none")]
     store: Option<PathBuf>,
-    /// The neurons: '3.mlp_post[1207]' or 'blocks.3.mlp.hook_post[1207]'
-    #[arg(value_name = "NEURON")]
+    // Not a doc comment: rustdoc would take the brackets for links.
+    #[arg(value_name = "NEURON", help = "The neurons: '3.mlp_post[1207]' or 'blocks.3.mlp.hook_post[1207]'")]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     neurons: Vec<NeuronId>,
     /// A ranking to take the best neurons from and to look their concepts up in; may be given again

@@ -67,7 +67,7 @@ pub(super) fn number(value: f64) -> String {
 }
 
 /// A count with a thin space between thousands.
-pub(super) fn count(value: u64) -> String {
+pub(crate) fn count(value: u64) -> String {
     let digits = value.to_string();
     let mut grouped = String::with_capacity(digits.len() + digits.len() / 3 * 3);
     for (i, digit) in digits.chars().enumerate() {

@@ -14,6 +14,7 @@ mod passage;
 use nissl_core::NeuronId;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use markup::count;
 use markup::{Markup, esc};
 
 /// All that the page shows.

@@ -138,7 +138,8 @@ pub fn run(config: &Config, progress: &dyn Progress) -> Result<Report, TaskError
         "What {} neurons do on {} words of Charlotte Brontë, Charles Darwin, W.E.B. Du Bois and William Shakespeare, and \
          which of them carry which concept. The model has read these works: this shows what neurons do, it measures no \
          generalization.",
-        extracted.store.neurons, extracted.store.rows,
+        html::count(extracted.store.neurons as u64),
+        html::count(extracted.store.rows),
     );
     drawn.commands = commands.iter().map(|c| Command { what: c.name.clone(), line: c.line.clone() }).collect();
     drawn.notes = notes(&extracted, &ranked);

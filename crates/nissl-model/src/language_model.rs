@@ -2,23 +2,23 @@
 
 use std::ops::Range;
 use std::path::Path;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use ndarray::{Array2, Array3, ArrayView2, s};
 use nissl_core::{Batch, CaptureSink, HookPlan, Model, ModelError, ModelInfo, NoProgress, Output, Progress, Trace};
 use rayon::prelude::*;
 
-use crate::arch::{self, Positions};
+use crate::arch::{self, Architecture};
 use crate::blocks::head::Head;
 use crate::checkpoint::Checkpoint;
 use crate::engine::cpu::Cpu;
-use crate::engine::{Engine, Halt, Rotary};
+use crate::engine::{Engine, Halt};
 use crate::error::LoadError;
 use crate::hooks::{Hooks, NoCapture, Prepared};
 use crate::hub;
-use crate::skeletons::Transformer;
+use crate::skeletons::Network;
 use crate::tokenizer::Tokenizer;
-use crate::weights::{Embeddings, Names, head, transformer};
+use crate::weights::{self, Embeddings};
 
 /// Tokens that one thread takes through all layers at a time: their activations stay in its cache.
 const GROUP: usize = 256;
@@ -28,14 +28,12 @@ pub struct LanguageModel {
     info: ModelInfo,
     tokenizer: Option<Tokenizer>,
     checkpoint: Checkpoint,
-    spec: arch::Spec,
-    names: Names,
+    architecture: Architecture,
     embeddings: Embeddings,
     engine: Cpu,
-    transformer: Transformer<Cpu>,
+    network: Network<Cpu>,
     /// Laid out when logits are first asked for.
     head: OnceLock<Head<Cpu>>,
-    rotary: Mutex<Option<Arc<Rotary>>>,
 }
 
 impl LanguageModel {
@@ -55,36 +53,16 @@ impl LanguageModel {
     pub fn from_folder(folder: &Path, name: &str) -> Result<Self, LoadError> {
         let path = folder.join("config.json");
         let config = std::fs::read(&path).map_err(|source| LoadError::Io { path: path.clone(), source })?;
-        let (family, spec) = arch::read(&path, &config)?;
+        let (family, architecture) = arch::read(&path, &config)?;
         let checkpoint = Checkpoint::open(folder)?;
         let tokenizer = Tokenizer::from_folder(folder)?;
-        let names = Names::find(&checkpoint, &spec)?;
         let engine = Cpu::new();
-        let embeddings = Embeddings::check(&checkpoint, &spec, &names)?;
-        let transformer = transformer(&engine, &checkpoint, &spec, &names)?;
-        let has_logits = names.decoder.is_some();
-        let info = ModelInfo {
-            name: name.to_owned(),
-            family: family.name.to_owned(),
-            n_layers: spec.n_layers,
-            d_model: spec.d_model,
-            n_heads: spec.n_heads,
-            n_kv_heads: spec.n_kv_heads,
-            d_head: spec.d_head,
-            d_mlp: spec.d_mlp,
-            d_vocab: spec.d_vocab,
-            n_ctx: spec.n_ctx,
-            causal: spec.skeleton == arch::Skeleton::Decoder,
-            has_logits,
-            sites: spec.sites(),
-            fingerprint: checkpoint.fingerprint(&config).to_owned(),
-        };
-        let (head, rotary) = (OnceLock::new(), Mutex::new(None));
-        if has_logits {
-            // Checked now, so that a wrong head is an error of loading; laid out when it is needed.
-            names.check_head(&checkpoint, &spec)?;
-        }
-        Ok(Self { info, tokenizer, checkpoint, spec, names, embeddings, engine, transformer, head, rotary })
+        let embeddings = weights::embeddings(&checkpoint, &architecture)?;
+        let network = weights::network(&engine, &checkpoint, &architecture)?;
+        // Checked now, so that a wrong head is an error of loading; laid out when it is needed.
+        let has_logits = weights::has_head(&checkpoint, &architecture)?;
+        let info = architecture.info(name, family, has_logits, checkpoint.fingerprint(&config));
+        Ok(Self { info, tokenizer, checkpoint, architecture, embeddings, engine, network, head: OnceLock::new() })
     }
 
     /// Loads a model from a folder, quietly.
@@ -104,28 +82,12 @@ impl LanguageModel {
         if let Some(head) = self.head.get() {
             return Ok(head);
         }
-        if self.names.decoder.is_none() {
+        if !self.info.has_logits {
             return Err(ModelError::NoLogits { model: self.info.name.clone() });
         }
-        let made = head(&self.engine, &self.checkpoint, &self.spec, &self.names);
+        let made = weights::head(&self.engine, &self.checkpoint, &self.architecture);
         let made = made.map_err(|err| ModelError::Engine { what: err.to_string() })?;
         Ok(self.head.get_or_init(|| made))
-    }
-
-    /// The rotary angles of positions up to `len`, kept from run to run.
-    fn rotary(&self, len: usize) -> Option<Arc<Rotary>> {
-        let Positions::Rotary(frequencies) = &self.spec.positions else {
-            return None;
-        };
-        let mut kept = self.rotary.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*kept {
-            Some(rotary) if rotary.cos.nrows() >= len => Some(Arc::clone(rotary)),
-            _ => {
-                let made = Arc::new(Rotary::new(len.next_power_of_two().min(self.spec.n_ctx), frequencies));
-                *kept = Some(Arc::clone(&made));
-                Some(made)
-            }
-        }
     }
 
     fn check(&self, batch: &Batch, plan: &HookPlan) -> Result<(), ModelError> {
@@ -157,12 +119,11 @@ impl LanguageModel {
         hooks: &Hooks<'_>,
         sentences: Range<usize>,
         output: Output,
-        rotary: Option<&Rotary>,
     ) -> Result<Option<Array2<f32>>, Halt> {
         let first_row = batch.offsets()[sentences.start];
         let tokens = &batch.tokens()[first_row..batch.offsets()[sentences.end]];
         let x = self.embeddings.embed(&self.engine, &self.checkpoint, tokens, hooks.offsets());
-        let x = self.transformer.forward(&self.engine, x, rotary, hooks)?;
+        let x = self.network.forward(&self.engine, x, hooks)?;
         let last: Vec<usize>;
         let rows = match output {
             Output::None => return Ok(None),
@@ -200,12 +161,10 @@ impl Model for LanguageModel {
         if prepared.is_empty() {
             return Ok(None);
         }
-        let longest = (0..batch.n_sentences()).map(|idx| batch.sentence(idx).len()).max().unwrap_or(0);
-        let rotary = self.rotary(longest);
         let sink = if plan.capture.is_empty() { &NoCapture } else { sink };
         let run = |sentences: &Range<usize>| {
             let hooks = Hooks::new(&prepared, sink, batch, sentences.clone());
-            match self.run_group(batch, &hooks, sentences.clone(), plan.output, rotary.as_deref()) {
+            match self.run_group(batch, &hooks, sentences.clone(), plan.output) {
                 Ok(logits) => Ok(logits),
                 Err(Halt::Done) => Ok(None),
                 Err(Halt::Failed(err)) => Err(err),

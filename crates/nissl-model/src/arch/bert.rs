@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Config, Family, Head, Matrix, Positions, Skeleton, Spec};
+use super::{Architecture, Config, Family, Head, Matrix, Positions, Skeleton, Spec};
 use crate::engine::NormKind;
 use crate::error::LoadError;
 
@@ -14,7 +14,7 @@ pub(super) const FAMILY: Family = Family {
     read,
 };
 
-fn read(config: &Config) -> Result<Spec, LoadError> {
+fn read(config: &Config) -> Result<Architecture, LoadError> {
     config.only("position_embedding_type", &json!("absolute"))?;
     config.only("is_decoder", &json!(false))?;
     config.only("add_cross_attention", &json!(false))?;
@@ -22,7 +22,7 @@ fn read(config: &Config) -> Result<Spec, LoadError> {
     if n_heads == 0 || !d_model.is_multiple_of(n_heads) {
         return Err(config.wrong("num_attention_heads", format!("a divisor of hidden_size = {d_model}"), n_heads));
     }
-    Ok(Spec {
+    Ok(Architecture::Transformer(Spec {
         skeleton: Skeleton::Encoder,
         n_layers: config.size("num_hidden_layers")?,
         d_model,
@@ -60,5 +60,5 @@ fn read(config: &Config) -> Result<Spec, LoadError> {
             tied: config.flag_or("tie_word_embeddings", true)?,
             bias: "cls.predictions.bias",
         },
-    })
+    }))
 }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Config, Family, Head, Matrix, Positions, Skeleton, Spec};
+use super::{Architecture, Config, Family, Head, Matrix, Positions, Skeleton, Spec};
 use crate::engine::NormKind;
 use crate::error::LoadError;
 
@@ -19,7 +19,7 @@ const fn convolution(name: &'static str) -> Matrix {
     Matrix { name, transposed: true, bias: true }
 }
 
-fn read(config: &Config) -> Result<Spec, LoadError> {
+fn read(config: &Config) -> Result<Architecture, LoadError> {
     config.only("scale_attn_weights", &json!(true))?;
     config.only("scale_attn_by_inverse_layer_idx", &json!(false))?;
     config.only("add_cross_attention", &json!(false))?;
@@ -27,7 +27,7 @@ fn read(config: &Config) -> Result<Spec, LoadError> {
     if n_heads == 0 || !d_model.is_multiple_of(n_heads) {
         return Err(config.wrong("n_head", format!("a divisor of n_embd = {d_model}"), n_heads));
     }
-    Ok(Spec {
+    Ok(Architecture::Transformer(Spec {
         skeleton: Skeleton::Decoder,
         n_layers: config.size("n_layer")?,
         d_model,
@@ -58,5 +58,5 @@ fn read(config: &Config) -> Result<Spec, LoadError> {
             tied: config.flag_or("tie_word_embeddings", true)?,
             bias: "lm_head.bias",
         },
-    })
+    }))
 }

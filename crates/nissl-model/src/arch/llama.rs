@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Config, Family, Head, Matrix, Positions, Skeleton, Spec};
+use super::{Architecture, Config, Family, Head, Matrix, Positions, Skeleton, Spec};
 use crate::engine::NormKind;
 use crate::error::LoadError;
 
@@ -17,7 +17,7 @@ pub(super) const FAMILY: Family = Family {
 /// The widest head whose rotary frequencies are computed.
 const MAX_D_HEAD: usize = 1 << 16;
 
-fn read(config: &Config) -> Result<Spec, LoadError> {
+fn read(config: &Config) -> Result<Architecture, LoadError> {
     config.only("attention_bias", &json!(false))?;
     config.only("mlp_bias", &json!(false))?;
     let (d_model, n_heads) = (config.size("hidden_size")?, config.size("num_attention_heads")?);
@@ -29,7 +29,7 @@ fn read(config: &Config) -> Result<Spec, LoadError> {
         let expected = format!("an even number up to {MAX_D_HEAD}, for rotary positions");
         return Err(config.wrong("head_dim", expected, d_head));
     }
-    Ok(Spec {
+    Ok(Architecture::Transformer(Spec {
         skeleton: Skeleton::Decoder,
         n_layers: config.size("num_hidden_layers")?,
         d_model,
@@ -64,7 +64,7 @@ fn read(config: &Config) -> Result<Spec, LoadError> {
             tied: config.flag_or("tie_word_embeddings", false)?,
             bias: "lm_head.bias",
         },
-    })
+    }))
 }
 
 /// The base of the rotary frequencies, from the old field or the newer group; scaled variants are refused.

@@ -3,6 +3,7 @@
 pub(crate) mod attention;
 pub(crate) mod head;
 pub(crate) mod mlp;
+pub(crate) mod rotary;
 
 use crate::engine::{Engine, Epilogue, Halt};
 use crate::hooks::Hooks;

@@ -1,58 +1,24 @@
-//! The forward passes, top to bottom: how blocks are put together and where the residual stream can be seen.
+//! The forward passes, top to bottom: how blocks are put together and where the values between them can be seen.
 
 mod decoder;
 mod encoder;
+mod transformer;
 
-use nissl_core::{HookPoint, Site};
-
-use crate::arch::Skeleton;
-use crate::blocks::attention::Attention;
-use crate::blocks::mlp::Mlp;
-use crate::engine::{Engine, Halt, Rotary};
+use crate::engine::{Engine, Halt};
 use crate::hooks::Hooks;
+pub(crate) use transformer::{Block, Transformer};
 
-/// The weights of a transformer, laid out for an engine.
-pub(crate) struct Transformer<E: Engine> {
-    pub(crate) skeleton: Skeleton,
-    pub(crate) embedding_norm: Option<E::Norm>,
-    pub(crate) blocks: Vec<Block<E>>,
-    pub(crate) final_norm: Option<E::Norm>,
+/// A model between its embeddings and its head, laid out for an engine.
+pub(crate) enum Network<E: Engine> {
+    /// Blocks of attention and MLP.
+    Transformer(Transformer<E>),
 }
 
-/// The weights of a block.
-pub(crate) struct Block<E: Engine> {
-    pub(crate) attention: Attention<E>,
-    pub(crate) attn_norm: E::Norm,
-    pub(crate) mlp: Mlp<E>,
-    pub(crate) mlp_norm: E::Norm,
-}
-
-impl<E: Engine> Transformer<E> {
-    /// The last residual stream (after the final norm) of embedded tokens x `[T, d_model]`.
-    pub(crate) fn forward(
-        &self,
-        engine: &E,
-        mut x: E::Tensor,
-        rotary: Option<&Rotary>,
-        hooks: &Hooks<'_>,
-    ) -> Result<E::Tensor, Halt> {
-        if let Some(norm) = &self.embedding_norm {
-            x = engine.norm(&x, norm);
+impl<E: Engine> Network<E> {
+    /// What the head reads, of embedded tokens x `[T, width]`.
+    pub(crate) fn forward(&self, engine: &E, x: E::Tensor, hooks: &Hooks<'_>) -> Result<E::Tensor, Halt> {
+        match self {
+            Self::Transformer(transformer) => transformer.forward(engine, x, hooks),
         }
-        hooks.visit(engine, HookPoint::new(0, Site::Embed), &mut x)?;
-        for (layer, block) in self.blocks.iter().enumerate() {
-            let layer = layer as u16;
-            hooks.visit(engine, HookPoint::new(layer, Site::ResidPre), &mut x)?;
-            x = match self.skeleton {
-                Skeleton::Encoder => encoder::block(engine, block, &x, layer, rotary, hooks)?,
-                Skeleton::Decoder => decoder::block(engine, block, &x, layer, rotary, hooks)?,
-            };
-            hooks.visit(engine, HookPoint::new(layer, Site::ResidPost), &mut x)?;
-        }
-        if let Some(norm) = &self.final_norm {
-            x = engine.norm(&x, norm);
-            hooks.visit(engine, HookPoint::new(0, Site::FinalNorm), &mut x)?;
-        }
-        Ok(x)
     }
 }

@@ -47,7 +47,7 @@ impl Fixture {
         Array2::from_shape_vec((rows, columns), values).unwrap()
     }
 
-    fn check(&self, name: &str, got: ArrayView2<'_, f32>, tolerance: f32) {
+    fn check(&self, name: &str, got: &ArrayView2<'_, f32>, tolerance: f32) {
         let want = self.values(name);
         assert_eq!(got.dim(), want.dim(), "shape of {name}");
         let scale = want.iter().fold(0.0f32, |most, v| most.max(v.abs()));
@@ -70,13 +70,13 @@ fn every_site_and_the_logits_equal_the_reference() {
                 for (sentence, pattern) in patterns.iter().enumerate() {
                     let (heads, queries, keys) = pattern.dim();
                     let flat = pattern.view().into_shape_with_order((heads, queries * keys)).unwrap();
-                    fixture.check(&format!("{point}.{sentence}"), flat, SITE);
+                    fixture.check(&format!("{point}.{sentence}"), &flat, SITE);
                 }
             } else {
-                fixture.check(&point.to_string(), trace.sites[point].view(), SITE);
+                fixture.check(&point.to_string(), &trace.sites[point].view(), SITE);
             }
         }
-        fixture.check("logits", trace.logits.unwrap().view(), LOGITS);
+        fixture.check("logits", &trace.logits.unwrap().view(), LOGITS);
         let known: Vec<&str> = fixture.expected.names().filter(|name| name.contains("hook_")).collect();
         assert!(known.len() > points.len(), "{}: the fixture has every site", family.name);
     }
@@ -92,7 +92,7 @@ fn every_edit_equals_the_reference() {
         for (i, edit) in edits.into_iter().enumerate() {
             let plan = HookPlan { edits: vec![edit], output: Output::All, ..HookPlan::default() };
             let logits = fixture.model.run(&fixture.batch, &plan).unwrap().logits.unwrap();
-            fixture.check(&format!("edit.{i}"), logits.view(), LOGITS);
+            fixture.check(&format!("edit.{i}"), &logits.view(), LOGITS);
         }
     }
 }
@@ -108,8 +108,8 @@ fn several_edits_and_captures_together_equal_the_reference() {
         assert!(plan.capture.len() > 3, "{}: some sites after several edits", family.name);
         let trace = fixture.model.run(&fixture.batch, &plan).unwrap();
         for (point, values) in &trace.sites {
-            fixture.check(&format!("combined.{point}"), values.view(), SITE);
+            fixture.check(&format!("combined.{point}"), &values.view(), SITE);
         }
-        fixture.check("combined.logits", trace.logits.unwrap().view(), LOGITS);
+        fixture.check("combined.logits", &trace.logits.unwrap().view(), LOGITS);
     }
 }

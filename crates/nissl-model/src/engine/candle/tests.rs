@@ -7,26 +7,25 @@ use std::sync::Mutex;
 
 use candle_core::Var;
 use ndarray::ArrayView2;
-use nissl_core::{Batch, CaptureSink, EditSpec, HookPlan, HookPoint, ModelError, Output};
+use nissl_core::{Batch, CaptureSink, EditSpec, HookPlan, ModelError, ModelInfo, Output};
 
 use super::*;
-use crate::arch::{self, FAMILIES, Positions, Spec};
+use crate::arch::{self, FAMILIES};
 use crate::blocks::head::Head;
 use crate::checkpoint::Checkpoint;
 use crate::engine::cpu::Cpu;
 use crate::hooks::{Hooks, Prepared};
-use crate::skeletons::Transformer;
-use crate::weights::{Embeddings, Names, head, transformer};
+use crate::skeletons::Network;
+use crate::weights::{self, Embeddings};
 
 /// A golden model on an engine of choice.
 struct Loaded<E: Engine> {
     engine: E,
     checkpoint: Checkpoint,
-    spec: Spec,
+    info: ModelInfo,
     embeddings: Embeddings,
-    transformer: Transformer<E>,
+    network: Network<E>,
     head: Head<E>,
-    rotary: Option<Rotary>,
 }
 
 fn golden(family: &str) -> PathBuf {
@@ -37,17 +36,13 @@ impl<E: Engine> Loaded<E> {
     fn new(engine: E, family: &str) -> Self {
         let folder = golden(family);
         let path = folder.join("config.json");
-        let (_, spec) = arch::read(&path, &fs::read(&path).unwrap()).unwrap();
+        let (family, architecture) = arch::read(&path, &fs::read(&path).unwrap()).unwrap();
         let checkpoint = Checkpoint::open(&folder).unwrap();
-        let names = Names::find(&checkpoint, &spec).unwrap();
-        let embeddings = Embeddings::check(&checkpoint, &spec, &names).unwrap();
-        let transformer = transformer(&engine, &checkpoint, &spec, &names).unwrap();
-        let head = head(&engine, &checkpoint, &spec, &names).unwrap();
-        let rotary = match &spec.positions {
-            Positions::Rotary(frequencies) => Some(Rotary::new(spec.n_ctx, frequencies)),
-            Positions::Learned(_) => None,
-        };
-        Self { engine, checkpoint, spec, embeddings, transformer, head, rotary }
+        let info = architecture.info(family.name, family, true, "");
+        let embeddings = weights::embeddings(&checkpoint, &architecture).unwrap();
+        let network = weights::network(&engine, &checkpoint, &architecture).unwrap();
+        let head = weights::head(&engine, &checkpoint, &architecture).unwrap();
+        Self { engine, checkpoint, info, embeddings, network, head }
     }
 
     fn embed(&self, batch: &Batch) -> E::Tensor {
@@ -56,9 +51,9 @@ impl<E: Engine> Loaded<E> {
 
     /// The logits of embedded tokens; captures go to `sink`.
     fn logits(&self, x: E::Tensor, batch: &Batch, plan: &HookPlan, sink: &dyn CaptureSink) -> E::Tensor {
-        let prepared = Prepared::new(plan, self.spec.n_ctx);
+        let prepared = Prepared::new(plan, self.info.n_ctx);
         let hooks = Hooks::new(&prepared, sink, batch, 0..batch.n_sentences());
-        let Ok(x) = self.transformer.forward(&self.engine, x, self.rotary.as_ref(), &hooks) else {
+        let Ok(x) = self.network.forward(&self.engine, x, &hooks) else {
             panic!("the pass runs to its end");
         };
         self.head.forward(&self.engine, &x, None)
@@ -95,18 +90,13 @@ impl CaptureSink for Collect {
     }
 }
 
-fn batch(spec: &Spec) -> Batch {
-    let token = |i: usize| (i * 31 % spec.d_vocab) as u32;
+fn batch(info: &ModelInfo) -> Batch {
+    let token = |i: usize| (i * 31 % info.d_vocab) as u32;
     Batch::from_sentences([5, 1, 12].map(|n| (0..n).map(|i| token(i + n)).collect::<Vec<u32>>()))
 }
 
-fn everything(spec: &Spec) -> HookPlan {
-    let sites = spec.sites();
-    let blocks =
-        (0..spec.n_layers as u16).flat_map(|layer| sites.iter().map(move |info| HookPoint::new(layer, info.site)));
-    let mut capture: Vec<HookPoint> = blocks.collect();
-    capture.sort();
-    capture.dedup();
+fn everything(info: &ModelInfo) -> HookPlan {
+    let capture = info.points().map(|(point, _)| point).collect();
     HookPlan { capture, output: Output::All, ..HookPlan::default() }
 }
 
@@ -123,7 +113,7 @@ fn both_engines_agree_at_every_site() {
     for family in FAMILIES {
         let ours = Loaded::new(Cpu::new(), family.name);
         let twin = Loaded::new(Candle::cpu(DType::F32), family.name);
-        let (batch, plan) = (batch(&ours.spec), everything(&ours.spec));
+        let (batch, plan) = (batch(&ours.info), everything(&ours.info));
         let (sites, logits) = ours.run(&batch, &plan);
         let (twin_sites, twin_logits) = twin.run(&batch, &plan);
         assert!(sites.len() > plan.capture.len(), "{}: three sentences a pattern", family.name);
@@ -144,7 +134,7 @@ fn both_engines_agree_on_every_edit() {
         let text = fs::read_to_string(golden(family.name).join("edits.json")).unwrap();
         let edits: Vec<EditSpec> = serde_json::from_str(&text).unwrap();
         // The edits name rows of the batch that they were made for, of 7, 1 and 17 tokens.
-        let token = |i: usize| (i * 31 % ours.spec.d_vocab) as u32;
+        let token = |i: usize| (i * 31 % ours.info.d_vocab) as u32;
         let batch = Batch::from_sentences([7, 1, 17].map(|n| (0..n).map(|i| token(i + n)).collect::<Vec<u32>>()));
         for edit in edits {
             let label = format!("{} {edit:?}", family.name);
@@ -158,11 +148,11 @@ fn both_engines_agree_on_every_edit() {
 fn gradients_equal_differences() {
     for family in FAMILIES {
         let twin = Loaded::new(Candle::cpu(DType::F64), family.name);
-        let batch = batch(&twin.spec);
+        let batch = batch(&twin.info);
         let x = Var::from_tensor(&twin.embed(&batch)).unwrap();
-        let n = batch.n_tokens() * twin.spec.d_vocab;
+        let n = batch.n_tokens() * twin.info.d_vocab;
         let weights: Vec<f64> = (0..n).map(|i| ((i * 37 % 101) as f64 / 50.0 - 1.0) / n as f64).collect();
-        let weights = Tensor::from_vec(weights, (batch.n_tokens(), twin.spec.d_vocab), &Device::Cpu).unwrap();
+        let weights = Tensor::from_vec(weights, (batch.n_tokens(), twin.info.d_vocab), &Device::Cpu).unwrap();
         let plan = HookPlan { output: Output::All, ..HookPlan::default() };
         let loss = |x: &Tensor| {
             let logits = twin.logits(x.clone(), &batch, &plan, &Collect::default());
@@ -190,7 +180,7 @@ fn gradients_equal_differences() {
 #[test]
 fn no_gradient_passes_through_a_changed_value() {
     let twin = Loaded::new(Candle::cpu(DType::F64), "gpt2");
-    let batch = batch(&twin.spec);
+    let batch = batch(&twin.info);
     let x = Var::from_tensor(&twin.embed(&batch)).unwrap();
     let edit = r#"{"point":"blocks.0.hook_resid_post","positions":{"rows":[2]},"edit":"zero"}"#;
     let edits = vec![serde_json::from_str(edit).unwrap()];

@@ -1,4 +1,4 @@
-//! From the checkpoint's weights to the engine's: names are resolved, shapes are checked, matrices are laid out.
+//! The weights of transformers.
 
 use std::borrow::Cow;
 
@@ -6,21 +6,24 @@ use crate::arch::{Matrix, Positions, Skeleton, Spec};
 use crate::blocks::attention::Attention;
 use crate::blocks::head::Head;
 use crate::blocks::mlp::Mlp;
+use crate::blocks::rotary::Angles;
 use crate::checkpoint::{Checkpoint, Weight};
 use crate::engine::{AttentionShape, Engine, LinearPart};
 use crate::error::LoadError;
 use crate::skeletons::{Block, Transformer};
 
+use super::Embeddings;
+
 /// How the checkpoint calls its weights: the prefix it puts before them, and its decoder.
-pub(crate) struct Names {
+struct Names {
     prefix: &'static str,
     /// The decoder's weight; none if there is no head.
-    pub(crate) decoder: Option<String>,
+    decoder: Option<String>,
 }
 
 impl Names {
     /// Finds the prefix, by the token embedding, and the decoder.
-    pub(crate) fn find(checkpoint: &Checkpoint, spec: &Spec) -> Result<Self, LoadError> {
+    fn find(checkpoint: &Checkpoint, spec: &Spec) -> Result<Self, LoadError> {
         let has = |prefix: &&str| checkpoint.contains(&format!("{prefix}{}", spec.token_embedding));
         let prefix = spec.prefixes.iter().copied().find(|prefix| has(prefix)).unwrap_or(spec.prefixes[0]);
         let names = Self { prefix, decoder: None };
@@ -38,7 +41,7 @@ impl Names {
     }
 
     /// Checks names and shapes of the head.
-    pub(crate) fn check_head(&self, checkpoint: &Checkpoint, spec: &Spec) -> Result<(), LoadError> {
+    fn check_head(&self, checkpoint: &Checkpoint, spec: &Spec) -> Result<(), LoadError> {
         if let Some(decoder) = &self.decoder {
             Weight::new(checkpoint.tensor(decoder)?, &[Some(spec.d_vocab), Some(spec.d_model)])?;
         }
@@ -64,94 +67,62 @@ impl Names {
     }
 }
 
-/// The embedding tables; their rows are read from the file as tokens come.
-pub(crate) struct Embeddings {
-    tokens: String,
-    positions: Option<String>,
-    token_type: Option<String>,
-    d_model: usize,
-}
-
-impl Embeddings {
-    /// Checks names and shapes of the tables.
-    pub(crate) fn check(checkpoint: &Checkpoint, spec: &Spec, names: &Names) -> Result<Self, LoadError> {
-        let positions = match &spec.positions {
-            Positions::Learned(name) => {
-                names.vector_or_matrix(checkpoint, name, &[Some(spec.n_ctx), Some(spec.d_model)])?;
-                Some(format!("{}{name}", names.prefix))
+/// Checks names and shapes of the embedding tables.
+pub(super) fn embeddings(checkpoint: &Checkpoint, spec: &Spec) -> Result<Embeddings, LoadError> {
+    let names = Names::find(checkpoint, spec)?;
+    let positions = match &spec.positions {
+        Positions::Learned(name) => {
+            names.vector_or_matrix(checkpoint, name, &[Some(spec.n_ctx), Some(spec.d_model)])?;
+            Some(format!("{}{name}", names.prefix))
+        }
+        Positions::Rotary(_) => None,
+    };
+    let token_type = match spec.type_embedding {
+        Some(name) => {
+            let table = names.vector_or_matrix(checkpoint, name, &[None, Some(spec.d_model)])?;
+            let full = format!("{}{name}", names.prefix);
+            if table.shape()[0] == 0 {
+                let expected = format!("[1 or more, {}]", spec.d_model);
+                let got = format!("{:?}", table.shape());
+                return Err(LoadError::Weight { what: "shape", name: full, expected, got });
             }
-            Positions::Rotary(_) => None,
-        };
-        let token_type = match spec.type_embedding {
-            Some(name) => {
-                let table = names.vector_or_matrix(checkpoint, name, &[None, Some(spec.d_model)])?;
-                let full = format!("{}{name}", names.prefix);
-                if table.shape()[0] == 0 {
-                    let expected = format!("[1 or more, {}]", spec.d_model);
-                    let got = format!("{:?}", table.shape());
-                    return Err(LoadError::Weight { what: "shape", name: full, expected, got });
-                }
-                Some(full)
-            }
-            None => None,
-        };
-        let tokens = format!("{}{}", names.prefix, spec.token_embedding);
-        Ok(Self { tokens, positions, token_type, d_model: spec.d_model })
-    }
-
-    /// The sum of the embeddings of every token, `[T, d_model]`: token, then type, then position.
-    pub(crate) fn embed<E: Engine>(
-        &self,
-        engine: &E,
-        checkpoint: &Checkpoint,
-        tokens: &[u32],
-        offsets: &[usize],
-    ) -> E::Tensor {
-        let table = |name: &String| {
-            let tensor = checkpoint.tensor(name).expect("checked when the model was loaded");
-            Weight::new(tensor, &[None, Some(self.d_model)]).expect("checked when the model was loaded")
-        };
-        let token_table = table(&self.tokens);
-        let position_table = self.positions.as_ref().map(table);
-        let type_row = self.token_type.as_ref().map(|name| {
-            let mut row = vec![0.0; self.d_model];
-            table(name).decode(0, &mut row);
-            row
-        });
-        engine.embed(tokens.len(), self.d_model, &|row, values| {
-            token_table.decode(tokens[row] as usize * self.d_model, values);
-            if let Some(type_row) = &type_row {
-                values.iter_mut().zip(type_row).for_each(|(value, add)| *value += add);
-            }
-            if let Some(table) = &position_table {
-                let sentence = offsets.partition_point(|&start| start <= row) - 1;
-                table.add_to((row - offsets[sentence]) * self.d_model, values);
-            }
-        })
-    }
+            Some(full)
+        }
+        None => None,
+    };
+    let tokens = format!("{}{}", names.prefix, spec.token_embedding);
+    Ok(Embeddings { tokens, positions, token_type, width: spec.d_model })
 }
 
 /// Lays out the blocks and norms.
-pub(crate) fn transformer<E: Engine>(
+pub(super) fn transformer<E: Engine>(
     engine: &E,
     checkpoint: &Checkpoint,
     spec: &Spec,
-    names: &Names,
 ) -> Result<Transformer<E>, LoadError> {
-    let loader = Loader { engine, checkpoint, spec, names };
+    let loader = Loader { engine, checkpoint, spec, names: &Names::find(checkpoint, spec)? };
     let embedding_norm = spec.embedding_norm.map(|name| loader.norm(name, 0)).transpose()?;
     let blocks = (0..spec.n_layers).map(|layer| loader.block(layer)).collect::<Result<_, _>>()?;
     let final_norm = spec.final_norm.map(|name| loader.norm(name, 0)).transpose()?;
-    Ok(Transformer { skeleton: spec.skeleton, embedding_norm, blocks, final_norm })
+    let rotary = match &spec.positions {
+        Positions::Rotary(frequencies) => Some(Angles::new(frequencies.clone(), spec.n_ctx)),
+        Positions::Learned(_) => None,
+    };
+    Ok(Transformer { skeleton: spec.skeleton, embedding_norm, blocks, final_norm, rotary })
+}
+
+/// Whether there is a head, whose names and shapes are then checked.
+pub(super) fn has_head(checkpoint: &Checkpoint, spec: &Spec) -> Result<bool, LoadError> {
+    let names = Names::find(checkpoint, spec)?;
+    if names.decoder.is_some() {
+        names.check_head(checkpoint, spec)?;
+    }
+    Ok(names.decoder.is_some())
 }
 
 /// Lays out the head.
-pub(crate) fn head<E: Engine>(
-    engine: &E,
-    checkpoint: &Checkpoint,
-    spec: &Spec,
-    names: &Names,
-) -> Result<Head<E>, LoadError> {
+pub(super) fn head<E: Engine>(engine: &E, checkpoint: &Checkpoint, spec: &Spec) -> Result<Head<E>, LoadError> {
+    let names = Names::find(checkpoint, spec)?;
     let bare = Names { prefix: "", decoder: None };
     let loader = Loader { engine, checkpoint, spec, names: &bare };
     let transform = match &spec.head.transform {

@@ -1,0 +1,147 @@
+//! What the transformer skeletons need to know of a model.
+
+use nissl_core::{Site, SiteInfo};
+
+use super::Config;
+use crate::engine::{Activation, NormKind};
+use crate::error::LoadError;
+
+/// The order of the operations of a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Skeleton {
+    /// Norms after each residual sum, every position sees all others.
+    Encoder,
+    /// Norms before attention and MLP and at the end, a position sees those before it.
+    Decoder,
+}
+
+/// How a model knows positions.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Positions {
+    /// A table of embeddings of this name.
+    Learned(&'static str),
+    /// Rotations of queries and keys with these frequencies, `[d_head / 2]`.
+    Rotary(Vec<f32>),
+}
+
+/// A matrix in the checkpoint, with `{}` for the layer: `name.weight`, and `name.bias` if it has one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Matrix {
+    pub(crate) name: &'static str,
+    /// Whether the weight is stored `[n_in, n_out]`.
+    pub(crate) transposed: bool,
+    pub(crate) bias: bool,
+}
+
+impl Matrix {
+    /// `[n_out, n_in]`, as PyTorch's `Linear` stores it.
+    pub(crate) const fn linear(name: &'static str, bias: bool) -> Self {
+        Self { name, transposed: false, bias }
+    }
+}
+
+/// The weights of the output head; logits are `head(final residual stream)`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Head {
+    /// A dense layer, an activation and a norm before the decoder, where the head has them.
+    pub(crate) transform: Option<(Matrix, &'static str)>,
+    /// The decoder's weight `[d_vocab, d_model]`.
+    pub(crate) decoder: &'static str,
+    /// Whether the token embeddings stand in if the checkpoint has no decoder weight.
+    pub(crate) tied: bool,
+    /// The decoder's bias `[d_vocab]`, where the checkpoint has one.
+    pub(crate) bias: &'static str,
+}
+
+/// Everything the skeletons need to know of a model: the answer of a family to a config.
+#[derive(Clone, Debug)]
+pub(crate) struct Spec {
+    pub(crate) skeleton: Skeleton,
+    pub(crate) n_layers: usize,
+    pub(crate) d_model: usize,
+    pub(crate) n_heads: usize,
+    pub(crate) n_kv_heads: usize,
+    pub(crate) d_head: usize,
+    pub(crate) d_mlp: usize,
+    pub(crate) d_vocab: usize,
+    pub(crate) n_ctx: usize,
+    pub(crate) activation: Activation,
+    pub(crate) norm: NormKind,
+    pub(crate) positions: Positions,
+    /// What may stand before every weight name but the head's.
+    pub(crate) prefixes: &'static [&'static str],
+    pub(crate) token_embedding: &'static str,
+    /// The embedding of token type 0, added to every position.
+    pub(crate) type_embedding: Option<&'static str>,
+    pub(crate) embedding_norm: Option<&'static str>,
+    /// Queries, keys and values, in one matrix or three.
+    pub(crate) qkv: Vec<Matrix>,
+    pub(crate) attn_out: Matrix,
+    /// Before the attention (decoder) or after its residual sum (encoder).
+    pub(crate) attn_norm: &'static str,
+    pub(crate) mlp_in: Matrix,
+    /// The linear branch of a gated MLP; `mlp_in` is then the gate.
+    pub(crate) mlp_linear: Option<Matrix>,
+    pub(crate) mlp_out: Matrix,
+    /// Before the MLP (decoder) or after its residual sum (encoder).
+    pub(crate) mlp_norm: &'static str,
+    pub(crate) final_norm: Option<&'static str>,
+    pub(crate) head: Head,
+}
+
+impl Spec {
+    /// Sizes that no computation could use are refused here, once for all families.
+    pub(super) fn check(&self, config: &Config) -> Result<(), LoadError> {
+        let sizes = [
+            ("number of layers", self.n_layers, 1 << 12),
+            ("width", self.d_model, 1 << 20),
+            ("number of heads", self.n_heads, 1 << 16),
+            ("number of key/value heads", self.n_kv_heads, 1 << 16),
+            ("width of a head", self.d_head, 1 << 16),
+            ("number of MLP neurons", self.d_mlp, 1 << 24),
+            ("size of the vocabulary", self.d_vocab, 1 << 28),
+            ("context length", self.n_ctx, 1 << 28),
+        ];
+        for (what, size, most) in sizes {
+            if size == 0 || size > most {
+                return Err(config.wrong(what, format!("1 to {most}"), size));
+            }
+        }
+        if !self.n_heads.is_multiple_of(self.n_kv_heads) {
+            let expected = format!("a divisor of {} heads", self.n_heads);
+            return Err(config.wrong("number of key/value heads", expected, self.n_kv_heads));
+        }
+        Ok(())
+    }
+
+    /// The sites of the architecture in order of the forward pass, with widths and the checkpoint's names.
+    pub(crate) fn sites(&self) -> Vec<SiteInfo> {
+        let (q, kv) = (self.n_heads * self.d_head, self.n_kv_heads * self.d_head);
+        let part = |i: usize| self.qkv.get(i).unwrap_or(&self.qkv[0]).name;
+        let mut sites = vec![
+            (Site::Embed, self.d_model, self.token_embedding),
+            (Site::ResidPre, self.d_model, ""),
+            (Site::AttnQ, q, part(0)),
+            (Site::AttnK, kv, part(1)),
+            (Site::AttnV, kv, part(2)),
+            (Site::AttnPattern, self.n_heads * self.n_ctx, ""),
+            (Site::AttnZ, q, ""),
+            (Site::AttnOut, self.d_model, self.attn_out.name),
+            (Site::ResidMid, self.d_model, if self.skeleton == Skeleton::Encoder { self.attn_norm } else { "" }),
+            (Site::MlpPre, self.d_mlp, self.mlp_in.name),
+        ];
+        if let Some(linear) = &self.mlp_linear {
+            sites.push((Site::MlpPreLinear, self.d_mlp, linear.name));
+        }
+        sites.extend([
+            (Site::MlpPost, self.d_mlp, ""),
+            (Site::MlpOut, self.d_model, self.mlp_out.name),
+            (Site::ResidPost, self.d_model, if self.skeleton == Skeleton::Encoder { self.mlp_norm } else { "" }),
+        ]);
+        if let Some(norm) = self.final_norm {
+            sites.push((Site::FinalNorm, self.d_model, norm));
+        }
+        let info = |(site, width, weight): (Site, usize, &str)| SiteInfo { site, width, weight: weight.to_owned() };
+        sites.into_iter().map(info).collect()
+    }
+}

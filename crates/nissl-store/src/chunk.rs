@@ -2,6 +2,8 @@
 //!
 //! R rows a chunk, N neurons a chunk, W width of the site; a chunk is `[N, R]`, then its CRC-32C.
 
+use std::ops::Range;
+
 use bytemuck::Pod;
 
 use crate::dtype::Dtype;
@@ -142,14 +144,28 @@ fn pack<T: Pod>(
 }
 
 /// `out[j * R + r] = rows[r * W + columns.start + j]`.
-fn transpose<T: Pod>(rows: &[T], width: usize, columns: std::ops::Range<usize>, out: &mut [T], chunk_rows: usize) {
-    /// Rows that are read before the next column is written: a cache line of 16-bit values.
+fn transpose<T: Pod>(rows: &[T], width: usize, columns: Range<usize>, out: &mut [T], chunk_rows: usize) {
+    /// Neurons of a chunk, and rows that go through the small square at a time: a cache line of 16-bit values.
+    const N: usize = 16;
     const TILE: usize = 32;
+    let mut square = [[T::zeroed(); TILE]; N];
     for (tile_idx, tile) in rows.chunks(TILE * width).enumerate() {
-        for (j, column) in columns.clone().enumerate() {
-            let out = &mut out[j * chunk_rows + tile_idx * TILE..];
-            for (value, row) in out.iter_mut().zip(tile.chunks_exact(width)) {
-                *value = row[column];
+        let row = tile_idx * TILE;
+        if columns.len() == N && tile.len() == TILE * width {
+            for (r, values) in tile.chunks_exact(width).enumerate() {
+                let values: &[T; N] = values[columns.clone()].try_into().expect("as many columns as a chunk has");
+                for j in 0..N {
+                    square[j][r] = values[j];
+                }
+            }
+            for (j, values) in square.iter().enumerate() {
+                out[j * chunk_rows + row..][..TILE].copy_from_slice(values);
+            }
+        } else {
+            for (r, values) in tile.chunks_exact(width).enumerate() {
+                for (j, value) in values[columns.clone()].iter().enumerate() {
+                    out[j * chunk_rows + row + r] = *value;
+                }
             }
         }
     }

@@ -54,28 +54,16 @@ impl Moments {
     }
 
     fn of(values: &[f32]) -> Self {
-        // The largest magnitude as bits is that of an infinity or more exactly if a value is not finite.
-        let largest = values.iter().fold(0, |largest, value| largest.max(value.to_bits() & 0x7fff_ffff));
-        if largest > f32::MAX.sqrt().to_bits() {
+        let n = values.len() as f64;
+        let (sum, min, max) = sum_and_range(values);
+        // A value that is not a number is in no range, but it is in the sum.
+        if !sum.is_finite() || min < -f32::MAX.sqrt() || max > f32::MAX.sqrt() {
             return Self::of_extreme(values);
         }
-        let (mut min, mut max) = (f32::INFINITY, f32::NEG_INFINITY);
-        for &value in values {
-            min = min.min(value);
-            max = max.max(value);
-        }
-        let n = values.len() as f64;
-        let about = (lanes(values, |value| value) / n) as f32;
-        let rest = lanes(values, |value| value - about);
-        let squares = lanes(values, |value| (value - about) * (value - about));
-        Self {
-            count: values.len() as u64,
-            not_finite: 0,
-            mean: about as f64 + rest / n,
-            m2: (squares - rest * rest / n).max(0.0),
-            min,
-            max,
-        }
+        let about = (sum / n) as f32;
+        let (rest, squares) = differences(values, about);
+        let mean = about as f64 + rest / n;
+        Self { count: values.len() as u64, not_finite: 0, mean, m2: (squares - rest * rest / n).max(0.0), min, max }
     }
 
     /// As `of`, one value at a time in 64 bits: for values that are not finite or whose squares would not be.
@@ -92,17 +80,54 @@ impl Moments {
     }
 }
 
-/// Sum of `f` over `values`, in lanes.
-fn lanes(values: &[f32], f: impl Fn(f32) -> f32) -> f64 {
+/// Sum, least and largest value. Comparisons are written so that they become vector instructions.
+fn sum_and_range(values: &[f32]) -> (f64, f32, f32) {
     let mut sums = [0.0_f32; LANES];
-    let (whole, rest) = values.as_chunks::<LANES>();
-    for chunk in whole {
-        for (sum, &value) in sums.iter_mut().zip(chunk) {
-            *sum += f(value);
+    let mut least = [f32::INFINITY; LANES];
+    let mut largest = [f32::NEG_INFINITY; LANES];
+    each_chunk(values, 0.0, |chunk| {
+        for lane in 0..LANES {
+            sums[lane] += chunk[lane];
         }
+    });
+    each_chunk(values, values.first().copied().unwrap_or(f32::INFINITY), |chunk| {
+        for lane in 0..LANES {
+            let value = chunk[lane];
+            least[lane] = if value < least[lane] { value } else { least[lane] };
+            largest[lane] = if value > largest[lane] { value } else { largest[lane] };
+        }
+    });
+    let join = |best: f32, lane: f32, better: bool| if better { lane } else { best };
+    (
+        sums.iter().map(|&sum| sum as f64).sum(),
+        least.iter().fold(f32::INFINITY, |best, &lane| join(best, lane, lane < best)),
+        largest.iter().fold(f32::NEG_INFINITY, |best, &lane| join(best, lane, lane > best)),
+    )
+}
+
+/// Sum of the differences from `about`, and of their squares.
+fn differences(values: &[f32], about: f32) -> (f64, f64) {
+    let mut sums = [0.0_f32; LANES];
+    let mut squares = [0.0_f32; LANES];
+    // The lanes that are filled up add nothing.
+    each_chunk(values, about, |chunk| {
+        for lane in 0..LANES {
+            let difference = chunk[lane] - about;
+            sums[lane] += difference;
+            squares[lane] += difference * difference;
+        }
+    });
+    let total = |lanes: [f32; LANES]| lanes.iter().map(|&lane| lane as f64).sum();
+    (total(sums), total(squares))
+}
+
+/// Calls `add` with the values, a lane each, the last ones filled up with `fill`.
+fn each_chunk(values: &[f32], fill: f32, mut add: impl FnMut(&[f32; LANES])) {
+    let (whole, rest) = values.as_chunks::<LANES>();
+    let mut last = [fill; LANES];
+    last[..rest.len()].copy_from_slice(rest);
+    // One call, so that it is compiled into the loop.
+    for idx in 0..whole.len() + usize::from(!rest.is_empty()) {
+        add(whole.get(idx).unwrap_or(&last));
     }
-    for (sum, &value) in sums.iter_mut().zip(rest) {
-        *sum += f(value);
-    }
-    sums.iter().map(|&sum| sum as f64).sum()
 }

@@ -9,29 +9,12 @@ use std::process::{Child, Command, Stdio};
 use nissl_core::NoProgress;
 use nissl_store::{Dtype, Store, Writer};
 
-use crate::sample::{self, OPTIONS};
+use crate::sample::{self, OPTIONS, files};
 
 /// Set for a child process: the folder in which it writes.
 const DIR: &str = "NISSL_STORE_TEST_DIR";
 /// Sentences of the sample that children write: about fifty shards.
 const N_SENTENCES: usize = 1100;
-
-/// All files of a store, by name.
-fn files(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
-    let mut found = BTreeMap::new();
-    let mut folders = vec![root.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else {
-                found.insert(path.strip_prefix(root).unwrap().to_owned(), fs::read(&path).unwrap());
-            }
-        }
-    }
-    found
-}
 
 fn assert_same(got: &Path, want: &BTreeMap<PathBuf, Vec<u8>>, when: &str) {
     let got = files(got);

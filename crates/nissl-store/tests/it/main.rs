@@ -5,5 +5,6 @@ mod golden;
 mod hostile;
 mod kill;
 mod neurox;
+mod properties;
 mod round_trip;
 mod sample;

@@ -1,5 +1,9 @@
 //! Small runs whose every value is known from its row and neuron.
 
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
 use nissl_core::{HookPoint, Site};
 use nissl_store::{
     CorpusRef, Dtype, Layout, ModelRef, Row, Run, SentenceRows, SiteWidth, Store, StoreError, Values, WriteOptions,
@@ -106,8 +110,25 @@ impl Random {
 }
 
 /// A finished store of the first `n_sentences` sentences.
-pub(crate) fn write(path: &std::path::Path, run: &Run, n_sentences: usize) -> Store {
+pub(crate) fn write(path: &Path, run: &Run, n_sentences: usize) -> Store {
     let mut writer = Writer::create(path, run.clone(), &OPTIONS).unwrap();
     append(&mut writer, run, 0, n_sentences);
     writer.finish().unwrap()
+}
+
+/// All files of a store, by name.
+pub(crate) fn files(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    let mut folders = vec![root.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                found.insert(path.strip_prefix(root).unwrap().to_owned(), fs::read(&path).unwrap());
+            }
+        }
+    }
+    found
 }

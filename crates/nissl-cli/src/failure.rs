@@ -34,6 +34,12 @@ pub(crate) fn report(err: &anyhow::Error) -> ExitCode {
     }
 }
 
+/// After a panic, whose message has been printed.
+pub(crate) fn bug() -> ExitCode {
+    anstream::eprintln!("\x1b[1;31merror:\x1b[0m this is an error in nissl; please report it with the lines above");
+    ExitCode::from(INTERNAL)
+}
+
 fn render(err: &anyhow::Error) -> String {
     let mut lines: Vec<String> = Vec::new();
     let mut hint = None;

@@ -17,6 +17,7 @@ mod size;
 mod style;
 mod table;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -32,9 +33,11 @@ fn main() -> ExitCode {
         Ok(args) => args,
         Err(err) => return failure::usage(&err),
     };
-    match run(args) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(err) => failure::report(&err),
+    // A panic is an error of ours, and has an exit code of its own.
+    match catch_unwind(AssertUnwindSafe(|| run(args))) {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(err)) => failure::report(&err),
+        Err(_) => failure::bug(),
     }
 }
 

@@ -4,11 +4,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use nissl_core::Progress;
 
 /// Time between two plain lines.
 const LINE_EVERY: Duration = Duration::from_secs(5);
+
+/// A stage that is over before anybody could read its name.
+const SHORT: Duration = Duration::from_millis(500);
 
 /// How progress is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +62,13 @@ impl Meter {
         if let Some(bar) = &stage.bar {
             bar.finish_and_clear();
         }
-        if self.show != Show::Nothing {
+        // On a terminal the bar has been seen; a line for every short stage would only push the answer away.
+        let worth_a_line = match self.show {
+            Show::Nothing => false,
+            Show::Lines => true,
+            Show::Bar => stage.start.elapsed() >= SHORT,
+        };
+        if worth_a_line {
             anstream::eprintln!("{}", stage.summary());
         }
     }
@@ -144,11 +153,15 @@ fn new_bar(name: &str, total: Option<u64>, unit: &str) -> ProgressBar {
     let (bar, template) = match total {
         Some(total) => {
             let bar = ProgressBar::new(total);
-            (bar, format!("{{msg}} {{bar:30}} {{human_pos}}/{{human_len}} {unit}, {{per_sec}}, {{eta}} left"))
+            (bar, format!("{{msg}} {{bar:30}} {{human_pos}}/{{human_len}} {unit}, {{speed}}, {{eta}} left"))
         }
-        None => (ProgressBar::new_spinner(), format!("{{spinner}} {{msg}} {{human_pos}} {unit}, {{per_sec}}")),
+        None => (ProgressBar::new_spinner(), format!("{{spinner}} {{msg}} {{human_pos}} {unit}, {{speed}}")),
     };
-    bar.set_style(ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+    let style = ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    bar.set_style(style.with_key("speed", |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+        // A bar that cannot be drawn is not worth an error.
+        let _ = write!(out, "{}/s", thousands(state.per_sec() as u64));
+    }));
     bar.set_message(name.to_owned());
     bar.enable_steady_tick(Duration::from_millis(200));
     bar

@@ -49,4 +49,6 @@ fn progress_is_plain_lines_without_a_terminal_and_nothing_when_quiet() {
     assert!(!ran.stderr.contains('\x1b') && !ran.stderr.contains('\r'), "{:?}", ran.stderr);
     let ran = place.run(["extract", "-q", model, text, "--out", "b"]);
     assert_eq!(ran.stderr, "");
+    let ran = place.run(["extract", "-q", "-v", model, text, "--out", "c"]);
+    assert!(ran.stderr.contains("INFO recording text.txt with model sites=5 neurons=212 words=6"), "{}", ran.stderr);
 }

@@ -275,6 +275,16 @@ fn record(
     };
     let bytes_per_row = store_run.bytes_per_row();
     let writer = open_store(config, &store_run)?;
+    let batch_tokens = batch_tokens(config, bytes_per_row);
+    tracing::info!(
+        sites = points.len(),
+        neurons = store_run.n_neurons(),
+        words = corpus.counts.words,
+        batch_tokens,
+        "recording {} with {}",
+        config.text.display(),
+        info.name
+    );
     let resume = writer.resume_point();
     let begun = resume.sentence > 0 || resume.rows_stored > 0;
     let resumed_at = (begun && !writer.is_complete()).then_some(resume.sentence);
@@ -300,7 +310,7 @@ fn record(
         widths: widths.clone(),
         dtype: config.dtype,
         how: config.aggregate.aggregation(),
-        batch_tokens: batch_tokens(config, bytes_per_row),
+        batch_tokens,
         n_words: corpus.counts.words as u64,
         progress,
     };

@@ -184,6 +184,7 @@ pub(crate) fn scores(config: &Config, progress: &dyn Progress) -> Result<(Report
             }
         };
         stamp.put(&mut scores.provenance);
+        tracing::info!(concepts = scores.concepts().len(), neurons = scores.neurons().len(), "{}", entry.name);
         let file = config.out.as_ref().map(|out| out.join(format!("{}.parquet", entry.name)));
         if let Some(file) = &file {
             save_ranking(file, &scores)?;

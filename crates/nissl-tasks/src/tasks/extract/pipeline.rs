@@ -196,6 +196,7 @@ impl Pipeline<'_> {
         let packed = Batch::from_sentences(inputs.iter().map(|input| &input.ids));
         let target = Target { n_rows, widths: &self.widths, how: self.how, dtype: self.dtype };
         let sink = Sink::new(&inputs, &first_row, target, &mut buffers);
+        tracing::trace!(sentences = sentences.len(), tokens = packed.n_tokens(), rows = n_rows, "batch");
         if !inputs.is_empty() {
             self.model.run_into(&packed, &self.plan, &sink)?;
         }

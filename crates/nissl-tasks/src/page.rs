@@ -6,9 +6,9 @@ use nissl_store::Store;
 
 use crate::html::{
     Best, Concept, ConceptScore, Fact, FactGroup, HeatMap, HeatRow, Histogram, MethodResult, NeuronCard, Page, Passage,
-    Scale, Word, count,
+    PassageWord, Scale, Word, count,
 };
-use crate::tasks::inspect::{NeuronReport, Passage as Place};
+use crate::tasks::inspect::{NeuronReport, Passage as Place, PassageWord as PlaceWord};
 use crate::tasks::rank;
 
 /// Neurons a concept in the page's tables.
@@ -220,8 +220,12 @@ fn word(word: &nissl_core::WordScore) -> Word {
 }
 
 fn passage(place: &Place) -> Passage {
-    let source = place.id.clone().unwrap_or_else(|| format!("sentence {}", place.sentence + 1));
-    Passage { source, words: place.words.clone(), at: place.at }
+    let word = |word: &PlaceWord| PassageWord {
+        before: word.before.clone(),
+        text: word.name.clone(),
+        activation: Some(word.activation),
+    };
+    Passage { source: place.name.clone(), words: place.words.iter().map(word).collect(), at: place.at }
 }
 
 /// The neurons to look at: the best of each concept by the first ranking, each once; concepts by their best score.

@@ -176,7 +176,7 @@ fn passages(title: &str, passages: &[Passage], largest: f32, page: &mut Page<'_>
 
 /// The sentence as colored text, as strong as the activation is beside the neuron's `largest`; cut around the word that it is shown for if there is not room for all of it.
 fn sentence(passage: &Passage, largest: f32, room: Option<usize>) -> String {
-    let width = |idx: usize| passage.words[idx].before.chars().count() + passage.words[idx].text.chars().count();
+    let width = |idx: usize| passage.words[idx].before.chars().count() + passage.words[idx].name.chars().count();
     let (mut first, mut last) = (passage.at, passage.at);
     let mut left = room.unwrap_or(usize::MAX).saturating_sub(width(passage.at) + 4);
     // Words are added in turn before and behind, as long as there is room.
@@ -197,8 +197,8 @@ fn sentence(passage: &Passage, largest: f32, room: Option<usize>) -> String {
     }
     let mut text = String::from(if first > 0 { "…" } else { "" });
     for (idx, word) in passage.words.iter().enumerate().take(last + 1).skip(first) {
-        let share = word.activation.map_or(0.0, |value| if largest > 0.0 { value / largest } else { 0.0 });
-        let colored = style::heat(&flat(&word.text), share);
+        let share = if largest > 0.0 { word.activation / largest } else { 0.0 };
+        let colored = style::heat(&flat(&word.name), share);
         text.push_str(&flat(&word.before));
         let (open, close) = if idx == passage.at { ("[", "]") } else { ("", "") };
         text.extend([open, colored.as_str(), close]);

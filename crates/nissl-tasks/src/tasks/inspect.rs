@@ -27,7 +27,7 @@ mod concepts;
 mod passages;
 
 pub use concepts::ConceptScore;
-pub use passages::Passage;
+pub use passages::{Passage, PassageWord};
 
 use passages::Text;
 

@@ -203,25 +203,27 @@ fn an_unreadable_line_stops_the_run_and_leaves_no_complete_store() {
 }
 
 #[test]
-fn numbers_depend_on_neither_threads_nor_batches() {
+fn numbers_depend_on_neither_threads_nor_batches_nor_memory() {
     let assets = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/demo");
     let folder = tempfile::tempdir().unwrap();
-    let record = |threads: usize, batch_tokens: usize| {
+    let record = |threads: usize, batch_tokens: usize, memory: usize| {
         let config = Config {
             model: assets.join("model").display().to_string(),
             text: assets.join("demo.jsonl"),
-            out: folder.path().join(format!("{threads}-{batch_tokens}")),
+            out: folder.path().join(format!("{threads}-{batch_tokens}-{memory}")),
             sites: vec!["0-1.mlp,1.resid,2.attn".to_owned()],
             read: ReadOptions { limit: Some(24), ..ReadOptions::default() },
             batch_tokens,
+            memory,
             ..Config::default()
         };
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| run(&config, &NoProgress)).unwrap();
         bits(&Store::open(&config.out).unwrap())
     };
-    let expected = record(1, 4096);
-    for (threads, batch_tokens) in [(2, 4096), (8, 4096), (2, 1), (8, 100)] {
-        assert!(record(threads, batch_tokens) == expected, "{threads} threads, batches of {batch_tokens}");
+    let expected = record(1, 4096, 512 << 20);
+    for (threads, batch_tokens, memory) in [(2, 4096, 512 << 20), (8, 4096, 1 << 20), (2, 1, 512 << 20), (8, 100, 0)] {
+        let same = record(threads, batch_tokens, memory) == expected;
+        assert!(same, "{threads} threads, batches of {batch_tokens} tokens, {memory} bytes");
     }
 }

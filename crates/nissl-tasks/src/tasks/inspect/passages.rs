@@ -5,16 +5,15 @@ use nissl_store::{RowTable, SentenceTable, Store};
 use serde::{Deserialize, Serialize};
 
 use crate::error::TaskError;
-use crate::html::PassageWord;
 
 /// A sentence with the activation at each word, shown for one of them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Passage {
+    /// The sentence's name in the corpus, or its number, from 1, if it has none.
+    pub name: String,
     /// Number of the sentence, from 0.
     pub sentence: u32,
-    /// The sentence's name in the corpus.
-    pub id: Option<String>,
     /// Row of the store.
     pub row: usize,
     /// The word that the passage is shown for.
@@ -25,6 +24,18 @@ pub struct Passage {
     pub at: usize,
     /// The words that have a row, with what stands before each.
     pub words: Vec<PassageWord>,
+}
+
+/// A word of a passage.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PassageWord {
+    /// The word.
+    pub name: String,
+    /// What stands between the word before and this one.
+    pub before: String,
+    /// The activation.
+    pub activation: f32,
 }
 
 /// The text of a store.
@@ -54,11 +65,11 @@ impl Text {
                 }
                 _ => (" ", self.rows.word[row].as_str()),
             };
-            PassageWord { before: before.to_owned(), text: word.to_owned(), activation: Some(column[row]) }
+            PassageWord { name: word.to_owned(), before: before.to_owned(), activation: column[row] }
         };
         Passage {
+            name: self.rows.sentence_id[row].clone().unwrap_or_else(|| (sentence + 1).to_string()),
             sentence,
-            id: self.rows.sentence_id[row].clone(),
             row,
             word: self.rows.word[row].clone(),
             activation: column[row],

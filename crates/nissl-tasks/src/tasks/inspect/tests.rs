@@ -29,11 +29,12 @@ fn a_verb_neuron_fires_on_verbs() {
     assert_eq!((best.name.as_str(), best.sign), ("tag=VERB", Some(1)));
     assert!(best.score > 0.99 && best.chance.is_some_and(|chance| chance < 0.5), "{best:?}");
     let verbs = [&PAST_FORMS[..], &PRESENT_FORMS[..]].concat();
+    assert_eq!(neuron.top.len(), config.contexts);
     for passage in &neuron.top {
         assert!(verbs.contains(&passage.word.as_str()), "{}", passage.word);
-        assert_eq!(passage.words[passage.at].text, passage.word);
-        assert_eq!(passage.words[passage.at].activation, Some(column[passage.row]));
-        let text: String = passage.words.iter().flat_map(|word| [word.before.as_str(), word.text.as_str()]).collect();
+        assert_eq!(passage.words[passage.at].name, passage.word);
+        assert_eq!(passage.words[passage.at].activation.to_bits(), column[passage.row].to_bits());
+        let text: String = passage.words.iter().flat_map(|word| [word.before.as_str(), word.name.as_str()]).collect();
         assert_eq!(text.split(' ').count(), passage.words.len(), "the sentence as it was written: {text}");
     }
     assert!(neuron.words.iter().take(5).all(|word| verbs.contains(&word.name.as_str())), "{:?}", neuron.words);

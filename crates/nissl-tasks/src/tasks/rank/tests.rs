@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::ranking_file::load_ranking;
-use crate::testing::planted_store;
+use crate::testing::{StopAfter, planted_store};
 
 fn planted() -> (TempDir, PlantedActivations, Config) {
     let folder = tempfile::tempdir().unwrap();
@@ -120,4 +120,14 @@ fn what_cannot_be_ranked_is_named_with_what_can() {
     check_error(|c| c.set = set("min_cuont", json!(3)), "has no parameter 'min_cuont'; did you mean min_count?");
     check_error(|c| c.set = set("min_count", json!("many")), "min_count = \"many\": expected a whole number");
     check_error(|c| c.set = set("min_count", json!(100_000)), "left out");
+}
+
+#[test]
+fn a_stopped_ranking_writes_nothing_and_is_nobodys_fault() {
+    let (_folder, _, mut config) = planted();
+    config.concepts = vec!["tag".to_owned()];
+    let err = run(&config, &StopAfter::new(0)).unwrap_err();
+    assert_eq!(err.kind(), crate::ErrorKind::Cancelled);
+    assert_eq!(err.to_string(), "stopped: nothing was written");
+    assert!(!config.out.unwrap().exists());
 }

@@ -23,11 +23,17 @@ pub(crate) enum RowBuffer {
 }
 
 impl RowBuffer {
-    pub(crate) fn new(dtype: Dtype, capacity: usize) -> Self {
-        match dtype {
-            Dtype::Float32 => Self::F32(Vec::with_capacity(capacity)),
-            Dtype::Float16 | Dtype::Bfloat16 => Self::Bits16(Vec::with_capacity(capacity), dtype),
+    /// A buffer for `capacity` values; none if there is no memory for it.
+    pub(crate) fn new(dtype: Dtype, capacity: usize) -> Option<Self> {
+        fn reserve<T>(capacity: usize) -> Option<Vec<T>> {
+            let mut values = Vec::new();
+            values.try_reserve_exact(capacity).ok()?;
+            Some(values)
         }
+        Some(match dtype {
+            Dtype::Float32 => Self::F32(reserve(capacity)?),
+            Dtype::Float16 | Dtype::Bfloat16 => Self::Bits16(reserve(capacity)?, dtype),
+        })
     }
 
     /// Adds values of the model, converting them.

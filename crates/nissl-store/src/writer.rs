@@ -14,7 +14,7 @@ use crate::chunk::RowBuffer;
 use crate::error::StoreError;
 use crate::files::Lock;
 use crate::layout::Layout;
-use crate::manifest::{Manifest, Run};
+use crate::manifest::{Manifest, Run, SiteWidth};
 use crate::sentence::{SentenceRows, Values};
 
 mod commit;
@@ -89,7 +89,7 @@ impl Writer {
         let manifest = Manifest::new(run, layout);
         folder::prepare(root, &manifest)?;
         manifest.save(root)?;
-        Ok(Self::new(root, manifest, lock))
+        Self::new(root, manifest, lock)
     }
 
     /// Goes on with the store in `path`, which must have been begun with the same run. What was not committed when
@@ -107,7 +107,7 @@ impl Writer {
         folder::check_same_run(root, &manifest, run)?;
         folder::prepare(root, &manifest)?;
         folder::clean(root, &manifest)?;
-        Ok(Self::new(root, manifest, lock))
+        Self::new(root, manifest, lock)
     }
 
     /// [`Writer::resume`] if there is a store in `path`, else [`Writer::create`].
@@ -122,12 +122,18 @@ impl Writer {
         }
     }
 
-    fn new(root: &Path, manifest: Manifest, lock: Lock) -> Self {
+    fn new(root: &Path, manifest: Manifest, lock: Lock) -> Result<Self, StoreError> {
         let rows = manifest.layout.rows_per_group();
-        let dtype = manifest.run.dtype;
-        Self {
+        let buffer = |site: &SiteWidth| {
+            let n_values = rows.saturating_mul(site.width as usize);
+            RowBuffer::new(manifest.run.dtype, n_values).ok_or_else(|| {
+                let what = format!("buffer of {rows} rows of {}", site.point);
+                StoreError::input(what, "memory for it", format!("none for {n_values} values"))
+            })
+        };
+        Ok(Self {
             root: root.to_owned(),
-            buffers: manifest.run.sites.iter().map(|s| RowBuffer::new(dtype, rows * s.width as usize)).collect(),
+            buffers: manifest.run.sites.iter().map(buffer).collect::<Result<_, _>>()?,
             n_buffered: 0,
             shard: None,
             tables: Tables::new(&manifest),
@@ -136,7 +142,7 @@ impl Writer {
             committing: None,
             failed: false,
             lock: Some(lock),
-        }
+        })
     }
 
     /// Number of rows that are stored or gathered.
@@ -329,7 +335,9 @@ impl Writer {
 impl Drop for Writer {
     fn drop(&mut self) {
         // A commit that is under way is let end; what is not committed goes, and if that fails the next writer does it.
-        let _ = self.join();
+        if let Some(thread) = self.committing.take() {
+            let _ = thread.join();
+        }
         if let Some(shard) = self.shard.take() {
             shard.discard();
         }

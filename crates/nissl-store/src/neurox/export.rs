@@ -141,12 +141,26 @@ impl Scan {
     }
 }
 
+/// Writes one file; nothing of it is left behind if it cannot be finished.
+fn write(
+    store: &Store,
+    path: &Path,
+    format: Format,
+    layers: &[SiteWidth],
+    text: &Text,
+    progress: &dyn Progress,
+) -> Result<(), StoreError> {
+    write_all(store, path, format, layers, text, progress).inspect_err(|_| {
+        let _ = files::remove(&files::temporary(path));
+    })
+}
+
 enum Out {
     Hdf5(hdf5::Writer),
     Json(json::Writer),
 }
 
-fn write(
+fn write_all(
     store: &Store,
     path: &Path,
     format: Format,
@@ -172,7 +186,6 @@ fn write(
     progress.stage("export", Some(text.sentences.len() as u64), "sentences");
     for (idx, rows) in text.sentences.iter().enumerate() {
         if progress.cancelled() {
-            let _ = files::remove(&files::temporary(path));
             return Err(StoreError::Cancelled);
         }
         let mut values = vec![0.0; layers.len() * rows.len() * width];

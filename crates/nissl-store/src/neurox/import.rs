@@ -15,7 +15,7 @@ use crate::store::Store;
 use crate::writer::{WriteOptions, Writer};
 
 /// Rows that are handed to the writer at a time.
-const ROWS_PER_BLOCK: usize = 256;
+const ROWS_PER_BLOCK: usize = 64;
 
 /// How a NeuroX file is imported.
 #[derive(Clone, Debug)]
@@ -47,7 +47,7 @@ pub struct ImportText {
     pub sentences: Vec<SentenceRows>,
 }
 
-/// Writes the activations of the NeuroX file `source` as a new store in `path`.
+/// Writes the activations of the NeuroX file `source` as a store in `path`. An import that was stopped goes on.
 ///
 /// What the layers are, the model and the aggregation are read from the sidecar beside `source`, if there is one.
 /// Without it the layers are those of [`layer_points`]; a decomposed file, `name-layer3.hdf5`, has the one that its
@@ -85,15 +85,21 @@ pub fn import(
         block: Vec::new(),
         values: vec![Vec::new(); first.n_layers],
         n_sentences: 0,
-        writer: Writer::create(path, run, &options.write)?,
+        writer: Writer::create_or_resume(path, &run, &options.write)?,
     };
+    let stored = import.writer.resume_point().sentence;
     progress.stage("import", None, "sentences");
     let before = (0..empty).map(|_| Ok(Sentence { words: Some(Vec::new()), ..Sentence::default() }));
     for sentence in before.chain([Ok(first)]).chain(sentences) {
         if progress.cancelled() {
             return Err(StoreError::Cancelled);
         }
-        import.add(sentence?)?;
+        let sentence = sentence?;
+        if (import.n_sentences as u64) < stored {
+            import.n_sentences += 1;
+        } else {
+            import.add(sentence)?;
+        }
         progress.step(import.n_sentences as u64);
     }
     import.finish()
@@ -214,7 +220,9 @@ impl Import<'_> {
             let expected = format!("{}, as the text has", text.sentences.len());
             return Err(StoreError::format(self.source, "number of sentences", expected, self.n_sentences));
         }
-        self.flush()?;
+        if !self.block.is_empty() {
+            self.flush()?;
+        }
         self.writer.finish()
     }
 }

@@ -254,3 +254,41 @@ fn a_damaged_hdf5_is_an_error_and_never_a_panic() {
         let _ = read(&bytes);
     }
 }
+
+/// Stops after a number of steps.
+struct StopAfter(u64, std::sync::atomic::AtomicU64);
+
+impl nissl_core::Progress for StopAfter {
+    fn stage(&self, _name: &str, _total: Option<u64>, _unit: &str) {}
+    fn step(&self, done: u64) {
+        self.1.store(done, std::sync::atomic::Ordering::Relaxed);
+    }
+    fn note(&self, _line: &str) {}
+    fn cancelled(&self) -> bool {
+        self.1.load(std::sync::atomic::Ordering::Relaxed) >= self.0
+    }
+}
+
+#[test]
+fn a_stopped_import_goes_on_and_a_stopped_export_leaves_nothing() {
+    let dir = sample::folder().unwrap();
+    let options = ImportOptions { write: sample::OPTIONS, ..ImportOptions::default() };
+    let whole = import(&golden("acts.hdf5"), &dir.path().join("whole"), &options, &NoProgress).unwrap();
+    let path = dir.path().join("stopped");
+    for after in [3, 39] {
+        let error = import(&golden("acts.hdf5"), &path, &options, &StopAfter(after, 0.into())).unwrap_err();
+        assert_eq!(error.to_string(), "cancelled");
+        let n_rows = Store::open(&path).unwrap().n_rows();
+        assert_eq!(n_rows, if after == 3 { 0 } else { 192 });
+    }
+    for _ in 0..2 {
+        let store = import(&golden("acts.hdf5"), &path, &options, &NoProgress).unwrap();
+        assert!(sample::files(store.path()) == sample::files(whole.path()));
+    }
+    for name in ["out.json", "out.hdf5"] {
+        let out = dir.path().join("out").join(name);
+        fs::create_dir_all(out.parent().unwrap()).unwrap();
+        export(&whole, &out, &ExportOptions::default(), &StopAfter(7, 0.into())).unwrap_err();
+        assert!(sample::files(out.parent().unwrap()).is_empty());
+    }
+}

@@ -173,7 +173,7 @@ pub(super) fn push_string(out: &mut String, text: &str) {
             '\t' => out.push_str("\\t"),
             '\u{8}' => out.push_str("\\b"),
             '\u{c}' => out.push_str("\\f"),
-            ' '..='\u{7f}' => out.push(character),
+            ' '..='~' => out.push(character),
             _ => {
                 for unit in character.encode_utf16(&mut [0; 2]) {
                     let _ = write!(out, "\\u{unit:04x}");
@@ -185,7 +185,7 @@ pub(super) fn push_string(out: &mut String, text: &str) {
 }
 
 /// A value rounded to eight decimals, as Python prints the result.
-fn push_rounded(out: &mut String, value: f32) {
+pub(super) fn push_rounded(out: &mut String, value: f32) {
     if !value.is_finite() {
         out.push_str(match value {
             f32::INFINITY => "Infinity",

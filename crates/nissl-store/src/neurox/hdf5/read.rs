@@ -362,3 +362,20 @@ fn u32_at(bytes: &[u8], at: usize) -> u32 {
 fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::words;
+
+    #[test]
+    fn words_are_told_from_the_mark_of_a_repeated_sentence() {
+        let split = |sentence, n_words| words(sentence, n_words).map(|words| words.join("|"));
+        assert_eq!(split("a b", 2).as_deref(), Some("a|b"));
+        assert_eq!(split("a b (Occurrence 2)", 2).as_deref(), Some("a|b"));
+        assert_eq!(split("a (Occurrence 2)", 3).as_deref(), Some("a|(Occurrence|2)"));
+        assert_eq!(split(" (Occurrence 2)", 0).as_deref(), Some(""));
+        assert_eq!(split("", 0).as_deref(), Some(""));
+        assert_eq!(split("a b", 3), None);
+        assert_eq!(split("a b (Occurrence two)", 2), None);
+    }
+}

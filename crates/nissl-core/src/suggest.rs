@@ -31,7 +31,7 @@ where
     best.map(|(_, candidate)| candidate)
 }
 
-/// Levenshtein distance in characters, with a swap of two neighbours counted as one.
+/// Levenshtein distance in characters, with a swap of two neighbors counted as one.
 fn edit_distance(a: &str, b: &str) -> usize {
     let a: Vec<char> = a.chars().collect();
     let b: Vec<char> = b.chars().collect();

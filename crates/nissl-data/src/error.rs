@@ -110,7 +110,7 @@ pub enum DataError {
         n_ctx: usize,
         /// Special tokens of each window.
         n_special: usize,
-        /// Tokens that neighbours share.
+        /// Tokens that neighbors share.
         overlap: usize,
     },
 }

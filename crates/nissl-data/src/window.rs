@@ -13,7 +13,7 @@ use crate::error::DataError;
 pub struct WindowOptions {
     /// The longest input, in tokens, special ones included.
     pub n_ctx: usize,
-    /// Tokens that two neighbouring windows share at least, special ones aside; fewer only where a word would be cut.
+    /// Tokens that two neighboring windows share at least, special ones aside; fewer only where a word would be cut.
     pub overlap: usize,
     /// Whether a position sees only those before it.
     pub causal: bool,

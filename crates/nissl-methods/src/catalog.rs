@@ -44,7 +44,7 @@ pub enum Method {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MethodKind {
-    /// From labelled activations to scores.
+    /// From labeled activations to scores.
     Ranker,
     /// From activations and words to profiles.
     Profiler,

@@ -141,7 +141,7 @@ impl PlantedActivations {
         self.select(&order.iter().flat_map(of_sentence).collect::<Vec<_>>())
     }
 
-    /// The same rows in another order. A sentence begins at every row whose neighbour was not in the same sentence.
+    /// The same rows in another order. A sentence begins at every row whose neighbor was not in the same sentence.
     pub fn with_rows_shuffled(&self, seed: u64) -> Self {
         self.select(&Random::new(seed).permutation(self.text.n_tokens()))
     }

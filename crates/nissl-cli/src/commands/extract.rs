@@ -54,7 +54,7 @@ pub(crate) struct Args {
     #[arg(long = "concepts", value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     concepts_file: Option<PathBuf>,
-    /// Tokens that neighbouring windows of a sentence longer than the context share [default: a quarter of it]
+    /// Tokens that neighboring windows of a sentence longer than the context share [default: a quarter of it]
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     overlap: Option<usize>,

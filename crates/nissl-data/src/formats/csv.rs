@@ -1,4 +1,4 @@
-//! Tables of labelled sentences: CSV (quoted as in RFC 4180) and TSV (never quoted, as GLUE writes it).
+//! Tables of labeled sentences: CSV (quoted as in RFC 4180) and TSV (never quoted, as GLUE writes it).
 //!
 //! One column is the text, the others are labels of the sentence. A record without a word in its text is left out and
 //! counted; an empty label is no label.

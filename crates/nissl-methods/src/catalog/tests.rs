@@ -41,8 +41,8 @@ fn parameters_go_through_json_and_come_back_the_same() {
         let back: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(entry.complete(&back).unwrap(), defaults, "{}", entry.name);
     }
-    let given = json!({"signed": true, "unlabelled": "skip", "zero_below": 0.05});
-    let want = json!({"signed": true, "min_count": 1, "unlabelled": "skip", "zero_below": 0.05});
+    let given = json!({"signed": true, "unlabeled": "skip", "zero_below": 0.05});
+    let want = json!({"signed": true, "min_count": 1, "unlabeled": "skip", "zero_below": 0.05});
     assert_eq!(find("average-precision").unwrap().complete(&given).unwrap(), want);
 }
 
@@ -64,7 +64,7 @@ fn a_value_of_another_type_is_refused_with_what_is_allowed() {
         ("probeless", json!({"zscore": "yes"}), "zscore = \"yes\": expected true or false"),
         ("probeless", json!({"zscore": true, "min_count": -1}), "min_count = -1: expected a whole number, 1 or more"),
         ("probeless", json!({"min_count": 1.5}), "min_count = 1.5: expected a whole number, 1 or more"),
-        ("average-precision", json!({"unlabelled": "drop"}), "unlabelled = \"drop\": expected one of negative, skip"),
+        ("average-precision", json!({"unlabeled": "drop"}), "unlabeled = \"drop\": expected one of negative, skip"),
         ("average-precision", json!({"zero_below": null}), "zero_below = null: expected a number, 0 or more"),
         ("top-words", json!({"threshold": []}), "threshold = []: expected a number from 0 to 1"),
         ("top-contexts", json!({"dedup": 1}), "dedup = 1: expected one of exact, none"),
@@ -79,8 +79,8 @@ fn a_value_of_another_type_is_refused_with_what_is_allowed() {
 #[test]
 fn parameters_are_read_from_text() {
     let entry = find("average-precision").unwrap();
-    let params = entry.parse([("signed", "true"), ("unlabelled", "skip"), ("min_count", "7")]).unwrap();
-    assert_eq!(params, json!({"signed": true, "unlabelled": "skip", "min_count": 7}));
+    let params = entry.parse([("signed", "true"), ("unlabeled", "skip"), ("min_count", "7")]).unwrap();
+    assert_eq!(params, json!({"signed": true, "unlabeled": "skip", "min_count": 7}));
     let text = entry.parse([("signed", "perhaps")]).unwrap_err().to_string();
     assert_eq!(text, "average-precision: parameter signed = \"perhaps\": expected true or false");
 }

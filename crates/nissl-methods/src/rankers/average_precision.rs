@@ -13,7 +13,7 @@
 //! |---|---|---|---|
 //! | `signed` | false | | also take AP of the negated activations and keep the larger |
 //! | `min_count` | 1 | ≥ 1 | concepts with fewer rows are left out, and named |
-//! | `unlabelled` | negative | negative, skip | whether rows without any label are negatives or left out |
+//! | `unlabeled` | negative | negative, skip | whether rows without any label are negatives or left out |
 //! | `zero_below` | 0 | ≥ 0 | activations of smaller size count as 0 |
 //! ## Cost
 //! O(n_tokens · n_neurons): one radix sort a neuron serves all concepts; 16 bytes of scratch a row and thread.
@@ -52,7 +52,7 @@ pub struct AveragePrecision {
     #[schemars(range(min = 1))]
     pub min_count: usize,
     /// Whether rows without any label are negatives or left out.
-    pub unlabelled: Unlabelled,
+    pub unlabeled: Unlabeled,
     /// Activations of smaller size count as 0.
     #[schemars(range(min = 0.0))]
     pub zero_below: f64,
@@ -62,7 +62,7 @@ pub struct AveragePrecision {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(inline)]
-pub enum Unlabelled {
+pub enum Unlabeled {
     /// Negatives of every concept.
     #[default]
     Negative,
@@ -72,7 +72,7 @@ pub enum Unlabelled {
 
 impl Default for AveragePrecision {
     fn default() -> Self {
-        Self { signed: false, min_count: 1, unlabelled: Unlabelled::Negative, zero_below: 0.0 }
+        Self { signed: false, min_count: 1, unlabeled: Unlabeled::Negative, zero_below: 0.0 }
     }
 }
 
@@ -110,10 +110,10 @@ impl Ranker for AveragePrecision {
     fn score(&self, data: LabeledActivations<'_>, ctx: Context<'_>) -> Result<Scores, MethodError> {
         self.check()?;
         let labels = data.labels;
-        let n_unlabelled = (0..labels.n_tokens()).filter(|&row| labels.of(row).is_empty()).count();
-        let n_rows = match self.unlabelled {
-            Unlabelled::Negative => labels.n_tokens(),
-            Unlabelled::Skip => labels.n_tokens() - n_unlabelled,
+        let n_unlabeled = (0..labels.n_tokens()).filter(|&row| labels.of(row).is_empty()).count();
+        let n_rows = match self.unlabeled {
+            Unlabeled::Negative => labels.n_tokens(),
+            Unlabeled::Skip => labels.n_tokens() - n_unlabeled,
         };
         let why_not = |count| {
             if count < self.min_count {
@@ -123,7 +123,7 @@ impl Ranker for AveragePrecision {
             }
         };
         let kept = keep(labels, Self::NAME, 1, ctx, why_not)?;
-        let sets = LabelSets::new(labels, &kept, self.unlabelled == Unlabelled::Skip);
+        let sets = LabelSets::new(labels, &kept, self.unlabeled == Unlabeled::Skip);
         let pass = ColumnPass {
             x: data.x,
             ctx,

@@ -3,5 +3,5 @@
 mod average_precision;
 mod probeless;
 
-pub use average_precision::{AveragePrecision, Unlabelled};
+pub use average_precision::{AveragePrecision, Unlabeled};
 pub use probeless::Probeless;

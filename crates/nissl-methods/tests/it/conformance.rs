@@ -1,7 +1,7 @@
 //! Every line of the catalogue, and the options that change what a method does, pass the checks of their kind.
 
 use nissl_methods::profilers::{Dedup, TopContexts, TopWords};
-use nissl_methods::rankers::{AveragePrecision, Probeless, Unlabelled};
+use nissl_methods::rankers::{AveragePrecision, Probeless, Unlabeled};
 use nissl_methods::{METHODS, Method};
 use nissl_testing::conformance::{check_profiler, check_ranker};
 use serde_json::Value;
@@ -22,8 +22,8 @@ fn rankers_conform_with_their_options() {
     check_ranker("probeless, raw", &Probeless { zscore: false, min_count: 1 });
     let signed = AveragePrecision { signed: true, ..AveragePrecision::default() };
     check_ranker("average-precision, signed", &signed);
-    let skip = AveragePrecision { unlabelled: Unlabelled::Skip, min_count: 2, ..AveragePrecision::default() };
-    check_ranker("average-precision, without unlabelled rows", &skip);
+    let skip = AveragePrecision { unlabeled: Unlabeled::Skip, min_count: 2, ..AveragePrecision::default() };
+    check_ranker("average-precision, without unlabeled rows", &skip);
     let zeroed = AveragePrecision { zero_below: 0.05, ..AveragePrecision::default() };
     check_ranker("average-precision, small values zero", &zeroed);
 }

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use nissl_core::{Context, LabeledActivations, Labels, Pool, Profiler, Ranker, Scores, TextActivations, TextRows};
 use nissl_methods::profilers::{TopContexts, TopWords};
-use nissl_methods::rankers::{AveragePrecision, Probeless, Unlabelled};
+use nissl_methods::rankers::{AveragePrecision, Probeless, Unlabeled};
 use nissl_testing::planted::{PAST_FORMS, PRESENT_FORMS, key};
 use nissl_testing::{PlantedActivations, Tol, assert_close};
 
@@ -50,8 +50,8 @@ fn signed() -> AveragePrecision {
     AveragePrecision { signed: true, ..AveragePrecision::default() }
 }
 
-fn among_labelled() -> AveragePrecision {
-    AveragePrecision { unlabelled: Unlabelled::Skip, ..signed() }
+fn among_labeled() -> AveragePrecision {
+    AveragePrecision { unlabeled: Unlabeled::Skip, ..signed() }
 }
 
 #[test]
@@ -122,7 +122,7 @@ fn the_tense_switch_is_far_ahead_for_both_of_its_ends() {
             assert_eq!(best(&scores, tense, 1), [key::TENSE]);
             assert!(value(&scores, tense, key::TENSE) > 5.0 * next(&scores, tense, &[key::TENSE]));
         }
-        for ranker in [signed(), among_labelled()] {
+        for ranker in [signed(), among_labeled()] {
             let scores = score(&ranker, data, &data.tense);
             let sign = scores.sign().expect("a signed method gives signs");
             for (tense, direction) in [("past", 1), ("present", -1)] {
@@ -158,7 +158,7 @@ fn the_quote_and_number_neurons_are_found_with_certainty() {
         assert_eq!(best(&quote, "inside", 1), [key::QUOTE]);
         assert_close("quote", &value(&quote, "inside", key::QUOTE), &1.0, Tol::EXACT);
         assert!(next(&quote, "inside", &[key::QUOTE]) < 0.25);
-        let number = score(&among_labelled(), data, &data.number);
+        let number = score(&among_labeled(), data, &data.number);
         for (concept, want) in [("plural", 1), ("singular", -1)] {
             assert_eq!(best(&number, concept, 1), [key::NUMBER]);
             assert_close(concept, &value(&number, concept, key::NUMBER), &1.0, Tol::EXACT);

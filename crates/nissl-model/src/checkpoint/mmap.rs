@@ -41,7 +41,7 @@ impl MappedFile {
     pub(crate) fn release(&self, range: Range<usize>) {
         #[cfg(unix)]
         {
-            // Pages are at least 4 KiB; the ends are kept, for neighbours share them. With larger pages the kernel
+            // Pages are at least 4 KiB; the ends are kept, for neighbors share them. With larger pages the kernel
             // refuses what is not aligned, and nothing is lost but the favor.
             const PAGE: usize = 1 << 16;
             let start = range.start.next_multiple_of(PAGE);

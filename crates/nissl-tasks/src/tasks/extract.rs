@@ -55,7 +55,7 @@ pub struct Config {
     pub concepts: Vec<String>,
     /// A file of such concepts.
     pub concepts_file: Option<PathBuf>,
-    /// Tokens that neighbouring windows of an over-long sentence share; a quarter of the context if `None`.
+    /// Tokens that neighboring windows of an over-long sentence share; a quarter of the context if `None`.
     pub overlap: Option<usize>,
     /// Tokens of a batch; the numbers do not depend on it.
     pub batch_tokens: usize,

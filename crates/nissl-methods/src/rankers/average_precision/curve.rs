@@ -20,14 +20,14 @@ pub(super) struct LabelSets {
 }
 
 impl LabelSets {
-    /// The sets of the kept concepts; rows without any label at all are left out if `skip_unlabelled`.
-    pub(super) fn new(labels: &Labels, kept: &Kept, skip_unlabelled: bool) -> Self {
+    /// The sets of the kept concepts; rows without any label at all are left out if `skip_unlabeled`.
+    pub(super) fn new(labels: &Labels, kept: &Kept, skip_unlabeled: bool) -> Self {
         let mut sets = Self { codes: Vec::new(), offsets: vec![0], ids: Vec::new(), n_positives: Vec::new() };
         sets.n_positives.resize(kept.concepts.len(), 0);
         let mut seen: HashMap<Vec<u32>, u32> = HashMap::new();
         for row in 0..labels.n_tokens() {
             let of_row = labels.of(row);
-            if of_row.is_empty() && skip_unlabelled {
+            if of_row.is_empty() && skip_unlabeled {
                 sets.codes.push(None);
                 continue;
             }

@@ -91,12 +91,12 @@ fn increasing_maps_change_no_bit() {
 }
 
 #[test]
-fn unlabelled_rows_are_negatives_unless_skipped() {
+fn unlabeled_rows_are_negatives_unless_skipped() {
     let x = matrix(array![[4.0], [3.0], [2.0], [1.0]]);
     let labels = Labels::from_names(&[None, Some("a"), Some("b"), None]);
     let negative = score(&AveragePrecision::default(), &x, &labels).unwrap();
     assert_close("negative", negative.values(), &array![[0.5_f32], [1.0 / 3.0]], Tol::EXACT);
-    let method = AveragePrecision { unlabelled: Unlabelled::Skip, ..AveragePrecision::default() };
+    let method = AveragePrecision { unlabeled: Unlabeled::Skip, ..AveragePrecision::default() };
     let skipped = score(&method, &x, &labels).unwrap();
     assert_close("skipped", skipped.values(), &array![[1.0_f32], [0.5]], Tol::EXACT);
 }

@@ -58,7 +58,7 @@ fn one_concept_is_compared_with_the_rows_without_it() {
 }
 
 #[test]
-fn unlabelled_rows_count_for_the_deviation_alone() {
+fn unlabeled_rows_count_for_the_deviation_alone() {
     let x = matrix(array![[1.0], [-1.0], [9.0], [-9.0]]);
     let labels = Labels::from_names(&[Some("a"), Some("b"), None, None]);
     let raw = score(&RAW, &x, &labels).unwrap();

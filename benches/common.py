@@ -1,18 +1,18 @@
 """Runs contenders in turn, each in its own process, and prints what the operating system says of them."""
 
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 
 
-def once(command, env=None):
-    """Runs a command; returns wall and CPU seconds, peak memory in MB, and what it printed."""
+def once(command, drop=()):
+    """Runs a command without some environment variables; returns its seconds, peak memory in MB, and what it printed."""
+    env = {name: value for name, value in os.environ.items() if name not in drop}
     start = time.perf_counter()
     with tempfile.TemporaryFile() as out:
-        child = subprocess.Popen(command, stdout=out, env={**os.environ, **(env or {})})
+        child = subprocess.Popen(command, stdout=out, env=env)
         _, status, usage = os.wait4(child.pid, 0)
         out.seek(0)
         text = out.read().decode()
@@ -23,19 +23,6 @@ def once(command, env=None):
         "cpu": usage.ru_utime + usage.ru_stime,
         "rss": usage.ru_maxrss / 1024,
         "out": text,
-    }
-
-
-def in_turn(contenders, rounds):
-    """Runs every contender `rounds` times in turn; returns the median of each figure and the last output."""
-    results = {name: [] for name in contenders}
-    for _ in range(rounds):
-        for name, command in contenders.items():
-            command() if callable(command) else results[name].append(once(command))
-    return {
-        name: {key: statistics.median(run[key] for run in runs) for key in ("wall", "cpu", "rss")} | {"out": runs[-1]["out"]}
-        for name, runs in results.items()
-        if runs
     }
 
 

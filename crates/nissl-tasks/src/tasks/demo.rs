@@ -23,9 +23,9 @@ pub const SUMMARY: &str = "Run everything once on a small model that is built in
 
 /// What is written to the folder: its name and its content.
 const FILES: &[(&str, &[u8])] = &[
-    ("model/config.json", include_bytes!("../../assets/demo/model/config.json")),
-    ("model/model.safetensors", include_bytes!("../../assets/demo/model/model.safetensors")),
-    ("model/tokenizer.json", include_bytes!("../../assets/demo/model/tokenizer.json")),
+    ("demo-gpt2/config.json", include_bytes!("../../assets/demo/model/config.json")),
+    ("demo-gpt2/model.safetensors", include_bytes!("../../assets/demo/model/model.safetensors")),
+    ("demo-gpt2/tokenizer.json", include_bytes!("../../assets/demo/model/tokenizer.json")),
     ("demo.jsonl", include_bytes!("../../assets/demo/demo.jsonl")),
     ("concepts.json", include_bytes!("../../assets/demo/concepts.json")),
 ];
@@ -160,7 +160,7 @@ pub fn run(config: &Config, progress: &dyn Progress) -> Result<Report, TaskError
 fn extract_config(config: &Config) -> extract::Config {
     let out = &config.out;
     extract::Config {
-        model: out.join("model").display().to_string(),
+        model: out.join("demo-gpt2").display().to_string(),
         text: out.join("demo.jsonl"),
         out: out.join("store"),
         concepts_file: Some(out.join("concepts.json")),
@@ -225,7 +225,7 @@ fn commands(out: &Path, neurons: &[NeuronReport]) -> Vec<CommandLine> {
             "Record the activations",
             format!(
                 "nissl extract {} {} --out {} --concepts {} --force",
-                at("model"),
+                at("demo-gpt2"),
                 at("demo.jsonl"),
                 at("store"),
                 at("concepts.json")

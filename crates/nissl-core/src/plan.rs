@@ -136,25 +136,32 @@ impl Edit {
     /// # Panics
     /// If the plan was not checked: a unit is out of range or values are missing.
     pub fn apply(&self, values: &mut [f32], units: &Units, patch_row: usize) {
-        let n_units = match units {
-            Units::All => values.len(),
-            Units::Some(list) => list.len(),
-        };
-        let new = |old: f32, i: usize| match self {
+        match units {
+            Units::All => {
+                let n_units = values.len();
+                values.iter_mut().enumerate().for_each(|(i, v)| *v = self.value(*v, i, n_units, patch_row));
+            }
+            Units::Some(list) => {
+                for (i, &unit) in list.iter().enumerate() {
+                    let value = &mut values[unit as usize];
+                    *value = self.value(*value, i, list.len(), patch_row);
+                }
+            }
+        }
+    }
+
+    /// The new value of the `i`th of `n_units` chosen units; `patch_row` is the row of the patch's values.
+    ///
+    /// # Panics
+    /// If the plan was not checked: values are missing.
+    pub fn value(&self, old: f32, i: usize, n_units: usize, patch_row: usize) -> f32 {
+        match self {
             Self::Zero => 0.0,
             Self::Set { value } => *value,
             Self::Scale { factor } => old * factor,
             Self::Mean { values } => values[i],
             Self::Add { values } => old + values[i],
             Self::Patch { values } => values[patch_row * n_units + i],
-        };
-        match units {
-            Units::All => values.iter_mut().enumerate().for_each(|(i, v)| *v = new(*v, i)),
-            Units::Some(list) => {
-                for (i, &unit) in list.iter().enumerate() {
-                    values[unit as usize] = new(values[unit as usize], i);
-                }
-            }
         }
     }
 }

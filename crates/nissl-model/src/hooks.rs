@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use ndarray::{ArrayView2, ArrayViewMut2};
-use nissl_core::{Batch, CaptureSink, EditSpec, HookPlan, HookPoint, ModelError, Output, Positions};
+use nissl_core::{Batch, CaptureSink, EditSpec, HookPlan, HookPoint, ModelError, Output, Positions, Units};
 
 use crate::engine::{Engine, Flow, Halt};
 
@@ -135,18 +135,27 @@ impl<'a> Hooks<'a> {
     fn edit_pattern(&self, edit: &EditSpec, sentence: usize, values: &mut ArrayViewMut2<'_, f32>) {
         let (n_heads, n_ctx) = (values.nrows(), self.prepared.n_ctx);
         let (first, len) = (self.offsets[sentence], self.offsets[sentence + 1] - self.offsets[sentence]);
-        let mut units = vec![0.0; n_heads * n_ctx];
+        let n_units = match &edit.units {
+            Units::All => n_heads * n_ctx,
+            Units::Some(list) => list.len(),
+        };
         self.rows_of(edit, sentence, &mut |row, patch_row| {
-            let query = row - first;
-            for head in 0..n_heads {
-                for key in 0..len {
-                    units[head * n_ctx + key] = values[[head, query * len + key]];
+            let mut change = |i: usize, head: usize, key: usize| {
+                if key < len {
+                    let value = &mut values[[head, (row - first) * len + key]];
+                    *value = edit.edit.value(*value, i, n_units, patch_row);
                 }
-            }
-            edit.edit.apply(&mut units, &edit.units, patch_row);
-            for head in 0..n_heads {
-                for key in 0..len {
-                    values[[head, query * len + key]] = units[head * n_ctx + key];
+            };
+            match &edit.units {
+                Units::All => {
+                    for head in 0..n_heads {
+                        (0..len).for_each(|key| change(head * n_ctx + key, head, key));
+                    }
+                }
+                Units::Some(list) => {
+                    for (i, &unit) in list.iter().enumerate() {
+                        change(i, unit as usize / n_ctx, unit as usize % n_ctx);
+                    }
                 }
             }
         });

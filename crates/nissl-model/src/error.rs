@@ -75,6 +75,14 @@ pub enum LoadError {
         /// What the file says.
         got: String,
     },
+    /// A weights file that would run code: nothing of it is run, and nothing of it is used.
+    #[error("{}: pickle calls {name}: refused, only plain weights are read", .path.display())]
+    Refused {
+        /// The file.
+        path: PathBuf,
+        /// What it calls: module and name.
+        name: String,
+    },
     /// A weight that the checkpoint lacks.
     #[error("{}: no weight is called '{name}'{}", .path.display(), hint(.nearest.as_ref()))]
     MissingWeight {

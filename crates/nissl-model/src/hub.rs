@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use nissl_core::Progress;
 
-use crate::checkpoint::source;
+use crate::checkpoint::{gguf, source};
 use crate::error::LoadError;
 
 /// The address that models are downloaded from.
@@ -22,7 +22,7 @@ const ENDPOINT: &str = "https://huggingface.co";
 /// A model's folder, and where it came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelFiles {
-    /// The folder with `config.json` and the weights.
+    /// The folder with `config.json` and the weights, or the GGUF file that has all in it.
     pub folder: PathBuf,
     /// What the user called it.
     pub name: String,
@@ -81,7 +81,7 @@ impl Hub {
         }
     }
 
-    /// The folder of a model: `source` itself if it is a folder, else that of a Hub name such as `org/name` or
+    /// The folder of a model: `source` itself if it is a folder or a GGUF file, else that of a Hub name such as `org/name` or
     /// `org/name@revision`, from the cache or downloaded into it.
     ///
     /// A cached revision is used without looking for a newer one. A download that was cut off goes on where it was.
@@ -92,7 +92,9 @@ impl Hub {
     pub fn resolve(&self, source: &str, progress: &dyn Progress) -> Result<ModelFiles, LoadError> {
         let path = Path::new(source);
         if path.exists() {
-            check_folder(path)?;
+            if !gguf::is_gguf(path) {
+                check_folder(path)?;
+            }
             return Ok(ModelFiles { folder: path.to_owned(), name: source.to_owned(), commit: None });
         }
         let Some(name) = HubName::parse(source) else {
@@ -182,7 +184,7 @@ fn is_plain(part: &str) -> bool {
 fn check_folder(folder: &Path) -> Result<(), LoadError> {
     let io = |source| LoadError::Io { path: folder.to_owned(), source };
     if !fs::metadata(folder).map_err(io)?.is_dir() {
-        let expected = "a folder with config.json and model.safetensors".to_owned();
+        let expected = "a folder with config.json and weights, or a GGUF file".to_owned();
         return Err(LoadError::NotAModel { path: folder.to_owned(), expected, got: "a file".to_owned() });
     }
     if !folder.join("config.json").exists() {

@@ -1,7 +1,7 @@
 //! A language model, loaded and ready to run.
 
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use ndarray::{Array2, Array3, ArrayView2, s};
@@ -11,6 +11,7 @@ use rayon::prelude::*;
 use crate::arch::{self, Architecture};
 use crate::blocks::head::Head;
 use crate::checkpoint::Checkpoint;
+use crate::checkpoint::gguf::{self, GgufModel};
 use crate::engine::cpu::Cpu;
 use crate::engine::{Engine, Halt};
 use crate::error::LoadError;
@@ -37,7 +38,8 @@ pub struct LanguageModel {
 }
 
 impl LanguageModel {
-    /// Loads a model from a folder as it lies on disk, or by its Hub name from the Hub's cache or by download.
+    /// Loads a model from a folder as it lies on disk, from a GGUF file, or by its Hub name from the Hub's cache or by
+    /// download.
     ///
     /// # Errors
     /// If it is not there, is no model, is of an unknown family, or its weights do not fit its config.
@@ -46,16 +48,13 @@ impl LanguageModel {
         Self::from_folder(&files.folder, &files.name)
     }
 
-    /// Loads a model from a folder; `name` is what reports call it.
+    /// Loads a model from a folder or a GGUF file; `name` is what reports call it.
     ///
     /// # Errors
     /// As [`LanguageModel::load`].
     pub fn from_folder(folder: &Path, name: &str) -> Result<Self, LoadError> {
-        let path = folder.join("config.json");
-        let config = std::fs::read(&path).map_err(|source| LoadError::Io { path: path.clone(), source })?;
-        let (family, architecture) = arch::read(&path, &config)?;
-        let checkpoint = Checkpoint::open(folder)?;
-        let tokenizer = Tokenizer::from_folder(folder)?;
+        let Parts { config_path, config, checkpoint, tokenizer } = Parts::open(folder)?;
+        let (family, architecture) = arch::read(&config_path, &config)?;
         let engine = Cpu::new();
         let embeddings = weights::embeddings(&checkpoint, &architecture)?;
         let network = weights::network(&engine, &checkpoint, &architecture)?;
@@ -181,6 +180,33 @@ impl Model for LanguageModel {
             return Ok(Some(Array2::zeros((0, self.info.d_vocab))));
         }
         Ok(Some(ndarray::concatenate(ndarray::Axis(0), &views).expect("logits of one vocabulary")))
+    }
+}
+
+/// What a model is loaded from.
+struct Parts {
+    /// Where the config is.
+    config_path: PathBuf,
+    config: Vec<u8>,
+    checkpoint: Checkpoint,
+    tokenizer: Option<Tokenizer>,
+}
+
+impl Parts {
+    /// Opens the files of a folder, or the one file that has them all in it.
+    fn open(path: &Path) -> Result<Self, LoadError> {
+        if gguf::is_gguf(path) {
+            let GgufModel { config, checkpoint, tokenizer } = gguf::model(path)?;
+            let tokenizer = tokenizer.map(|json| Tokenizer::from_bytes(path, &json)).transpose()?;
+            return Ok(Self { config_path: path.to_owned(), config, checkpoint, tokenizer });
+        }
+        let config_path = path.join("config.json");
+        let config =
+            std::fs::read(&config_path).map_err(|source| LoadError::Io { path: config_path.clone(), source })?;
+        // A config that no family takes is the first thing to say, before its weights are opened.
+        arch::read(&config_path, &config)?;
+        let (checkpoint, tokenizer) = (Checkpoint::open(path)?, Tokenizer::from_folder(path)?);
+        Ok(Self { config_path, config, checkpoint, tokenizer })
     }
 }
 

@@ -20,7 +20,7 @@ mod tokenizer;
 mod weights;
 
 pub use arch::{FAMILIES, Family};
-pub use checkpoint::{Checkpoint, Dtype, TensorView};
+pub use checkpoint::{Checkpoint, Dtype, Quant, TensorView};
 pub use error::LoadError;
 pub use hub::{Hub, ModelFiles, resolve};
 pub use language_model::LanguageModel;

@@ -63,12 +63,17 @@ impl Tokenizer {
     /// If it cannot be read, or is no tokenizer.
     pub fn from_file(path: &Path) -> Result<Self, LoadError> {
         let bytes = fs::read(path).map_err(|source| LoadError::Io { path: path.to_owned(), source })?;
+        Self::from_bytes(path, &bytes)
+    }
+
+    /// A tokenizer from the bytes of a tokenizer.json that is a part of the file at `path`.
+    pub(crate) fn from_bytes(path: &Path, bytes: &[u8]) -> Result<Self, LoadError> {
         let failed = |source| LoadError::Tokenizer { path: path.to_owned(), source };
-        let mut inner = hf::Tokenizer::from_bytes(&bytes).map_err(failed)?;
+        let mut inner = hf::Tokenizer::from_bytes(bytes).map_err(failed)?;
         inner.with_truncation(None).map_err(failed)?;
         inner.with_padding(None);
         let (prefix, suffix) = specials(&inner).map_err(failed)?;
-        let digest = blake3::hash(&bytes).to_hex().to_string();
+        let digest = blake3::hash(bytes).to_hex().to_string();
         Ok(Self { inner, path: path.to_owned(), digest, prefix, suffix })
     }
 

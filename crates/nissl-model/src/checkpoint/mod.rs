@@ -5,30 +5,99 @@
 //! after each, so that the process never holds a model twice.
 
 mod convert;
+mod cursor;
+mod dtype;
+pub(crate) mod gguf;
 mod mmap;
+mod npz;
+mod quant;
 mod safetensors;
 pub(crate) mod source;
+mod torch;
 mod weight;
+mod zip;
 
 use std::borrow::Cow;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use nissl_core::nearest;
 use rayon::prelude::*;
 
-pub use self::safetensors::Dtype;
+pub use self::dtype::Dtype;
+pub use self::quant::Quant;
 pub(crate) use self::weight::Weight;
 
 use self::mmap::MappedFile;
-use self::safetensors::Entry;
 use crate::error::LoadError;
+
+/// A format of weight files. One more of them is one file and one line in [`FORMATS`].
+pub(crate) struct Format {
+    /// What people call it.
+    pub(crate) name: &'static str,
+    /// How the names of its files end.
+    pub(crate) extensions: &'static [&'static str],
+    /// What a model's only weight file is called.
+    pub(crate) single: Option<&'static str>,
+    /// What the file is called that says which shard holds which weight.
+    pub(crate) index: Option<&'static str>,
+    /// Whether a file has a config too, and so needs no folder.
+    is_model: bool,
+    /// Reads the table of a file's tensors and checks it; what it returns can be sliced without a further check.
+    read: fn(&Path, &[u8]) -> Result<Contents, LoadError>,
+}
+
+/// Every format, in the order in which a folder is searched for them.
+pub(crate) const FORMATS: &[Format] = &[safetensors::FORMAT, torch::FORMAT, gguf::FORMAT, npz::FORMAT];
+
+/// What is in a file of weights.
+#[derive(Debug)]
+struct Contents {
+    entries: Vec<Entry>,
+    /// The bytes of tensors that do not lie in the file as they are needed.
+    copied: Vec<u8>,
+}
+
+impl Contents {
+    /// Tensors that all lie in the file.
+    fn mapped(entries: Vec<Entry>) -> Self {
+        Self { entries, copied: Vec::new() }
+    }
+}
+
+/// A tensor, checked: `range` lies in the file (or in the copied bytes) and has the size of `shape`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Entry {
+    name: String,
+    dtype: Dtype,
+    shape: Vec<usize>,
+    range: Range<usize>,
+    /// Whether `range` is one of [`Contents::copied`].
+    copied: bool,
+    /// See [`TensorView::paired`].
+    paired: Option<usize>,
+}
+
+impl Entry {
+    /// A tensor that lies in the file.
+    fn new(name: String, dtype: Dtype, shape: Vec<usize>, range: Range<usize>) -> Self {
+        Self { name, dtype, shape, range, copied: false, paired: None }
+    }
+}
+
+/// A file, and what had to be copied from it.
+#[derive(Debug)]
+struct Part {
+    file: MappedFile,
+    copied: Vec<u8>,
+}
 
 /// The weights of a model, by name.
 #[derive(Debug)]
 pub struct Checkpoint {
-    folder: PathBuf,
-    files: Vec<MappedFile>,
+    path: PathBuf,
+    parts: Vec<Part>,
     /// In order of their names: the file of each, and what it says of it.
     tensors: Vec<(usize, Entry)>,
     fingerprint: OnceLock<String>,
@@ -43,34 +112,37 @@ pub struct TensorView<'a> {
     pub dtype: Dtype,
     /// Its dimensions; the last one runs fastest.
     pub shape: &'a [usize],
-    /// Its numbers, little-endian.
+    /// Its numbers, little-endian, as the file holds them.
     pub bytes: &'a [u8],
+    /// If set, the width of a head whose rows the file holds in pairs, first half and second half by turns; row by
+    /// row they are read in the order of the halves.
+    pub(crate) paired: Option<usize>,
 }
 
 impl Checkpoint {
-    /// Opens the weights of a folder: `model.safetensors`, the shards of `model.safetensors.index.json`, or the only
-    /// safetensors file that is there.
+    /// Opens the weights of a folder (the single file, the shards of an index, or the only weight file that is there;
+    /// safetensors before PyTorch's format), or a weight file of any format by its extension.
     ///
     /// # Errors
-    /// If there are none, if a file cannot be read, or if one breaks the format.
-    pub fn open(folder: &Path) -> Result<Self, LoadError> {
-        let source = source::find(folder)?;
-        let mut files = Vec::with_capacity(source.files.len());
+    /// If there are none, if a file cannot be read, or if one breaks its format.
+    pub fn open(path: &Path) -> Result<Self, LoadError> {
+        let source = source::find(path)?;
+        let mut parts = Vec::with_capacity(source.files.len());
         let mut tensors = Vec::new();
-        for (file_idx, path) in source.files.iter().enumerate() {
+        for (part_idx, path) in source.files.iter().enumerate() {
             let file = MappedFile::open(path).map_err(|source| LoadError::Io { path: path.clone(), source })?;
-            let entries = safetensors::entries(path, file.bytes())?;
-            tensors.extend(entries.into_iter().map(|entry| (file_idx, entry)));
-            files.push(file);
+            let contents = (source.format.read)(path, file.bytes())?;
+            tensors.extend(contents.entries.into_iter().map(|entry| (part_idx, entry)));
+            parts.push(Part { file, copied: contents.copied });
         }
         tensors.sort_by(|a, b| (&a.1.name, a.0).cmp(&(&b.1.name, b.0)));
         source.check(&mut tensors)?;
-        Ok(Self { folder: folder.to_owned(), files, tensors, fingerprint: OnceLock::new() })
+        Ok(Self { path: path.to_owned(), parts, tensors, fingerprint: OnceLock::new() })
     }
 
-    /// The folder it was opened from.
-    pub fn folder(&self) -> &Path {
-        &self.folder
+    /// The folder or file it was opened from.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// The names of all weights, in alphabetical order.
@@ -94,7 +166,7 @@ impl Checkpoint {
     /// [`LoadError::MissingWeight`], with the nearest name.
     pub fn tensor(&self, name: &str) -> Result<TensorView<'_>, LoadError> {
         let idx = self.position(name).ok_or_else(|| LoadError::MissingWeight {
-            path: self.folder.clone(),
+            path: self.path.clone(),
             name: name.to_owned(),
             nearest: nearest(name, self.names()),
         })?;
@@ -122,8 +194,8 @@ impl Checkpoint {
     /// readable: its pages are read again when they are touched. Without such a weight, nothing happens.
     pub fn release(&self, name: &str) {
         if let Some(idx) = self.position(name) {
-            let (file, entry) = &self.tensors[idx];
-            self.files[*file].release(entry.range.clone());
+            let (part, entry) = &self.tensors[idx];
+            self.parts[*part].release(entry);
         }
     }
 
@@ -134,18 +206,19 @@ impl Checkpoint {
     /// `config` is the same, as it must be.
     pub fn fingerprint(&self, config: &[u8]) -> &str {
         self.fingerprint.get_or_init(|| {
-            let digest = |(file, entry): &(usize, Entry)| {
-                let file = &self.files[*file];
-                let digest = blake3::hash(&file.bytes()[entry.range.clone()]);
+            let digest = |(part, entry): &(usize, Entry)| {
+                let part = &self.parts[*part];
+                let digest = blake3::hash(part.bytes(entry));
                 // What is needed of it is elsewhere already, or will be read again.
-                file.release(entry.range.clone());
+                part.release(entry);
                 digest
             };
             let digests: Vec<blake3::Hash> = self.tensors.par_iter().map(digest).collect();
             let mut all = blake3::Hasher::new();
             all.update(blake3::hash(config).as_bytes());
             for ((_, entry), digest) in self.tensors.iter().zip(&digests) {
-                let described = format!("{:?} {} {:?}\n", entry.name, entry.dtype, entry.shape);
+                let paired = entry.paired.map_or(String::new(), |width| format!(" in pairs of {width}"));
+                let described = format!("{:?} {} {:?}{paired}\n", entry.name, entry.dtype, entry.shape);
                 all.update(described.as_bytes()).update(digest.as_bytes());
             }
             all.finalize().to_hex().to_string()
@@ -157,15 +230,31 @@ impl Checkpoint {
     }
 
     fn view(&self, idx: usize) -> TensorView<'_> {
-        let (file, entry) = &self.tensors[idx];
+        let (part, entry) = &self.tensors[idx];
         TensorView {
             name: &entry.name,
             dtype: entry.dtype,
             shape: &entry.shape,
-            bytes: &self.files[*file].bytes()[entry.range.clone()],
+            bytes: self.parts[*part].bytes(entry),
+            paired: entry.paired,
         }
     }
 }
 
+impl Part {
+    fn bytes(&self, entry: &Entry) -> &[u8] {
+        let all = if entry.copied { &self.copied } else { self.file.bytes() };
+        &all[entry.range.clone()]
+    }
+
+    fn release(&self, entry: &Entry) {
+        if !entry.copied {
+            self.file.release(entry.range.clone());
+        }
+    }
+}
+
+#[cfg(test)]
+mod testing;
 #[cfg(test)]
 mod tests;

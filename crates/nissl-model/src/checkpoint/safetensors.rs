@@ -11,106 +11,28 @@ use std::path::Path;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 
+use super::cursor::malformed;
+use super::{Contents, Dtype, Entry, Format};
 use crate::error::LoadError;
+
+pub(super) const FORMAT: Format = Format {
+    name: "safetensors",
+    extensions: &["safetensors"],
+    single: Some("model.safetensors"),
+    index: Some("model.safetensors.index.json"),
+    is_model: false,
+    read: |path, file| entries(path, file).map(Contents::mapped),
+};
 
 /// The longest header that is read; that of a model with 100,000 tensors takes about 15 MB.
 const MAX_HEADER: u64 = 100 << 20;
-
-/// How a tensor's numbers are stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dtype {
-    /// 32-bit floats.
-    F32,
-    /// 16-bit floats (IEEE half precision).
-    F16,
-    /// 16-bit floats with the exponent of 32-bit ones.
-    Bf16,
-    /// 64-bit floats.
-    F64,
-    /// Any other of the format's types: carried, never read as weights.
-    Other {
-        /// The format's name of it.
-        name: &'static str,
-        /// Bits a number.
-        bits: u8,
-    },
-}
-
-/// The types that are carried and never read: name and bits.
-const OTHERS: &[(&str, u8)] = &[
-    ("BOOL", 8),
-    ("U8", 8),
-    ("I8", 8),
-    ("U16", 16),
-    ("I16", 16),
-    ("U32", 32),
-    ("I32", 32),
-    ("U64", 64),
-    ("I64", 64),
-    ("C64", 64),
-    ("F8_E4M3", 8),
-    ("F8_E5M2", 8),
-    ("F8_E8M0", 8),
-    ("F8_E4M3FNUZ", 8),
-    ("F8_E5M2FNUZ", 8),
-    ("F6_E2M3", 6),
-    ("F6_E3M2", 6),
-    ("F4", 4),
-];
-
-impl Dtype {
-    fn parse(name: &str) -> Option<Self> {
-        match name {
-            "F32" => Some(Self::F32),
-            "F16" => Some(Self::F16),
-            "BF16" => Some(Self::Bf16),
-            "F64" => Some(Self::F64),
-            _ => OTHERS.iter().find(|(known, _)| *known == name).map(|&(name, bits)| Self::Other { name, bits }),
-        }
-    }
-
-    fn bits(self) -> usize {
-        match self {
-            Self::F16 | Self::Bf16 => 16,
-            Self::F32 => 32,
-            Self::F64 => 64,
-            Self::Other { bits, .. } => bits.into(),
-        }
-    }
-}
-
-impl fmt::Display for Dtype {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::F32 => "F32",
-            Self::F16 => "F16",
-            Self::Bf16 => "BF16",
-            Self::F64 => "F64",
-            Self::Other { name, .. } => name,
-        })
-    }
-}
-
-/// A tensor as the header describes it, checked: `range` lies in the file and has the size of `shape`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Entry {
-    pub(crate) name: String,
-    pub(crate) dtype: Dtype,
-    pub(crate) shape: Vec<usize>,
-    pub(crate) range: Range<usize>,
-}
 
 /// Reads and checks the header of a file; the entries come in order of their names.
 ///
 /// # Errors
 /// [`LoadError::Malformed`] naming the file, the header or tensor, what was expected and what was got.
-pub(crate) fn entries(path: &Path, file: &[u8]) -> Result<Vec<Entry>, LoadError> {
-    let malformed = |part: &str, expected: String, got: String| LoadError::Malformed {
-        path: path.to_owned(),
-        part: part.to_owned(),
-        expected,
-        got,
-    };
+fn entries(path: &Path, file: &[u8]) -> Result<Vec<Entry>, LoadError> {
+    let malformed = |part: &str, expected: String, got: String| malformed(path, part, expected, got);
     let Some((length, rest)) = file.split_first_chunk::<8>() else {
         return Err(malformed("header", "at least 8 bytes".into(), format!("a file of {} bytes", file.len())));
     };
@@ -133,7 +55,7 @@ pub(crate) fn entries(path: &Path, file: &[u8]) -> Result<Vec<Entry>, LoadError>
         let range = check(&raw, data.len()).map_err(|(expected, got)| malformed(&name, expected, got))?;
         let range = start + range.start..start + range.end;
         let dtype = Dtype::parse(&raw.dtype).expect("`check` has parsed it");
-        entries.push(Entry { name, dtype, shape: raw.shape, range });
+        entries.push(Entry::new(name, dtype, raw.shape, range));
     }
 
     entries.sort_by_key(|entry| (entry.range.start, entry.range.end));
@@ -160,8 +82,7 @@ fn check(raw: &RawEntry, n_bytes: usize) -> Result<Range<usize>, (String, String
     let Some(dtype) = Dtype::parse(&raw.dtype) else {
         return Err(("a number format of safetensors".into(), format!("'{}'", raw.dtype)));
     };
-    let n_bits = raw.shape.iter().try_fold(dtype.bits(), |product, &dim| product.checked_mul(dim));
-    let Some(n_bits) = n_bits else {
+    let Some(n_bits) = dtype.bits(&raw.shape) else {
         return Err(("a shape that can be addressed".into(), format!("{:?}", raw.shape)));
     };
     let (start, end) = raw.data_offsets;

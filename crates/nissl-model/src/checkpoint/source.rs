@@ -8,43 +8,68 @@ use std::path::{Component, Path, PathBuf};
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 
-use super::safetensors::Entry;
+use super::cursor::malformed;
+use super::{Entry, FORMATS, Format, gguf};
 use crate::error::LoadError;
-
-/// The weights of a model in one file.
-pub(crate) const SINGLE: &str = "model.safetensors";
-/// Which shard holds which weight.
-pub(crate) const INDEX: &str = "model.safetensors.index.json";
 
 /// The weight files of a folder.
 pub(crate) struct Source {
+    pub(super) format: &'static Format,
     pub(crate) files: Vec<PathBuf>,
     /// The index file, and the file of each weight, in order of their names.
     index: Option<(PathBuf, Vec<(String, usize)>)>,
 }
 
-/// Finds the weight files: the single file, the shards of an index, or the only safetensors file.
-pub(crate) fn find(folder: &Path) -> Result<Source, LoadError> {
-    let single = folder.join(SINGLE);
-    if single.exists() {
-        return Ok(Source { files: vec![single], index: None });
+/// Finds the weight files of a folder: the single file, the shards of an index, or the only file of a format, one
+/// format after the other. A path to a file is that file, in the format of its extension.
+pub(crate) fn find(path: &Path) -> Result<Source, LoadError> {
+    if path.is_file() {
+        return from_file(path);
     }
-    let index = folder.join(INDEX);
-    if index.exists() {
-        return from_index(folder, index);
+    for format in FORMATS {
+        if let Some(single) = format.single.map(|name| path.join(name)).filter(|single| single.exists()) {
+            return Ok(Source { format, files: vec![single], index: None });
+        }
+        if let Some(index) = format.index.map(|name| path.join(name)).filter(|index| index.exists()) {
+            return from_index(format, path, index);
+        }
     }
-    let names = list(folder)?;
-    let tensors: Vec<&String> = names.iter().filter(|name| has_extension(name, "safetensors")).collect();
-    if let [only] = tensors[..] {
-        return Ok(Source { files: vec![folder.join(only)], index: None });
+    let names = list(path)?;
+    let mut got = None;
+    for format in FORMATS.iter().filter(|format| !format.is_model) {
+        let files: Vec<&String> = names.iter().filter(|name| format.has(Path::new(name))).collect();
+        match files[..] {
+            [] => {}
+            [only] => return Ok(Source { format, files: vec![path.join(only)], index: None }),
+            [..] => {
+                let index = format.index.map_or(String::new(), |index| format!(" and no {index}"));
+                got = got.or_else(|| Some(format!("{} {} files{index}", files.len(), format.name)));
+            }
+        }
     }
-    let other = ["bin", "gguf", "pt", "pth", "h5", "msgpack", "onnx", "npz"];
-    let got = match names.iter().find(|name| other.iter().any(|ext| has_extension(name, ext))) {
-        _ if tensors.len() > 1 => format!("{} safetensors files and no {INDEX}", tensors.len()),
+    let other =
+        |name: &&String| ["gguf", "h5", "msgpack", "onnx"].iter().any(|ext| has_extension(Path::new(name), ext));
+    let got = got.unwrap_or_else(|| match names.iter().find(other) {
+        Some(name) if gguf::FORMAT.has(Path::new(name)) => format!("{name}, which is a model by itself"),
         Some(name) => format!("{name}, whose format is not read"),
         None => describe(&names),
-    };
-    Err(LoadError::NotAModel { path: folder.to_owned(), expected: format!("{SINGLE} or {INDEX}"), got })
+    });
+    Err(LoadError::NotAModel { path: path.to_owned(), expected: expected(), got })
+}
+
+fn from_file(path: &Path) -> Result<Source, LoadError> {
+    if let Some(format) = FORMATS.iter().find(|format| format.has(path)) {
+        return Ok(Source { format, files: vec![path.to_owned()], index: None });
+    }
+    let all: Vec<String> = FORMATS.iter().flat_map(|format| format.extensions).map(|ext| format!(".{ext}")).collect();
+    let got = "another name".to_owned();
+    Err(LoadError::NotAModel { path: path.to_owned(), expected: format!("a file {}", all.join(", ")), got })
+}
+
+/// The files that would make a folder a model.
+pub(crate) fn expected() -> String {
+    let names = FORMATS.iter().flat_map(|format| [format.single, format.index]).flatten();
+    names.collect::<Vec<_>>().join(" or ")
 }
 
 /// The names in a folder, in order, without hidden ones.
@@ -71,13 +96,20 @@ pub(crate) fn describe(names: &[String]) -> String {
     }
 }
 
-fn has_extension(name: &str, extension: &str) -> bool {
-    Path::new(name).extension().is_some_and(|ext| ext.eq_ignore_ascii_case(extension))
+fn has_extension(path: &Path, extension: &str) -> bool {
+    path.extension().is_some_and(|ext| ext.eq_ignore_ascii_case(extension))
+}
+
+impl Format {
+    /// Whether a file's name ends as those of this format.
+    pub(super) fn has(&self, path: &Path) -> bool {
+        self.extensions.iter().any(|extension| has_extension(path, extension))
+    }
 }
 
 impl Source {
     /// Checks the index against the shards, and drops copies of a weight in shards that the index does not name.
-    pub(crate) fn check(&self, tensors: &mut Vec<(usize, Entry)>) -> Result<(), LoadError> {
+    pub(super) fn check(&self, tensors: &mut Vec<(usize, Entry)>) -> Result<(), LoadError> {
         let Some((path, map)) = &self.index else {
             return Ok(());
         };
@@ -86,32 +118,28 @@ impl Source {
         for (name, file) in map {
             if tensors.binary_search_by(|(_, entry)| entry.name.cmp(name)).is_err() {
                 let shard = self.files[*file].file_name().unwrap_or_default().to_string_lossy().into_owned();
-                return Err(LoadError::Malformed {
-                    path: path.clone(),
-                    part: name.clone(),
-                    expected: format!("it in {shard}"),
-                    got: "a shard without it".to_owned(),
-                });
+                return Err(malformed(path, name, format!("it in {shard}"), "a shard without it"));
             }
         }
         Ok(())
     }
 }
 
-fn from_index(folder: &Path, index: PathBuf) -> Result<Source, LoadError> {
+fn from_index(format: &'static Format, folder: &Path, index: PathBuf) -> Result<Source, LoadError> {
     let map = read_index(&index)?;
     let names = shards(&map);
     for name in &names {
         let file = folder.join(name);
         if !file.exists() {
-            let source = io::Error::new(io::ErrorKind::NotFound, format!("no such file, {INDEX} names it"));
+            let named = format!("no such file, {} names it", index.file_name().unwrap_or_default().display());
+            let source = io::Error::new(io::ErrorKind::NotFound, named);
             return Err(LoadError::Io { path: file, source });
         }
     }
     let files = names.iter().map(|name| folder.join(name)).collect();
     let position = |file: &String| names.binary_search(file).expect("`names` was made of these names");
     let map = map.iter().map(|(name, file)| (name.clone(), position(file))).collect();
-    Ok(Source { files, index: Some((index, map)) })
+    Ok(Source { format, files, index: Some((index, map)) })
 }
 
 /// The file names of an index, in order, each once.
@@ -129,19 +157,13 @@ pub(crate) fn read_index(index: &Path) -> Result<Vec<(String, String)>, LoadErro
         serde_json::from_slice(&text).map_err(|source| LoadError::Json { path: index.to_owned(), source })?;
     let mut map = parsed.weight_map.0;
     map.sort();
-    let malformed = |part: &str, expected: &str, got: &str| LoadError::Malformed {
-        path: index.to_owned(),
-        part: part.to_owned(),
-        expected: expected.to_owned(),
-        got: got.to_owned(),
-    };
     if let Some(pair) = map.windows(2).find(|pair| pair[0].0 == pair[1].0) {
-        return Err(malformed(&pair[0].0, "one entry of this name", "several"));
+        return Err(malformed(index, &pair[0].0, "one entry of this name", "several"));
     }
     for (_, name) in &map {
         let mut parts = Path::new(name).components();
         if !matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None)) {
-            return Err(malformed("weight_map", "names of files in the same folder", &format!("'{name}'")));
+            return Err(malformed(index, "weight_map", "names of files in the same folder", format!("'{name}'")));
         }
     }
     Ok(map)

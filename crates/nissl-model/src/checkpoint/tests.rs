@@ -7,8 +7,10 @@ use half::{bf16, f16};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
-use super::source::{INDEX, SINGLE};
 use super::*;
+
+const SINGLE: &str = "model.safetensors";
+const INDEX: &str = "model.safetensors.index.json";
 
 /// A file of a header and data.
 fn file(header: &str, data: &[u8]) -> Vec<u8> {
@@ -226,9 +228,11 @@ fn an_index_that_does_not_fit_is_refused() {
 
 #[test]
 fn a_folder_without_weights_says_what_is_there() {
-    let cases: [(&[&str], &str); 4] = [
-        (&[], "expected model.safetensors or model.safetensors.index.json, got an empty folder"),
-        (&["config.json", "pytorch_model.bin"], "got pytorch_model.bin, whose format is not read"),
+    let cases: [(&[&str], &str); 6] = [
+        (&[], "expected model.safetensors or model.safetensors.index.json or pytorch_model.bin or"),
+        (&["config.json"], "got config.json"),
+        (&["config.json", "model.onnx"], "got model.onnx, whose format is not read"),
+        (&["config.json", "model.gguf"], "got model.gguf, which is a model by itself"),
         (&["a.safetensors", "b.safetensors"], "got 2 safetensors files and no model.safetensors.index.json"),
         (&["1", "2", "3", "4", "5", "6", "7", "8"], "got 1, 2, 3, 4, 5, 6 and 2 more"),
     ];

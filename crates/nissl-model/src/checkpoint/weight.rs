@@ -1,8 +1,6 @@
 //! A matrix or vector whose type and shape were checked, to be decoded piece by piece.
 
-use half::{bf16, f16};
-
-use super::{Dtype, TensorView};
+use super::TensorView;
 use crate::error::LoadError;
 
 /// A checked weight: floating point, of the shape that was asked for.
@@ -25,10 +23,10 @@ impl<'a> Weight<'a> {
                 shape.iter().map(|n| n.map_or_else(|| "any".to_owned(), |n| n.to_string())).collect();
             return Err(wrong("shape", format!("[{}]", expected.join(", ")), format!("{:?}", tensor.shape)));
         }
-        match tensor.dtype {
-            Dtype::F32 | Dtype::F16 | Dtype::Bf16 => Ok(Self { tensor }),
-            other => Err(wrong("number format", "F32, F16 or BF16".to_owned(), other.to_string())),
+        if !tensor.dtype.is_weight() {
+            return Err(wrong("number format", "F32, F16 or BF16".to_owned(), tensor.dtype.to_string()));
         }
+        Ok(Self { tensor })
     }
 
     /// Its dimensions.
@@ -41,25 +39,7 @@ impl<'a> Weight<'a> {
     /// # Panics
     /// If there are not so many.
     pub(crate) fn decode(&self, start: usize, out: &mut [f32]) {
-        let size = if self.tensor.dtype == Dtype::F32 { 4 } else { 2 };
-        let bytes = &self.tensor.bytes[start * size..(start + out.len()) * size];
-        match self.tensor.dtype {
-            Dtype::F32 => {
-                for (out, bytes) in out.iter_mut().zip(bytes.as_chunks().0) {
-                    *out = f32::from_le_bytes(*bytes);
-                }
-            }
-            Dtype::F16 => {
-                for (out, bytes) in out.iter_mut().zip(bytes.as_chunks().0) {
-                    *out = f16::from_le_bytes(*bytes).to_f32();
-                }
-            }
-            _ => {
-                for (out, bytes) in out.iter_mut().zip(bytes.as_chunks().0) {
-                    *out = bf16::from_le_bytes(*bytes).to_f32();
-                }
-            }
-        }
+        self.tensor.decode(start, out);
     }
 
     /// Adds the values from `start` on to `out`.

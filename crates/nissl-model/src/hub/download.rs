@@ -20,7 +20,7 @@ use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, Body, Proxy};
 
 use super::{Hub, HubName, is_plain, snapshot};
-use crate::checkpoint::source::{self, INDEX, SINGLE};
+use crate::checkpoint::{FORMATS, source};
 use crate::error::LoadError;
 
 /// How often a transfer that breaks is taken up again without a byte gained.
@@ -46,20 +46,22 @@ impl Hub {
                 transfer.fetch(&info.sha, file)?;
             }
         }
-        if has(SINGLE) {
-            transfer.fetch(&info.sha, SINGLE)?;
-        } else if has(INDEX) {
-            let index = transfer.fetch(&info.sha, INDEX)?;
-            for shard in source::shards(&source::read_index(&index)?) {
+        let named = |name: Option<&'static str>| name.filter(|name| has(name));
+        let found = FORMATS.iter().find_map(|format| match (named(format.single), named(format.index)) {
+            (Some(single), _) => Some((single, false)),
+            (None, index) => Some((index?, true)),
+        });
+        let Some((file, is_index)) = found else {
+            return Err(name.error(format!("no {} in the repository; other formats are not read", source::expected())));
+        };
+        let path = transfer.fetch(&info.sha, file)?;
+        if is_index {
+            for shard in source::shards(&source::read_index(&path)?) {
                 if !is_plain(&shard) {
-                    return Err(name.error(format!("{INDEX} names the file '{shard}'")));
+                    return Err(name.error(format!("{file} names the file '{shard}'")));
                 }
                 transfer.fetch(&info.sha, &shard)?;
             }
-        } else {
-            return Err(
-                name.error(format!("neither {SINGLE} nor {INDEX} in the repository; other formats are not read"))
-            );
         }
         transfer.name_snapshot(&info.sha)?;
         Ok(info.sha)

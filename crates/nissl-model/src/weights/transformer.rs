@@ -135,7 +135,7 @@ pub(super) fn head<E: Engine>(engine: &E, checkpoint: &Checkpoint, spec: &Spec) 
         }
     };
     let decoder = names.decoder.as_ref().ok_or_else(|| LoadError::MissingWeight {
-        path: checkpoint.folder().to_owned(),
+        path: checkpoint.path().to_owned(),
         name: spec.head.decoder.to_owned(),
         nearest: None,
     })?;

@@ -199,3 +199,21 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_gguf_file_is_the_model_that_a_folder_is() {
+    let path = golden("..").join("checkpoints/llama.gguf").display().to_string();
+    let model = LanguageModel::open(&path).unwrap();
+    assert_eq!(logits(&model), golden_logits("llama"));
+    let (got, want) = (model.info(), LanguageModel::from_folder(&golden("llama"), "llama").unwrap());
+    assert_eq!((&got.family, got.n_ctx, got.d_mlp), (&want.info().family, want.info().n_ctx, want.info().d_mlp));
+    assert_eq!(got.sites, want.info().sites);
+    // The rows of queries and keys are the same values in the family's order.
+    let points = [HookPoint::new(1, Site::AttnQ), HookPoint::new(1, Site::AttnK)];
+    let plan = HookPlan { capture: points.to_vec(), ..HookPlan::default() };
+    let batch = Batch::from_sentences([&[3, 1, 4, 1, 5][..]]);
+    let (got, want) = (model.run(&batch, &plan).unwrap(), want.run(&batch, &plan).unwrap());
+    for point in points {
+        assert_eq!(got.sites[&point], want.sites[&point], "{point}");
+    }
+}

@@ -246,7 +246,7 @@ fn a_file_that_is_not_what_it_claims_never_reaches_the_cache() {
 fn a_repository_that_is_no_model_or_no_repository_is_refused() {
     let cases = [
         (vec![("README.md", vec![])], "no config.json in the repository"),
-        (vec![("config.json", vec![]), ("pytorch_model.bin", vec![])], "neither model.safetensors nor"),
+        (vec![("config.json", vec![]), ("model.onnx", vec![])], "no model.safetensors or"),
     ];
     for (files, expected) in cases {
         let server = Server::start(repository(files));

@@ -25,7 +25,7 @@ pub(crate) fn tensor(n_rows: usize, width: usize, seed: u64) -> Tensor {
 fn packed(weight: &[f32], n_in: usize, bias: &[f32]) -> Packed {
     let bytes: Vec<u8> = weight.iter().flat_map(|v| v.to_le_bytes()).collect();
     let shape = [bias.len(), n_in];
-    let tensor = TensorView { name: "weight", dtype: Dtype::F32, shape: &shape, bytes: &bytes };
+    let tensor = TensorView { name: "weight", dtype: Dtype::F32, shape: &shape, bytes: &bytes, paired: None };
     let weight = Weight::new(tensor, &[None, None]).expect("a matrix of floats");
     Packed::new(&[LinearPart { weight, transposed: false, bias: Some(bias.to_vec()) }])
 }

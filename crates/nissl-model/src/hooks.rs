@@ -78,6 +78,36 @@ impl<'a> Hooks<'a> {
         self.visit_columns(engine, point, x, 0..width)
     }
 
+    /// Whether anybody reads at this point.
+    pub(crate) fn captures_at(&self, point: HookPoint) -> bool {
+        self.prepared.plan.capture.contains(&point)
+    }
+
+    /// Captures a whole tensor whose edits were made row by row, see [`Hooks::by_row`].
+    pub(crate) fn deliver<E: Engine>(&self, engine: &E, point: HookPoint, x: &mut E::Tensor) -> Flow {
+        let width = engine.width(x);
+        engine.visit(x, 0..width, &mut |values| {
+            for capture_idx in self.captures(point) {
+                self.sink.capture(capture_idx, self.first_sentence, self.first_row, values.view())?;
+            }
+            Ok(())
+        })?;
+        self.stop_after(point)
+    }
+
+    /// The edits at a point of `width` units, to be made row by row on the units from `first_unit` on.
+    pub(crate) fn by_row(&self, point: HookPoint, width: usize, first_unit: usize) -> RowEdits<'a> {
+        let rows_of = |edit: &'a EditSpec| {
+            let mut rows = Vec::new();
+            for sentence in 0..self.offsets.len() - 1 {
+                self.rows_of(edit, sentence, &mut |row, patch_row| rows.push((row, patch_row)));
+            }
+            rows.sort_by_key(|(row, _)| *row);
+            (edit, rows)
+        };
+        RowEdits { width, first_unit, edits: self.edits(point).map(rows_of).collect() }
+    }
+
     /// Edits and captures some columns of a tensor.
     pub(crate) fn visit_columns<E: Engine>(
         &self,
@@ -183,6 +213,39 @@ impl<'a> Hooks<'a> {
                     {
                         with(row, 0);
                     }
+                }
+            }
+        }
+    }
+}
+
+/// The edits at a point for values that come row by row, some of the point's units at a time.
+pub(crate) struct RowEdits<'a> {
+    width: usize,
+    first_unit: usize,
+    /// Each with the rows of the group that it concerns, in order, and their rows of a patch.
+    edits: Vec<(&'a EditSpec, Vec<(usize, usize)>)>,
+}
+
+impl RowEdits<'_> {
+    /// Whether there is an edit for a row of the group.
+    pub(crate) fn concern(&self, row: usize) -> bool {
+        self.edits.iter().any(|(_, rows)| rows.binary_search_by_key(&row, |(row, _)| *row).is_ok())
+    }
+
+    /// Makes the edits of a row of the group on its `values`.
+    pub(crate) fn apply(&self, row: usize, values: &mut [f32]) {
+        for (edit, rows) in &self.edits {
+            let first = rows.partition_point(|(other, _)| *other < row);
+            for (_, patch_row) in rows[first..].iter().take_while(|(other, _)| *other == row) {
+                if values.len() == self.width {
+                    edit.edit.apply(values, &edit.units, *patch_row);
+                } else {
+                    let mut whole = vec![0.0; self.width];
+                    let own = self.first_unit..self.first_unit + values.len();
+                    whole[own.clone()].copy_from_slice(values);
+                    edit.edit.apply(&mut whole, &edit.units, *patch_row);
+                    values.copy_from_slice(&whole[own]);
                 }
             }
         }

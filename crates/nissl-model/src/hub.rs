@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 
 use nissl_core::Progress;
 
-use crate::checkpoint::{gguf, source};
+use crate::arch::Found;
+use crate::checkpoint::{Checkpoint, gguf, source};
 use crate::error::LoadError;
 
 /// The address that models are downloaded from.
@@ -180,14 +181,15 @@ fn is_plain(part: &str) -> bool {
     !part.is_empty() && !part.starts_with(['.', '-']) && part.chars().all(allowed)
 }
 
-/// Checks that a folder has a config and weights.
+/// Checks that a folder has a config and weights, or weights of a family that needs none.
 fn check_folder(folder: &Path) -> Result<(), LoadError> {
     let io = |source| LoadError::Io { path: folder.to_owned(), source };
     if !fs::metadata(folder).map_err(io)?.is_dir() {
         let expected = "a folder with config.json and weights, or a GGUF file".to_owned();
         return Err(LoadError::NotAModel { path: folder.to_owned(), expected, got: "a file".to_owned() });
     }
-    if !folder.join("config.json").exists() {
+    let speaks = || Checkpoint::open(folder).is_ok_and(|weights| Found::by_weights(&weights).is_some());
+    if !folder.join("config.json").exists() && !speaks() {
         let got = source::describe(&source::list(folder)?);
         return Err(LoadError::NotAModel { path: folder.to_owned(), expected: "config.json".to_owned(), got });
     }

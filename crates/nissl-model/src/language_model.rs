@@ -1,14 +1,14 @@
 //! A language model, loaded and ready to run.
 
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use ndarray::{Array2, Array3, ArrayView2, s};
 use nissl_core::{Batch, CaptureSink, HookPlan, Model, ModelError, ModelInfo, NoProgress, Output, Progress, Trace};
 use rayon::prelude::*;
 
-use crate::arch::{self, Architecture};
+use crate::arch::{Architecture, Found};
 use crate::blocks::head::Head;
 use crate::checkpoint::Checkpoint;
 use crate::checkpoint::gguf::{self, GgufModel};
@@ -53,14 +53,14 @@ impl LanguageModel {
     /// # Errors
     /// As [`LanguageModel::load`].
     pub fn from_folder(folder: &Path, name: &str) -> Result<Self, LoadError> {
-        let Parts { config_path, config, checkpoint, tokenizer } = Parts::open(folder)?;
-        let (family, architecture) = arch::read(&config_path, &config)?;
+        let Parts { found, config, checkpoint, tokenizer } = Parts::open(folder)?;
+        let architecture = found.architecture(&checkpoint)?;
         let engine = Cpu::new();
         let embeddings = weights::embeddings(&checkpoint, &architecture)?;
         let network = weights::network(&engine, &checkpoint, &architecture)?;
         // Checked now, so that a wrong head is an error of loading; laid out when it is needed.
         let has_logits = weights::has_head(&checkpoint, &architecture)?;
-        let info = architecture.info(name, family, has_logits, checkpoint.fingerprint(&config));
+        let info = architecture.info(name, found.family, has_logits, checkpoint.fingerprint(&config));
         Ok(Self { info, tokenizer, checkpoint, architecture, embeddings, engine, network, head: OnceLock::new() })
     }
 
@@ -177,7 +177,7 @@ impl Model for LanguageModel {
         }
         let views: Vec<ArrayView2<'_, f32>> = parts.iter().flatten().map(|logits| logits.view()).collect();
         if views.is_empty() {
-            return Ok(Some(Array2::zeros((0, self.info.d_vocab))));
+            return Ok(Some(Array2::zeros((0, self.architecture.n_logits()))));
         }
         Ok(Some(ndarray::concatenate(ndarray::Axis(0), &views).expect("logits of one vocabulary")))
     }
@@ -185,8 +185,8 @@ impl Model for LanguageModel {
 
 /// What a model is loaded from.
 struct Parts {
-    /// Where the config is.
-    config_path: PathBuf,
+    found: Found,
+    /// The bytes of the config; none where the weights speak for themselves.
     config: Vec<u8>,
     checkpoint: Checkpoint,
     tokenizer: Option<Tokenizer>,
@@ -198,15 +198,23 @@ impl Parts {
         if gguf::is_gguf(path) {
             let GgufModel { config, checkpoint, tokenizer } = gguf::model(path)?;
             let tokenizer = tokenizer.map(|json| Tokenizer::from_bytes(path, &json)).transpose()?;
-            return Ok(Self { config_path: path.to_owned(), config, checkpoint, tokenizer });
+            return Ok(Self { found: Found::by_config(path, &config)?, config, checkpoint, tokenizer });
         }
         let config_path = path.join("config.json");
-        let config =
-            std::fs::read(&config_path).map_err(|source| LoadError::Io { path: config_path.clone(), source })?;
-        // A config that no family takes is the first thing to say, before its weights are opened.
-        arch::read(&config_path, &config)?;
-        let (checkpoint, tokenizer) = (Checkpoint::open(path)?, Tokenizer::from_folder(path)?);
-        Ok(Self { config_path, config, checkpoint, tokenizer })
+        let (config, checkpoint, found) = match std::fs::read(&config_path) {
+            Ok(config) => {
+                // A config that no family takes is the first thing to say, before the weights are opened.
+                let found = Found::by_config(&config_path, &config)?;
+                (config, Checkpoint::open(path)?, found)
+            }
+            Err(source) => {
+                let checkpoint = Checkpoint::open(path).ok();
+                let found = checkpoint.and_then(|weights| Found::by_weights(&weights).map(|found| (weights, found)));
+                let (checkpoint, found) = found.ok_or(LoadError::Io { path: config_path, source })?;
+                (Vec::new(), checkpoint, found)
+            }
+        };
+        Ok(Self { found, config, checkpoint, tokenizer: Tokenizer::from_folder(path)? })
     }
 }
 

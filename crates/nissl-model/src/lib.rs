@@ -17,6 +17,7 @@ mod hub;
 mod language_model;
 mod skeletons;
 mod tokenizer;
+mod vocabulary;
 mod weights;
 
 pub use arch::{FAMILIES, Family};

@@ -1,5 +1,6 @@
-//! Text to tokens and back, as `tokenizer.json` says.
+//! Text to tokens and back, as `tokenizer.json` says, or a vocabulary alone.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -8,6 +9,7 @@ use rayon::prelude::*;
 use tokenizers as hf;
 
 use crate::error::LoadError;
+use crate::vocabulary;
 
 /// The tokenizer of a model.
 ///
@@ -48,13 +50,29 @@ impl Encoding {
 }
 
 impl Tokenizer {
-    /// Reads `tokenizer.json` of a model folder; `None` if there is no such file.
+    /// Reads `tokenizer.json` of a model folder, or makes a tokenizer of characters or words from a `vocab.json` that
+    /// stands alone; `None` if there is neither.
     ///
     /// # Errors
     /// If it cannot be read, or is no tokenizer.
     pub fn from_folder(folder: &Path) -> Result<Option<Self>, LoadError> {
         let path = folder.join("tokenizer.json");
-        if path.exists() { Self::from_file(&path).map(Some) } else { Ok(None) }
+        let alone = folder.join("vocab.json");
+        if path.exists() {
+            Self::from_file(&path).map(Some)
+        } else if alone.exists() && !folder.join("merges.txt").exists() {
+            Self::from_vocabulary(&alone).map(Some)
+        } else {
+            Ok(None)
+        }
+    }
+
+    /// Makes a tokenizer of characters or words from a file of tokens and their numbers.
+    fn from_vocabulary(path: &Path) -> Result<Self, LoadError> {
+        let bytes = fs::read(path).map_err(|source| LoadError::Io { path: path.to_owned(), source })?;
+        let vocabulary = serde_json::from_slice::<BTreeMap<String, u32>>(&bytes)
+            .map_err(|source| LoadError::Json { path: path.to_owned(), source })?;
+        Self::from_bytes(path, vocabulary::tokenizer_json(&vocabulary).to_string().as_bytes())
     }
 
     /// Reads a tokenizer file.

@@ -151,3 +151,29 @@ proptest! {
         }
     }
 }
+
+fn of_vocabulary(json: &str) -> Tokenizer {
+    let folder = TempDir::new().unwrap();
+    fs::write(folder.path().join("vocab.json"), json).unwrap();
+    Tokenizer::from_folder(folder.path()).unwrap().unwrap()
+}
+
+#[test]
+fn characters_of_a_vocabulary_are_tokens_and_others_are_passed_over() {
+    let tokenizer = of_vocabulary(
+        r#"{"a":7,"ü":1,"\n":2," ":3,"b":4,"<s>":5,"c":6,"\r":8,"d":9,"e":10,"f":11,"g":12,"h":13,"i":14}"#,
+    );
+    let encoding = tokenizer.encode("aü xX\r\nb").unwrap();
+    assert_eq!(encoding.ids, [7, 1, 3, 8, 2, 4]);
+    assert_eq!(encoding.offsets, [0..1, 1..3, 3..4, 6..7, 7..8, 8..9]);
+    assert_eq!(tokenizer.decode(&encoding.ids).unwrap(), "aü \r\nb");
+    assert_eq!((tokenizer.token_id("<s>"), tokenizer.token_text(3).as_deref()), (Some(5), Some(" ")));
+    assert!(tokenizer.encode("").unwrap().is_empty());
+}
+
+#[test]
+fn words_of_a_vocabulary_stand_between_white_space() {
+    let tokenizer = of_vocabulary(r#"{"the":0,"<unk>":1,"cat":2}"#);
+    let encoding = tokenizer.encode("the  dog\ncat").unwrap();
+    assert_eq!((encoding.ids, encoding.offsets), (vec![0, 1, 2], vec![0..3, 5..8, 9..12]));
+}

@@ -27,6 +27,11 @@ pub const GROUPS: &[SiteGroup] = &[
     SiteGroup { name: "mlp", summary: "the MLP neurons after their activation function", sites: &[Site::MlpPost] },
     SiteGroup { name: "attn", summary: "the attention heads' weighted sums of values", sites: &[Site::AttnZ] },
     SiteGroup {
+        name: "lstm",
+        summary: "the gates, cells and states of LSTM layers",
+        sites: &[Site::LstmI, Site::LstmF, Site::LstmG, Site::LstmO, Site::LstmC, Site::LstmH],
+    },
+    SiteGroup {
         name: "all",
         summary: "every site but the attention patterns and resid_pre, which is the resid_post before it",
         sites: &[],

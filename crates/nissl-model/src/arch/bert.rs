@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::{Architecture, Config, Family, Head, Matrix, Positions, Skeleton, Spec};
+use crate::checkpoint::Checkpoint;
 use crate::engine::NormKind;
 use crate::error::LoadError;
 
@@ -11,10 +12,11 @@ pub(super) const FAMILY: Family = Family {
     model_types: &["bert"],
     summary: "post-norm encoder, learned positions",
     head: "masked LM",
+    mark: None,
     read,
 };
 
-fn read(config: &Config) -> Result<Architecture, LoadError> {
+fn read(config: &Config, _: &Checkpoint) -> Result<Architecture, LoadError> {
     config.only("position_embedding_type", &json!("absolute"))?;
     config.only("is_decoder", &json!(false))?;
     config.only("add_cross_attention", &json!(false))?;

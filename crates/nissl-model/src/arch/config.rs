@@ -22,6 +22,11 @@ impl Config {
         Ok(Self { path: path.to_owned(), fields })
     }
 
+    /// The config of a folder that has none.
+    pub(crate) fn empty(path: &Path) -> Self {
+        Self { path: path.to_owned(), fields: Map::new() }
+    }
+
     /// The error for a field.
     pub(crate) fn wrong(&self, field: &str, expected: impl Display, got: impl Display) -> LoadError {
         LoadError::Config {

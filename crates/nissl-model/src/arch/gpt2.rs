@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::{Architecture, Config, Family, Head, Matrix, Positions, Skeleton, Spec};
+use crate::checkpoint::Checkpoint;
 use crate::engine::NormKind;
 use crate::error::LoadError;
 
@@ -11,6 +12,7 @@ pub(super) const FAMILY: Family = Family {
     model_types: &["gpt2"],
     summary: "pre-norm decoder, learned positions",
     head: "causal LM",
+    mark: None,
     read,
 };
 
@@ -19,7 +21,7 @@ const fn convolution(name: &'static str) -> Matrix {
     Matrix { name, transposed: true, bias: true }
 }
 
-fn read(config: &Config) -> Result<Architecture, LoadError> {
+fn read(config: &Config, _: &Checkpoint) -> Result<Architecture, LoadError> {
     config.only("scale_attn_weights", &json!(true))?;
     config.only("scale_attn_by_inverse_layer_idx", &json!(false))?;
     config.only("add_cross_attention", &json!(false))?;

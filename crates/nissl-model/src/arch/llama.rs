@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::{Architecture, Config, Family, Head, Matrix, Positions, Skeleton, Spec};
+use crate::checkpoint::Checkpoint;
 use crate::engine::NormKind;
 use crate::error::LoadError;
 
@@ -11,13 +12,14 @@ pub(super) const FAMILY: Family = Family {
     model_types: &["llama"],
     summary: "pre-norm decoder, RMS norms, rotary positions, grouped key/value heads, gated MLP",
     head: "causal LM",
+    mark: None,
     read,
 };
 
 /// The widest head whose rotary frequencies are computed.
 const MAX_D_HEAD: usize = 1 << 16;
 
-fn read(config: &Config) -> Result<Architecture, LoadError> {
+fn read(config: &Config, _: &Checkpoint) -> Result<Architecture, LoadError> {
     config.only("attention_bias", &json!(false))?;
     config.only("mlp_bias", &json!(false))?;
     let (d_model, n_heads) = (config.size("hidden_size")?, config.size("num_attention_heads")?);

@@ -1,17 +1,23 @@
 //! The architecture families: what each config and its weight names mean. One file and one line in [`FAMILIES`] each.
 
 mod bert;
+mod char_rnn;
 mod config;
 mod gpt2;
 mod llama;
+mod lstm;
+mod recurrent;
+mod textgenrnn;
 mod transformer;
 
 use std::path::Path;
 
 use nissl_core::{ModelInfo, nearest};
 
+use crate::checkpoint::Checkpoint;
 use crate::error::LoadError;
 pub(crate) use config::Config;
+pub(crate) use recurrent::{Decoder, Recurrent, Values};
 pub(crate) use transformer::{Head, Matrix, Positions, Skeleton, Spec};
 
 /// A family of architectures that load and run alike.
@@ -24,36 +30,61 @@ pub struct Family {
     pub summary: &'static str,
     /// Which head gives the logits.
     pub head: &'static str,
-    pub(crate) read: fn(&Config) -> Result<Architecture, LoadError>,
+    /// A weight by which a folder without config.json is recognized.
+    pub(crate) mark: Option<&'static str>,
+    pub(crate) read: fn(&Config, &Checkpoint) -> Result<Architecture, LoadError>,
 }
 
 /// Every family, in the order in which they are listed.
-pub const FAMILIES: &[Family] = &[bert::FAMILY, gpt2::FAMILY, llama::FAMILY];
+pub const FAMILIES: &[Family] =
+    &[bert::FAMILY, gpt2::FAMILY, llama::FAMILY, lstm::FAMILY, char_rnn::FAMILY, textgenrnn::FAMILY];
 
 /// What a family makes of a config: everything that the skeletons need to know of a model.
 #[derive(Clone, Debug)]
 pub(crate) enum Architecture {
     /// Blocks of attention and MLP.
     Transformer(Spec),
+    /// Layers of LSTM.
+    Recurrent(Recurrent),
 }
 
-/// Reads a model's config.json: its family and what the family makes of it.
-pub(crate) fn read(path: &Path, bytes: &[u8]) -> Result<(&'static Family, Architecture), LoadError> {
-    let config = Config::parse(path, bytes)?;
-    let model_type = config.text("model_type")?;
-    let known = || FAMILIES.iter().flat_map(|family| family.model_types.iter().copied());
-    let family = FAMILIES.iter().find(|family| family.model_types.contains(&model_type.as_str()));
-    let family = family.ok_or_else(|| LoadError::UnknownArchitecture {
-        path: path.to_owned(),
-        got: model_type.clone(),
-        known: known().collect::<Vec<_>>().join(", "),
-        nearest: nearest(&model_type, known()),
-    })?;
-    let architecture = (family.read)(&config)?;
-    match &architecture {
-        Architecture::Transformer(spec) => spec.check(&config)?,
+/// A model's family, and its config.
+pub(crate) struct Found {
+    pub(crate) family: &'static Family,
+    config: Config,
+}
+
+impl Found {
+    /// The family that the bytes of a config.json at `path` name.
+    pub(crate) fn by_config(path: &Path, bytes: &[u8]) -> Result<Self, LoadError> {
+        let config = Config::parse(path, bytes)?;
+        let model_type = config.text("model_type")?;
+        let known = || FAMILIES.iter().flat_map(|family| family.model_types.iter().copied());
+        let family = FAMILIES.iter().find(|family| family.model_types.contains(&model_type.as_str()));
+        let family = family.ok_or_else(|| LoadError::UnknownArchitecture {
+            path: path.to_owned(),
+            got: model_type.clone(),
+            known: known().collect::<Vec<_>>().join(", "),
+            nearest: nearest(&model_type, known()),
+        })?;
+        Ok(Self { family, config })
     }
-    Ok((family, architecture))
+
+    /// The family that weights speak for, where there is no config.json; none if they are of no such family.
+    pub(crate) fn by_weights(checkpoint: &Checkpoint) -> Option<Self> {
+        let family = FAMILIES.iter().find(|family| family.mark.is_some_and(|mark| checkpoint.contains(mark)))?;
+        Some(Self { family, config: Config::empty(checkpoint.path()) })
+    }
+
+    /// What the family makes of the config and of the names of the weights.
+    pub(crate) fn architecture(&self, checkpoint: &Checkpoint) -> Result<Architecture, LoadError> {
+        let architecture = (self.family.read)(&self.config, checkpoint)?;
+        match &architecture {
+            Architecture::Transformer(spec) => spec.check(&self.config)?,
+            Architecture::Recurrent(model) => model.check(&self.config)?,
+        }
+        Ok(architecture)
+    }
 }
 
 impl Architecture {
@@ -76,6 +107,30 @@ impl Architecture {
                 sites: spec.sites(),
                 fingerprint: fingerprint.to_owned(),
             },
+            Self::Recurrent(model) => ModelInfo {
+                name: name.to_owned(),
+                family: family.name.to_owned(),
+                n_layers: model.n_layers,
+                d_model: model.d_out(),
+                n_heads: 0,
+                n_kv_heads: 0,
+                d_head: 0,
+                d_mlp: 0,
+                d_vocab: model.d_vocab,
+                n_ctx: model.n_ctx,
+                causal: model.n_directions == 1,
+                has_logits,
+                sites: model.sites(),
+                fingerprint: fingerprint.to_owned(),
+            },
+        }
+    }
+
+    /// Number of logits a token: the vocabulary's, or a tagger's labels.
+    pub(crate) fn n_logits(&self) -> usize {
+        match self {
+            Self::Transformer(spec) => spec.d_vocab,
+            Self::Recurrent(model) => model.decoder.as_ref().map_or(0, |decoder| decoder.n_out),
         }
     }
 }

@@ -1,7 +1,8 @@
-//! The parts of a transformer block, written once over the engine.
+//! The parts of blocks and layers, written once over the engine.
 
 pub(crate) mod attention;
 pub(crate) mod head;
+pub(crate) mod lstm;
 pub(crate) mod mlp;
 pub(crate) mod rotary;
 

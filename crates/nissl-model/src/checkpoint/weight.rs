@@ -1,6 +1,6 @@
 //! A matrix or vector whose type and shape were checked, to be decoded piece by piece.
 
-use super::TensorView;
+use super::{Dtype, TensorView};
 use crate::error::LoadError;
 
 /// A checked weight: floating point, of the shape that was asked for.
@@ -27,6 +27,15 @@ impl<'a> Weight<'a> {
             return Err(wrong("number format", "F32, F16 or BF16".to_owned(), tensor.dtype.to_string()));
         }
         Ok(Self { tensor })
+    }
+
+    /// A matrix of 32-bit floats, as little-endian bytes, that does not lie in a checkpoint as it is.
+    ///
+    /// # Panics
+    /// If `bytes` are not as many as `shape` says.
+    pub(crate) fn of_f32(shape: &'a [usize], bytes: &'a [u8]) -> Self {
+        assert_eq!(bytes.len(), 4 * shape.iter().product::<usize>(), "a matrix has as many values as its shape says");
+        Self { tensor: TensorView { name: "", dtype: Dtype::F32, shape, bytes, paired: None } }
     }
 
     /// Its dimensions.

@@ -162,6 +162,10 @@ fn activated(x: &Tensor, activation: Activation) -> Result<Tensor> {
     }
 }
 
+fn sigmoid(x: &Tensor) -> Result<Tensor> {
+    (x.neg()?.exp()? + 1.0)?.recip()
+}
+
 fn normed(x: &Tensor, norm: &Norm) -> Result<Tensor> {
     let (x, eps) = match norm.kind {
         NormKind::Layer { eps } => (x.broadcast_sub(&x.mean_keepdim(1)?)?, eps),
@@ -284,6 +288,32 @@ impl Engine for Candle {
         Ok(done(Tensor::cat(&parts, 0)))
     }
 
+    fn lstm_gates(&self, pre: &Tensor) -> Tensor {
+        let gates = || {
+            let h = pre.dim(1)? / 4;
+            let (both, g, o) = (pre.narrow(1, 0, 2 * h)?, pre.narrow(1, 2 * h, h)?, pre.narrow(1, 3 * h, h)?);
+            Tensor::cat(&[sigmoid(&both)?, g.tanh()?, sigmoid(&o)?], 1)
+        };
+        done(gates())
+    }
+
+    fn lstm_cell(&self, gates: &Tensor, c: &Tensor) -> Tensor {
+        let cell = || {
+            let h = c.dim(1)?;
+            let part = |idx: usize| gates.narrow(1, idx * h, h);
+            (part(1)? * c)? + (part(0)? * part(2)?)?
+        };
+        done(cell())
+    }
+
+    fn lstm_state(&self, gates: &Tensor, c: &Tensor) -> Tensor {
+        let state = || {
+            let h = c.dim(1)?;
+            gates.narrow(1, 3 * h, h)? * c.tanh()?
+        };
+        done(state())
+    }
+
     fn visit(
         &self,
         x: &mut Tensor,
@@ -309,6 +339,26 @@ impl Engine for Candle {
             x.index_select(&Tensor::from_vec(rows, n, &self.device)?, 0)
         };
         done(chosen())
+    }
+
+    fn gather(&self, parts: &[&Tensor], places: &[(usize, usize)]) -> Tensor {
+        let mut first = Vec::with_capacity(parts.len());
+        let mut n_rows = 0;
+        for part in parts {
+            first.push(n_rows);
+            n_rows += done(part.dim(0));
+        }
+        let rows: Vec<usize> = places.iter().map(|&(part, row)| first[part] + row).collect();
+        if rows.is_empty() {
+            return done(Tensor::zeros((0, self.width(parts[0])), self.dtype, &self.device));
+        }
+        self.rows(&done(Tensor::cat(parts, 0)), &rows)
+    }
+
+    fn beside(&self, parts: &[(&Tensor, Range<usize>)]) -> Tensor {
+        let columns = parts.iter().map(|(part, columns)| part.narrow(1, columns.start, columns.len()));
+        let joined = || Tensor::cat(&columns.collect::<Result<Vec<_>>>()?, 1);
+        done(joined())
     }
 
     fn read(&self, x: &Tensor) -> Array2<f32> {

@@ -170,6 +170,12 @@ pub(crate) trait Engine: Send + Sync + 'static {
         offsets: &[usize],
         pattern: Option<PatternHook<'_>>,
     ) -> Result<Self::Tensor, Halt>;
+    /// The gates of an LSTM, i, f, g, o side by side: sigmoids, and tanh for g, of pre `[T, 4 H]`.
+    fn lstm_gates(&self, pre: &Self::Tensor) -> Self::Tensor;
+    /// f * c + i * g `[T, H]`, for gates `[T, 4 H]` and the cells before c `[T, H]`.
+    fn lstm_cell(&self, gates: &Self::Tensor, c: &Self::Tensor) -> Self::Tensor;
+    /// o * tanh(c) `[T, H]`.
+    fn lstm_state(&self, gates: &Self::Tensor, c: &Self::Tensor) -> Self::Tensor;
     /// Lets `see` read and change `columns`, `[T, columns.len()]`.
     fn visit(
         &self,
@@ -181,6 +187,10 @@ pub(crate) trait Engine: Send + Sync + 'static {
     fn width(&self, x: &Self::Tensor) -> usize;
     /// The chosen rows.
     fn rows(&self, x: &Self::Tensor, rows: &[usize]) -> Self::Tensor;
+    /// Rows of several tensors of one width: for each of `places`, which of them and which row of it.
+    fn gather(&self, parts: &[&Self::Tensor], places: &[(usize, usize)]) -> Self::Tensor;
+    /// Columns of tensors of as many rows, side by side.
+    fn beside(&self, parts: &[(&Self::Tensor, Range<usize>)]) -> Self::Tensor;
     /// A copy for the caller, `[T, width]`.
     fn read(&self, x: &Self::Tensor) -> Array2<f32>;
 }

@@ -2,16 +2,20 @@
 
 mod decoder;
 mod encoder;
+mod recurrent;
 mod transformer;
 
 use crate::engine::{Engine, Halt};
 use crate::hooks::Hooks;
+pub(crate) use recurrent::{Average, Padding, Recurrent};
 pub(crate) use transformer::{Block, Transformer};
 
 /// A model between its embeddings and its head, laid out for an engine.
 pub(crate) enum Network<E: Engine> {
     /// Blocks of attention and MLP.
     Transformer(Transformer<E>),
+    /// Layers of LSTM.
+    Recurrent(Recurrent<E>),
 }
 
 impl<E: Engine> Network<E> {
@@ -19,6 +23,7 @@ impl<E: Engine> Network<E> {
     pub(crate) fn forward(&self, engine: &E, x: E::Tensor, hooks: &Hooks<'_>) -> Result<E::Tensor, Halt> {
         match self {
             Self::Transformer(transformer) => transformer.forward(engine, x, hooks),
+            Self::Recurrent(recurrent) => recurrent.forward(engine, x, hooks),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! From the checkpoint's weights to the engine's: names are resolved, shapes are checked, matrices are laid out.
 
 mod embeddings;
+mod recurrent;
 mod transformer;
 
 use crate::arch::Architecture;
@@ -15,6 +16,7 @@ pub(crate) use embeddings::Embeddings;
 pub(crate) fn embeddings(checkpoint: &Checkpoint, architecture: &Architecture) -> Result<Embeddings, LoadError> {
     match architecture {
         Architecture::Transformer(spec) => transformer::embeddings(checkpoint, spec),
+        Architecture::Recurrent(model) => recurrent::embeddings(checkpoint, model),
     }
 }
 
@@ -26,6 +28,7 @@ pub(crate) fn network<E: Engine>(
 ) -> Result<Network<E>, LoadError> {
     match architecture {
         Architecture::Transformer(spec) => transformer::transformer(engine, checkpoint, spec).map(Network::Transformer),
+        Architecture::Recurrent(model) => recurrent::recurrent(engine, checkpoint, model).map(Network::Recurrent),
     }
 }
 
@@ -33,6 +36,7 @@ pub(crate) fn network<E: Engine>(
 pub(crate) fn has_head(checkpoint: &Checkpoint, architecture: &Architecture) -> Result<bool, LoadError> {
     match architecture {
         Architecture::Transformer(spec) => transformer::has_head(checkpoint, spec),
+        Architecture::Recurrent(model) => recurrent::has_head(checkpoint, model),
     }
 }
 
@@ -44,5 +48,6 @@ pub(crate) fn head<E: Engine>(
 ) -> Result<Head<E>, LoadError> {
     match architecture {
         Architecture::Transformer(spec) => transformer::head(engine, checkpoint, spec),
+        Architecture::Recurrent(model) => recurrent::head(engine, checkpoint, model),
     }
 }

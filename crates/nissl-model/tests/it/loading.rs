@@ -157,7 +157,7 @@ fn a_model_that_does_not_fit_its_config_is_refused_by_name() {
     let cases = [
         (
             with("bert", "model_type", json!("berd")),
-            "unknown architecture 'berd': known are bert, gpt2, llama; did you",
+            "unknown architecture 'berd': known are bert, gpt2, llama, lstm; did you",
         ),
         (with("bert", "model_type", Value::Null), "config.json: field model_type: expected a text, got nothing"),
         (with("bert", "vocab_size", json!(72)), "embeddings.word_embeddings.weight: expected [72, 36], got [71, 36]"),
@@ -170,6 +170,10 @@ fn a_model_that_does_not_fit_its_config_is_refused_by_name() {
         (with("llama", "rope_scaling", json!({"rope_type": "yarn"})), "expected \"default\""),
         (with("llama", "head_dim", json!(1u64 << 60)), "expected "),
         (with("llama", "rope_theta", json!("big")), "field rope_theta: expected a number"),
+        (with("lstm", "hidden_size", json!(13)), "rnn.weight_ih_l0: expected [52, 32], got [48, 32]"),
+        (with("lstm", "num_layers", json!(3)), "no weight is called 'rnn.weight_ih_l2'"),
+        (with("lstm", "bidirectional", json!(true)), "no weight is called 'rnn.weight_ih_l0_reverse'"),
+        (with("lstm", "rnn_type", json!("GRU")), "field rnn_type: expected \"LSTM\""),
     ];
     for (message, expected) in cases {
         assert!(message.contains(expected), "{message}: expected {expected}");
@@ -183,7 +187,7 @@ fn fields(family: &str) -> Vec<String> {
 proptest! {
     #[test]
     fn no_config_makes_loading_panic(
-        family in prop::sample::select(vec!["bert", "gpt2", "llama"]),
+        family in prop::sample::select(vec!["bert", "gpt2", "llama", "lstm"]),
         field in any::<prop::sample::Index>(),
         value in prop::sample::select(vec![
             json!(null), json!(0), json!(1), json!(-1), json!(3), json!(0.5), json!(1e300), json!(u64::MAX), json!(i64::MAX),

@@ -14,6 +14,11 @@ pub(crate) fn golden(family: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/models").join(family)
 }
 
+/// The golden models: one a family, and variants.
+pub(crate) fn models() -> impl Iterator<Item = &'static str> {
+    FAMILIES.iter().map(|family| family.name).chain(["lstm-bidirectional", "lstm-projection", "lstm-deep"])
+}
+
 /// A family's fixture: the model, its batch, and what the reference computed.
 struct Fixture {
     model: LanguageModel,
@@ -60,8 +65,8 @@ impl Fixture {
 
 #[test]
 fn every_site_and_the_logits_equal_the_reference() {
-    for family in FAMILIES {
-        let fixture = Fixture::load(family.name);
+    for family in models() {
+        let fixture = Fixture::load(family);
         let points: Vec<HookPoint> = fixture.model.info().points().map(|(point, _)| point).collect();
         let plan = HookPlan { capture: points.clone(), output: Output::All, ..HookPlan::default() };
         let trace = fixture.model.run(&fixture.batch, &plan).unwrap();
@@ -78,17 +83,17 @@ fn every_site_and_the_logits_equal_the_reference() {
         }
         fixture.check("logits", &trace.logits.unwrap().view(), LOGITS);
         let known: Vec<&str> = fixture.expected.names().filter(|name| name.contains("hook_")).collect();
-        assert!(known.len() > points.len(), "{}: the fixture has every site", family.name);
+        assert!(known.len() > points.len(), "{family}: the fixture has every site");
     }
 }
 
 #[test]
 fn every_edit_equals_the_reference() {
-    for family in FAMILIES {
-        let fixture = Fixture::load(family.name);
-        let text = std::fs::read_to_string(golden(family.name).join("edits.json")).unwrap();
+    for family in models() {
+        let fixture = Fixture::load(family);
+        let text = std::fs::read_to_string(golden(family).join("edits.json")).unwrap();
         let edits: Vec<EditSpec> = serde_json::from_str(&text).unwrap();
-        assert!(edits.len() > 10, "{}: a dozen edits", family.name);
+        assert!(edits.len() > 10, "{family}: a dozen edits");
         for (i, edit) in edits.into_iter().enumerate() {
             let plan = HookPlan { edits: vec![edit], output: Output::All, ..HookPlan::default() };
             let logits = fixture.model.run(&fixture.batch, &plan).unwrap().logits.unwrap();
@@ -99,13 +104,13 @@ fn every_edit_equals_the_reference() {
 
 #[test]
 fn several_edits_and_captures_together_equal_the_reference() {
-    for family in FAMILIES {
-        let fixture = Fixture::load(family.name);
-        let text = std::fs::read_to_string(golden(family.name).join("combined.json")).unwrap();
+    for family in models() {
+        let fixture = Fixture::load(family);
+        let text = std::fs::read_to_string(golden(family).join("combined.json")).unwrap();
         let edits: Vec<EditSpec> = serde_json::from_str(&text).unwrap();
         let names = fixture.expected.names().filter_map(|name| name.strip_prefix("combined.")?.parse().ok());
         let plan = HookPlan { capture: names.collect(), edits, output: Output::All };
-        assert!(plan.capture.len() > 3, "{}: some sites after several edits", family.name);
+        assert!(plan.capture.len() > 3, "{family}: some sites after several edits");
         let trace = fixture.model.run(&fixture.batch, &plan).unwrap();
         for (point, values) in &trace.sites {
             fixture.check(&format!("combined.{point}"), &values.view(), SITE);

@@ -2,12 +2,12 @@
 
 use ndarray::Array2;
 use nissl_core::{Batch, Edit, EditSpec, HookPlan, HookPoint, Model, Output, Positions, Site, Units};
-use nissl_model::{FAMILIES, LanguageModel};
+use nissl_model::LanguageModel;
 
-use crate::parity::golden;
+use crate::parity::{self, golden};
 
 fn models() -> impl Iterator<Item = LanguageModel> {
-    FAMILIES.iter().map(|family| LanguageModel::from_folder(&golden(family.name), family.name).unwrap())
+    parity::models().map(|name| LanguageModel::from_folder(&golden(name), name).unwrap())
 }
 
 fn batch(lengths: &[usize]) -> Batch {
@@ -27,7 +27,7 @@ fn bits(values: &Array2<f32>) -> Vec<u32> {
 #[test]
 fn a_sentence_gives_the_same_bits_alone_and_in_any_batch() {
     for model in models() {
-        let lengths = [5, 1, 33, 12, 40, 2, 57, 3];
+        let lengths = [5, 1, 33, 12, 40, 2, 57, 3].map(|n| n.min(model.info().n_ctx));
         let (batch, plan) = (batch(&lengths), everything(&model));
         let whole = model.run(&batch, &plan).unwrap();
         for sentence in 0..lengths.len() {
@@ -44,7 +44,8 @@ fn a_sentence_gives_the_same_bits_alone_and_in_any_batch() {
 #[test]
 fn one_two_and_eight_threads_give_the_same_bits() {
     for model in models() {
-        let (batch, plan) = (batch(&[50, 20, 60, 1, 7, 44, 44, 13]), everything(&model));
+        let (batch, plan) =
+            (batch(&[50, 20, 60, 1, 7, 44, 44, 13].map(|n| n.min(model.info().n_ctx))), everything(&model));
         let run =
             |n| rayon::ThreadPoolBuilder::new().num_threads(n).build().unwrap().install(|| model.run(&batch, &plan));
         let one = run(1).unwrap();
@@ -58,7 +59,8 @@ fn hooks_that_only_look_change_no_bit() {
         let batch = batch(&[9, 30]);
         let plain = HookPlan { output: Output::All, ..HookPlan::default() };
         let mut looking = everything(&model);
-        looking.capture.push(HookPoint::new(0, Site::AttnPattern));
+        let pattern = HookPoint::new(0, Site::AttnPattern);
+        looking.capture.extend(model.info().width(pattern).map(|_| pattern));
         let (plain, looking) = (model.run(&batch, &plain).unwrap(), model.run(&batch, &looking).unwrap());
         assert_eq!(bits(&plain.logits.unwrap()), bits(&looking.logits.unwrap()), "{}", model.info().name);
     }
@@ -81,6 +83,39 @@ fn patching_activations_into_themselves_changes_no_bit() {
             assert_eq!(patched.logits, trace.logits, "{} {point}", model.info().name);
         }
     }
+}
+
+#[test]
+fn an_edit_within_a_recurrence_changes_what_comes_after_it_and_nothing_before() {
+    let mut n_checked = 0;
+    let at = |site| HookPoint::new(0, site);
+    for model in models().filter(|model| model.info().causal && model.info().width(at(Site::LstmC)).is_some()) {
+        let batch = batch(&[9, 30]);
+        let capture = vec![at(Site::LstmC), at(Site::LstmH)];
+        let plain = model.run(&batch, &HookPlan::capture(capture.clone())).unwrap();
+        for site in [Site::LstmI, Site::LstmF, Site::LstmG, Site::LstmC, Site::LstmH] {
+            let edit = EditSpec {
+                point: at(site),
+                units: Units::Some(vec![0, 3]),
+                positions: Positions::InSentence(vec![4]),
+                edit: Edit::Set { value: 0.77 },
+            };
+            let plan = HookPlan { capture: capture.clone(), edits: vec![edit], output: Output::None };
+            let edited = model.run(&batch, &plan).unwrap();
+            for point in &capture {
+                for row in 0..batch.n_tokens() {
+                    let place = if row < 9 { row } else { row - 9 };
+                    let same = plain.sites[point].row(row) == edited.sites[point].row(row);
+                    let label = format!("{} {site} at {point}, token {place}", model.info().name);
+                    assert!(same || place >= 4, "{label}: changed before the edit");
+                    // Later on the state may have forgotten it, to the last bit.
+                    assert!(!same || place <= 4 || place > 8, "{label}: not changed after the edit");
+                    n_checked += 1;
+                }
+            }
+        }
+    }
+    assert!(n_checked > 1000, "{n_checked}");
 }
 
 #[test]

@@ -26,6 +26,21 @@ for_each_isa! {
     fn softmax(x: &mut [f32], scale: f32) = softmax_body
 }
 
+for_each_isa! {
+    /// Of i, f, g, o side by side: the sigmoid of i, f and o, tanh of g.
+    fn lstm_gates(x: &mut [f32]) = lstm_gates_body
+}
+
+for_each_isa! {
+    /// c = f c + i g, for gates i, f, g, o side by side.
+    fn lstm_cell(c: &mut [f32], gates: &[f32]) = lstm_cell_body
+}
+
+for_each_isa! {
+    /// c becomes o tanh(c), for gates i, f, g, o side by side.
+    fn lstm_state(c: &mut [f32], gates: &[f32]) = lstm_state_body
+}
+
 /// The activation of every value.
 pub(crate) fn activate(isa: Isa, activation: Activation, x: &mut [f32]) {
     match activation {
@@ -88,6 +103,32 @@ fn silu_body(x: &mut [f32]) {
 #[inline(always)]
 fn tanh_body(x: &mut [f32]) {
     map(x, |x| 2.0f32.mul_add(sigmoid(2.0 * x), -1.0));
+}
+
+#[inline(always)]
+fn lstm_gates_body(x: &mut [f32]) {
+    let h = x.len() / 4;
+    let (input_and_forget, rest) = x.split_at_mut(2 * h);
+    let (candidates, output) = rest.split_at_mut(h);
+    map(input_and_forget, sigmoid);
+    tanh_body(candidates);
+    map(output, sigmoid);
+}
+
+#[inline(always)]
+fn lstm_cell_body(c: &mut [f32], gates: &[f32]) {
+    let h = c.len();
+    let (i, f, g) = (&gates[..h], &gates[h..2 * h], &gates[2 * h..3 * h]);
+    for (((c, i), f), g) in c.iter_mut().zip(i).zip(f).zip(g) {
+        *c = f.mul_add(*c, i * g);
+    }
+}
+
+#[inline(always)]
+fn lstm_state_body(c: &mut [f32], gates: &[f32]) {
+    let output = &gates[3 * c.len()..];
+    tanh_body(c);
+    c.iter_mut().zip(output).for_each(|(c, output)| *c *= output);
 }
 
 #[inline(always)]

@@ -131,6 +131,30 @@ impl Engine for Cpu {
         attention::attention(self.isa, qkv, shape, offsets, pattern)
     }
 
+    fn lstm_gates(&self, pre: &Tensor) -> Tensor {
+        let mut gates = pre.copy();
+        for row in 0..gates.n_rows() {
+            math::lstm_gates(self.isa, gates.row_mut(row));
+        }
+        gates
+    }
+
+    fn lstm_cell(&self, gates: &Tensor, c: &Tensor) -> Tensor {
+        let mut next = c.copy();
+        for row in 0..next.n_rows() {
+            math::lstm_cell(self.isa, next.row_mut(row), gates.row(row));
+        }
+        next
+    }
+
+    fn lstm_state(&self, gates: &Tensor, c: &Tensor) -> Tensor {
+        let mut h = c.copy();
+        for row in 0..h.n_rows() {
+            math::lstm_state(self.isa, h.row_mut(row), gates.row(row));
+        }
+        h
+    }
+
     fn visit(
         &self,
         x: &mut Tensor,
@@ -148,6 +172,27 @@ impl Engine for Cpu {
         let mut y = Tensor::new(rows.len(), x.width());
         for (to, &from) in rows.iter().enumerate() {
             y.row_mut(to).copy_from_slice(x.row(from));
+        }
+        y
+    }
+
+    fn gather(&self, parts: &[&Tensor], places: &[(usize, usize)]) -> Tensor {
+        let mut y = Tensor::new(places.len(), parts[0].width());
+        for (to, &(part, from)) in places.iter().enumerate() {
+            y.row_mut(to).copy_from_slice(parts[part].row(from));
+        }
+        y
+    }
+
+    fn beside(&self, parts: &[(&Tensor, Range<usize>)]) -> Tensor {
+        let mut y = Tensor::new(parts[0].0.n_rows(), parts.iter().map(|(_, columns)| columns.len()).sum());
+        for row in 0..y.n_rows() {
+            let mut to = y.row_mut(row);
+            for (part, columns) in parts {
+                let (here, rest) = to.split_at_mut(columns.len());
+                here.copy_from_slice(&part.row(row)[columns.clone()]);
+                to = rest;
+            }
         }
         y
     }

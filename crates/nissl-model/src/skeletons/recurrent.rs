@@ -1,0 +1,81 @@
+//! Layers of LSTM one after the other.
+
+use nissl_core::{HookPoint, Site};
+
+use crate::blocks::lstm::{Layout, Lstm};
+use crate::engine::{AttentionShape, Engine, Epilogue, Flow, Halt};
+use crate::hooks::Hooks;
+
+/// The weights of a recurrent model, laid out for an engine.
+pub(crate) struct Recurrent<E: Engine> {
+    pub(crate) layers: Vec<Lstm<E>>,
+    pub(crate) padding: Option<Padding>,
+    pub(crate) average: Option<Average<E>>,
+}
+
+/// What stands before sentences that are shorter than the model reads.
+pub(crate) struct Padding {
+    /// Rows that the model reads.
+    pub(crate) window: usize,
+    /// The embedding of the padding token.
+    pub(crate) row: Vec<f32>,
+}
+
+/// An average over the positions so far of embeddings and all layers' states side by side, as an attention.
+pub(crate) struct Average<E: Engine> {
+    /// `[width, 3 width]`.
+    pub(crate) qkv: E::Linear,
+    pub(crate) width: usize,
+}
+
+impl<E: Engine> Recurrent<E> {
+    /// What the head reads, of embedded tokens x `[T, d_embed]`.
+    pub(crate) fn forward(&self, engine: &E, mut x: E::Tensor, hooks: &Hooks<'_>) -> Result<E::Tensor, Halt> {
+        hooks.visit(engine, HookPoint::new(0, Site::Embed), &mut x)?;
+        let layout = Layout::new(hooks.offsets(), self.padding.as_ref().map(|padding| padding.window));
+        if let Some(padding) = &self.padding {
+            let row = engine.embed(1, padding.row.len(), &|_, values| values.copy_from_slice(&padding.row));
+            x = engine.gather(&[&x, &row], &layout.places());
+        }
+        let mut read = Vec::new();
+        for (layer, lstm) in self.layers.iter().enumerate() {
+            let layer = layer as u16;
+            visit(engine, &layout, hooks, HookPoint::new(layer, Site::ResidPre), &mut x)?;
+            let mut y = lstm.forward(engine, &x, &layout, layer, hooks)?;
+            visit(engine, &layout, hooks, HookPoint::new(layer, Site::ResidPost), &mut y)?;
+            if self.average.is_some() {
+                read.push(x);
+            }
+            x = y;
+        }
+        if let Some(average) = &self.average {
+            read.push(x);
+            let parts: Vec<_> = read.iter().map(|part| (part, 0..engine.width(part))).collect();
+            x = average.forward(engine, &engine.beside(&parts), &layout)?;
+        }
+        Ok(if layout.is_padded() { engine.rows(&x, &layout.rows) } else { x })
+    }
+}
+
+impl<E: Engine> Average<E> {
+    fn forward(&self, engine: &E, x: &E::Tensor, layout: &Layout) -> Result<E::Tensor, Halt> {
+        let shape = AttentionShape { n_heads: 1, n_kv_heads: 1, d_head: self.width, causal: true, scale: 1.0 };
+        let qkv = engine.linear(x, &self.qkv, Epilogue::None);
+        engine.attention(&qkv, shape, &layout.offsets, None)
+    }
+}
+
+/// Shows the rows that are no padding to the hooks.
+fn visit<E: Engine>(engine: &E, layout: &Layout, hooks: &Hooks<'_>, point: HookPoint, x: &mut E::Tensor) -> Flow {
+    if !layout.is_padded() || !hooks.wants(point) {
+        return hooks.visit(engine, point, x);
+    }
+    let mut shown = engine.rows(x, &layout.rows);
+    hooks.visit(engine, point, &mut shown)?;
+    let mut places: Vec<(usize, usize)> = (0..layout.n_rows()).map(|row| (1, row)).collect();
+    for (row, &place) in layout.rows.iter().enumerate() {
+        places[place] = (0, row);
+    }
+    *x = engine.gather(&[&shown, x], &places);
+    Ok(())
+}

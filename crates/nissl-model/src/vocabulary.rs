@@ -1,0 +1,35 @@
+//! Tokenizers of models that have nothing but `vocab.json`: a token and its number each.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+/// What `tokenizer.json` would say for a vocabulary.
+///
+/// If nine in ten tokens are single characters, each character of a text is a token, and one that the vocabulary lacks
+/// is passed over. Else the tokens are words between white space, and an unknown one is `<unk>`, or `[UNK]`.
+pub(crate) fn tokenizer_json(vocabulary: &BTreeMap<String, u32>) -> Value {
+    let n_characters = vocabulary.keys().filter(|token| token.chars().nth(1).is_none()).count();
+    if 10 * n_characters >= 9 * vocabulary.len() { characters(vocabulary) } else { words(vocabulary) }
+}
+
+/// Byte-pair encoding without a pair, on single characters: an unknown one gives no token and no error.
+fn characters(vocabulary: &BTreeMap<String, u32>) -> Value {
+    json!({
+        "version": "1.0",
+        "added_tokens": [],
+        "pre_tokenizer": { "type": "Split", "pattern": { "Regex": r"[\s\S]" }, "behavior": "Isolated", "invert": false },
+        "decoder": { "type": "Fuse" },
+        "model": { "type": "BPE", "vocab": vocabulary, "merges": [] },
+    })
+}
+
+fn words(vocabulary: &BTreeMap<String, u32>) -> Value {
+    let unknown = ["<unk>", "[UNK]"].into_iter().find(|token| vocabulary.contains_key(*token)).unwrap_or("<unk>");
+    json!({
+        "version": "1.0",
+        "added_tokens": [],
+        "pre_tokenizer": { "type": "WhitespaceSplit" },
+        "model": { "type": "WordLevel", "vocab": vocabulary, "unk_token": unknown },
+    })
+}

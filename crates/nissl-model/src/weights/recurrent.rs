@@ -1,0 +1,104 @@
+//! The weights of recurrent models.
+
+use super::Embeddings;
+use crate::arch::{Decoder, Recurrent, Values};
+use crate::blocks::head::Head;
+use crate::blocks::lstm::{Direction, Lstm};
+use crate::checkpoint::{Checkpoint, Weight};
+use crate::engine::{Engine, LinearPart};
+use crate::error::LoadError;
+use crate::skeletons::{Average, Padding, Recurrent as Network};
+
+/// Checks name and shape of the embeddings.
+pub(super) fn embeddings(checkpoint: &Checkpoint, model: &Recurrent) -> Result<Embeddings, LoadError> {
+    table(checkpoint, model)?;
+    let tokens = model.token_embedding.clone();
+    Ok(Embeddings { tokens, positions: None, token_type: None, width: model.d_embed })
+}
+
+fn table<'a>(checkpoint: &'a Checkpoint, model: &Recurrent) -> Result<Weight<'a>, LoadError> {
+    Weight::new(checkpoint.tensor(&model.token_embedding)?, &[Some(model.d_vocab), Some(model.d_embed)])
+}
+
+/// Lays out the layers.
+pub(super) fn recurrent<E: Engine>(
+    engine: &E,
+    checkpoint: &Checkpoint,
+    model: &Recurrent,
+) -> Result<Network<E>, LoadError> {
+    let mut layers = Vec::new();
+    for layer in 0..model.n_layers {
+        let mut directions = Vec::new();
+        for direction in 0..model.n_directions {
+            let cell = (model.cell)(checkpoint, model, layer, direction)?;
+            let pack = |values: &Values, bias: Option<Vec<f32>>| {
+                engine.pack(&[LinearPart { weight: values.weight(), transposed: false, bias }])
+            };
+            directions.push(Direction {
+                input: pack(&cell.input, cell.input_bias),
+                hidden: pack(&cell.hidden, cell.hidden_bias),
+                projection: cell.projection.as_ref().map(|projection| pack(projection, None)),
+                d_hidden: model.d_hidden,
+                d_state: model.d_state,
+            });
+        }
+        layers.push(Lstm { directions });
+    }
+    let padding = match model.window {
+        None => None,
+        Some(window) => {
+            let mut row = vec![0.0; model.d_embed];
+            table(checkpoint, model)?.decode(0, &mut row);
+            Some(Padding { window, row })
+        }
+    };
+    let average = model.average.as_ref().map(|name| average(engine, checkpoint, model, name)).transpose()?;
+    Ok(Network { layers, padding, average })
+}
+
+/// An average weighted by the softmax of x · w is an attention whose queries are all (1, 0, ...), whose keys are
+/// (x · w, 0, ...) and whose values are x.
+fn average<E: Engine>(
+    engine: &E,
+    checkpoint: &Checkpoint,
+    model: &Recurrent,
+    name: &str,
+) -> Result<Average<E>, LoadError> {
+    let width = model.d_head_in();
+    let vector = checkpoint.f32(name, &[width, 1])?;
+    let qkv = Values::new([3 * width, width], |row, column| match row {
+        row if row == width => vector[column],
+        row if row >= 2 * width => f32::from(u8::from(row - 2 * width == column)),
+        _ => 0.0,
+    });
+    let mut bias = vec![0.0; 3 * width];
+    bias[0] = 1.0;
+    let qkv = engine.pack(&[LinearPart { weight: qkv.weight(), transposed: false, bias: Some(bias) }]);
+    Ok(Average { qkv, width })
+}
+
+/// Whether there is a head, whose names and shapes are then checked.
+pub(super) fn has_head(checkpoint: &Checkpoint, model: &Recurrent) -> Result<bool, LoadError> {
+    let Some(decoder) = &model.decoder else { return Ok(false) };
+    part(checkpoint, model, decoder)?;
+    Ok(true)
+}
+
+/// Lays out the head.
+pub(super) fn head<E: Engine>(engine: &E, checkpoint: &Checkpoint, model: &Recurrent) -> Result<Head<E>, LoadError> {
+    let decoder = model.decoder.as_ref().ok_or_else(|| LoadError::MissingWeight {
+        path: checkpoint.path().to_owned(),
+        name: "decoder.weight".to_owned(),
+        nearest: None,
+    })?;
+    Ok(Head { transform: None, decoder: engine.pack(&[part(checkpoint, model, decoder)?]) })
+}
+
+fn part<'a>(checkpoint: &'a Checkpoint, model: &Recurrent, decoder: &Decoder) -> Result<LinearPart<'a>, LoadError> {
+    let (n_in, n_out) = (Some(model.d_head_in()), Some(decoder.n_out));
+    let shape = if decoder.transposed { [n_in, n_out] } else { [n_out, n_in] };
+    let weight = Weight::new(checkpoint.tensor(&decoder.weight)?, &shape)?;
+    let bias = decoder.bias.as_ref().map(|name| checkpoint.f32(name, &[decoder.n_out])).transpose()?;
+    let bias = bias.map(std::borrow::Cow::into_owned);
+    Ok(LinearPart { weight, transposed: decoder.transposed, bias })
+}

@@ -119,9 +119,9 @@ impl TaskError {
     /// What the user could do about it, where there is something to say that the message does not.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::UnknownSite { .. } => {
-                Some("nissl sites MODEL lists a model's sites; resid, mlp, attn, lstm and all are groups of them".to_owned())
-            }
+            Self::UnknownSite { .. } => Some(
+                "nissl sites MODEL lists a model's sites; resid, mlp, attn, lstm and all are groups of them".to_owned(),
+            ),
             Self::Load(LoadError::UnknownArchitecture { .. }) => {
                 Some("nissl models lists the families that can be loaded".to_owned())
             }

@@ -121,12 +121,13 @@ fn unknown_layer(owner: &str, n_layers: u16, layer: u16, name: &str) -> TaskErro
 }
 
 fn unknown(owner: &str, points: &[HookPoint], spec: &str, name: &str) -> TaskError {
-    let groups = GROUPS.iter().map(|group| group.name.to_owned());
+    let there = |group: &&SiteGroup| points.iter().any(|point| group.contains(point.site()));
+    let groups: Vec<String> = GROUPS.iter().filter(there).map(|group| group.name.to_owned()).collect();
     let sites = points.iter().flat_map(|point| [point.site().short(), point.site().name().to_owned()]);
     TaskError::UnknownSite {
         owner: owner.to_owned(),
         name: spec.to_owned(),
-        nearest: nearest(name, groups.chain(sites)),
+        nearest: nearest(name, groups.iter().cloned().chain(sites)).or_else(|| Some(groups.join(" or "))),
     }
 }
 

@@ -62,3 +62,10 @@ fn what_the_model_has_not_is_named_with_the_nearest() {
         "sites: expected a site whose rows all have one width, got blocks.0.attn.hook_pattern, one row of keys a query",
     );
 }
+
+#[test]
+fn a_group_that_a_model_lacks_is_answered_with_those_that_it_has() {
+    let points = [HookPoint::new(0, Site::LstmH), HookPoint::new(0, Site::ResidPost)];
+    let err = select("lstm", &points, &["mlp".to_owned()]).expect_err("there are no MLP neurons");
+    assert_eq!(err.to_string(), "lstm has no site 'mlp'; did you mean resid or lstm or all?");
+}

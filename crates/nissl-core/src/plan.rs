@@ -164,6 +164,26 @@ impl Edit {
             Self::Patch { values } => values[patch_row * n_units + i],
         }
     }
+
+    /// The derivative of a new value by the old one: how much of a gradient passes through the edit.
+    pub fn slope(&self) -> f32 {
+        match self {
+            Self::Zero | Self::Set { .. } | Self::Mean { .. } | Self::Patch { .. } => 0.0,
+            Self::Scale { factor } => *factor,
+            Self::Add { .. } => 1.0,
+        }
+    }
+
+    /// Multiplies the slopes of a row of a site, one a unit, by the edit's own.
+    ///
+    /// # Panics
+    /// If the plan was not checked: a unit is out of range.
+    pub fn apply_slope(&self, slopes: &mut [f32], units: &Units) {
+        match units {
+            Units::All => slopes.iter_mut().for_each(|slope| *slope *= self.slope()),
+            Units::Some(list) => list.iter().for_each(|&unit| slopes[unit as usize] *= self.slope()),
+        }
+    }
 }
 
 impl HookPlan {

@@ -2,10 +2,10 @@
 
 use std::ops::Range;
 
-use ndarray::{ArrayView2, ArrayViewMut2};
+use ndarray::{ArrayView2, ArrayViewMut1};
 use nissl_core::{Batch, CaptureSink, EditSpec, HookPlan, HookPoint, ModelError, Output, Positions, Units};
 
-use crate::engine::{Engine, Flow, Halt};
+use crate::engine::{Engine, Flow, Halt, Values};
 
 /// A checked plan, ready for the groups of a batch.
 pub(crate) struct Prepared<'a> {
@@ -86,7 +86,7 @@ impl<'a> Hooks<'a> {
     /// Captures a whole tensor whose edits were made row by row, see [`Hooks::by_row`].
     pub(crate) fn deliver<E: Engine>(&self, engine: &E, point: HookPoint, x: &mut E::Tensor) -> Flow {
         let width = engine.width(x);
-        engine.visit(x, 0..width, &mut |values| {
+        engine.visit(x, 0..width, &mut |Values { now: values, .. }| {
             for capture_idx in self.captures(point) {
                 self.sink.capture(capture_idx, self.first_sentence, self.first_row, values.view())?;
             }
@@ -124,7 +124,7 @@ impl<'a> Hooks<'a> {
                 self.edit(edit, &mut values);
             }
             for capture_idx in self.captures(point) {
-                self.sink.capture(capture_idx, self.first_sentence, self.first_row, values.view())?;
+                self.sink.capture(capture_idx, self.first_sentence, self.first_row, values.now.view())?;
             }
             Ok(())
         })?;
@@ -132,12 +132,12 @@ impl<'a> Hooks<'a> {
     }
 
     /// Edits and captures the attention pattern of a sentence of the group, `[n_heads, n_queries * n_keys]`.
-    pub(crate) fn visit_pattern(&self, point: HookPoint, sentence: usize, mut values: ArrayViewMut2<'_, f32>) -> Flow {
+    pub(crate) fn visit_pattern(&self, point: HookPoint, sentence: usize, mut values: Values<'_>) -> Flow {
         for edit in self.edits(point) {
             self.edit_pattern(edit, sentence, &mut values);
         }
         for capture_idx in self.captures(point) {
-            self.sink.pattern(capture_idx, self.first_sentence + sentence, values.view())?;
+            self.sink.pattern(capture_idx, self.first_sentence + sentence, values.now.view())?;
         }
         Ok(())
     }
@@ -151,19 +151,20 @@ impl<'a> Hooks<'a> {
         captures.filter(move |(_, captured)| **captured == point).map(|(idx, _)| idx)
     }
 
-    fn edit(&self, edit: &EditSpec, values: &mut ArrayViewMut2<'_, f32>) {
+    fn edit(&self, edit: &EditSpec, values: &mut Values<'_>) {
         for sentence in 0..self.offsets.len() - 1 {
             self.rows_of(edit, sentence, &mut |row, patch_row| {
-                let mut values = values.row_mut(row);
-                let values = values.as_slice_mut().expect("columns of a tensor lie side by side");
-                edit.edit.apply(values, &edit.units, patch_row);
+                edit.edit.apply(side_by_side(&mut values.now.row_mut(row)), &edit.units, patch_row);
+                if let Some(slope) = &mut values.slope {
+                    edit.edit.apply_slope(side_by_side(&mut slope.row_mut(row)), &edit.units);
+                }
             });
         }
     }
 
     /// A row of a pattern is the query's probabilities, unit `head * n_ctx + key`; keys beyond the sentence are none.
-    fn edit_pattern(&self, edit: &EditSpec, sentence: usize, values: &mut ArrayViewMut2<'_, f32>) {
-        let (n_heads, n_ctx) = (values.nrows(), self.prepared.n_ctx);
+    fn edit_pattern(&self, edit: &EditSpec, sentence: usize, values: &mut Values<'_>) {
+        let (n_heads, n_ctx) = (values.now.nrows(), self.prepared.n_ctx);
         let (first, len) = (self.offsets[sentence], self.offsets[sentence + 1] - self.offsets[sentence]);
         let n_units = match &edit.units {
             Units::All => n_heads * n_ctx,
@@ -172,8 +173,11 @@ impl<'a> Hooks<'a> {
         self.rows_of(edit, sentence, &mut |row, patch_row| {
             let mut change = |i: usize, head: usize, key: usize| {
                 if key < len {
-                    let value = &mut values[[head, (row - first) * len + key]];
-                    *value = edit.edit.value(*value, i, n_units, patch_row);
+                    let at = [head, (row - first) * len + key];
+                    values.now[at] = edit.edit.value(values.now[at], i, n_units, patch_row);
+                    if let Some(slope) = &mut values.slope {
+                        slope[at] *= edit.edit.slope();
+                    }
                 }
             };
             match &edit.units {
@@ -219,6 +223,11 @@ impl<'a> Hooks<'a> {
     }
 }
 
+/// A row of some columns of a tensor.
+pub(crate) fn side_by_side<'a>(row: &'a mut ArrayViewMut1<'_, f32>) -> &'a mut [f32] {
+    row.as_slice_mut().expect("columns of a tensor lie side by side")
+}
+
 /// The edits at a point for values that come row by row, some of the point's units at a time.
 pub(crate) struct RowEdits<'a> {
     width: usize,
@@ -233,22 +242,29 @@ impl RowEdits<'_> {
         self.edits.iter().any(|(_, rows)| rows.binary_search_by_key(&row, |(row, _)| *row).is_ok())
     }
 
-    /// Makes the edits of a row of the group on its `values`.
-    pub(crate) fn apply(&self, row: usize, values: &mut [f32]) {
+    /// Makes the edits of a row of the group on its `values`, and on their slopes where gradients are taken.
+    pub(crate) fn apply(&self, row: usize, values: &mut [f32], mut slope: Option<&mut [f32]>) {
         for (edit, rows) in &self.edits {
             let first = rows.partition_point(|(other, _)| *other < row);
             for (_, patch_row) in rows[first..].iter().take_while(|(other, _)| *other == row) {
-                if values.len() == self.width {
-                    edit.edit.apply(values, &edit.units, *patch_row);
-                } else {
-                    let mut whole = vec![0.0; self.width];
-                    let own = self.first_unit..self.first_unit + values.len();
-                    whole[own.clone()].copy_from_slice(values);
-                    edit.edit.apply(&mut whole, &edit.units, *patch_row);
-                    values.copy_from_slice(&whole[own]);
+                self.whole(values, |whole| edit.edit.apply(whole, &edit.units, *patch_row));
+                if let Some(slope) = &mut slope {
+                    self.whole(slope, |whole| edit.edit.apply_slope(whole, &edit.units));
                 }
             }
         }
+    }
+
+    /// Calls `change` with a row of all the point's units of which `own` are some.
+    fn whole(&self, own: &mut [f32], change: impl FnOnce(&mut [f32])) {
+        if own.len() == self.width {
+            return change(own);
+        }
+        let mut whole = vec![0.0; self.width];
+        let units = self.first_unit..self.first_unit + own.len();
+        whole[units.clone()].copy_from_slice(own);
+        change(&mut whole);
+        own.copy_from_slice(&whole[units]);
     }
 }
 

@@ -3,21 +3,21 @@
 use nissl_core::{HookPoint, Site};
 
 use super::add_to_residual;
-use crate::engine::{AttentionShape, Engine, Epilogue, Halt, Rotary};
+use crate::engine::{AttentionShape, Engine, Epilogue, Halt, Packing, Rotary, Values};
 use crate::hooks::Hooks;
 
 /// The weights and sizes of an attention.
-pub(crate) struct Attention<E: Engine> {
+pub(crate) struct Attention<P: Packing> {
     /// Queries, keys and values in one product, `[d_model, (n_heads + 2 n_kv_heads) d_head]`.
-    pub(crate) qkv: E::Linear,
+    pub(crate) qkv: P::Linear,
     /// `[n_heads d_head, d_model]`.
-    pub(crate) out: E::Linear,
+    pub(crate) out: P::Linear,
     pub(crate) shape: AttentionShape,
 }
 
-impl<E: Engine> Attention<E> {
+impl<P: Packing> Attention<P> {
     /// residual + attention(x), `[T, d_model]`.
-    pub(crate) fn forward(
+    pub(crate) fn forward<E: Engine<Packing = P>>(
         &self,
         engine: &E,
         x: &E::Tensor,
@@ -38,8 +38,7 @@ impl<E: Engine> Attention<E> {
         }
         let pattern = at(Site::AttnPattern);
         let mut z = if hooks.wants(pattern) {
-            let mut see =
-                |sentence, values: ndarray::ArrayViewMut2<'_, f32>| hooks.visit_pattern(pattern, sentence, values);
+            let mut see = |sentence, values: Values<'_>| hooks.visit_pattern(pattern, sentence, values);
             engine.attention(&qkv, shape, hooks.offsets(), Some(&mut see))?
         } else {
             engine.attention(&qkv, shape, hooks.offsets(), None)?

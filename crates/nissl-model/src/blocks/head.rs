@@ -1,18 +1,23 @@
 //! The output head: from the residual stream to logits.
 
-use crate::engine::{Activation, Engine, Epilogue};
+use crate::engine::{Activation, Engine, Epilogue, Packing};
 
 /// The weights of a head.
-pub(crate) struct Head<E: Engine> {
+pub(crate) struct Head<P: Packing> {
     /// A dense layer with an activation and a norm, where the head has them.
-    pub(crate) transform: Option<(E::Linear, Activation, E::Norm)>,
+    pub(crate) transform: Option<(P::Linear, Activation, P::Norm)>,
     /// `[d_model, d_vocab]`.
-    pub(crate) decoder: E::Linear,
+    pub(crate) decoder: P::Linear,
 }
 
-impl<E: Engine> Head<E> {
+impl<P: Packing> Head<P> {
     /// Logits `[T, d_vocab]` of the last residual stream x `[T, d_model]`, or of some of its rows.
-    pub(crate) fn forward(&self, engine: &E, x: &E::Tensor, rows: Option<&[usize]>) -> E::Tensor {
+    pub(crate) fn forward<E: Engine<Packing = P>>(
+        &self,
+        engine: &E,
+        x: &E::Tensor,
+        rows: Option<&[usize]>,
+    ) -> E::Tensor {
         let chosen = rows.map(|rows| engine.rows(x, rows));
         let x = chosen.as_ref().unwrap_or(x);
         match &self.transform {

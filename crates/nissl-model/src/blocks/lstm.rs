@@ -7,25 +7,25 @@ use std::ops::Range;
 
 use nissl_core::{HookPoint, Site};
 
-use crate::engine::{Engine, Epilogue, Flow, Halt};
-use crate::hooks::{Hooks, RowEdits};
+use crate::engine::{Engine, Epilogue, Flow, Halt, Packing};
+use crate::hooks::{Hooks, RowEdits, side_by_side};
 
 /// The gates in their order side by side.
 const GATES: [Site; 4] = [Site::LstmI, Site::LstmF, Site::LstmG, Site::LstmO];
 
 /// A layer, in one direction or two.
-pub(crate) struct Lstm<E: Engine> {
-    pub(crate) directions: Vec<Direction<E>>,
+pub(crate) struct Lstm<P: Packing> {
+    pub(crate) directions: Vec<Direction<P>>,
 }
 
 /// The weights of a layer in a direction; gates are i, f, g, o side by side.
-pub(crate) struct Direction<E: Engine> {
+pub(crate) struct Direction<P: Packing> {
     /// `[n_in, 4 H]`.
-    pub(crate) input: E::Linear,
+    pub(crate) input: P::Linear,
     /// `[d_state, 4 H]`.
-    pub(crate) hidden: E::Linear,
+    pub(crate) hidden: P::Linear,
     /// `[H, d_state]`.
-    pub(crate) projection: Option<E::Linear>,
+    pub(crate) projection: Option<P::Linear>,
     pub(crate) d_hidden: usize,
     pub(crate) d_state: usize,
 }
@@ -107,9 +107,9 @@ struct Record<E: Engine> {
     states: Vec<E::Tensor>,
 }
 
-impl<E: Engine> Lstm<E> {
+impl<P: Packing> Lstm<P> {
     /// The states `[T, n_directions d_state]` of x `[T, n_in]`, every sentence from a state of zeros on.
-    pub(crate) fn forward(
+    pub(crate) fn forward<E: Engine<Packing = P>>(
         &self,
         engine: &E,
         x: &E::Tensor,
@@ -191,7 +191,7 @@ struct Sites<'a> {
 }
 
 impl<'a> Sites<'a> {
-    fn new<E: Engine>(layer: u16, hooks: &Hooks<'a>, idx: usize, n: usize, direction: &Direction<E>) -> Self {
+    fn new<P: Packing>(layer: u16, hooks: &Hooks<'a>, idx: usize, n: usize, direction: &Direction<P>) -> Self {
         let (h, d_state) = (direction.d_hidden, direction.d_state);
         let edits = |site, width: usize| hooks.by_row(at(layer, site), n * width, idx * width);
         Self {
@@ -204,8 +204,8 @@ impl<'a> Sites<'a> {
     }
 }
 
-impl<E: Engine> Direction<E> {
-    fn forward(
+impl<P: Packing> Direction<P> {
+    fn forward<E: Engine<Packing = P>>(
         &self,
         engine: &E,
         x: &E::Tensor,
@@ -261,10 +261,11 @@ fn edit<E: Engine>(
         return Ok(());
     }
     engine.visit(x, columns, &mut |mut values| {
-        for (row, mut values) in rows.iter().zip(values.rows_mut()) {
-            if let Some(row) = row {
-                edits.apply(*row, values.as_slice_mut().expect("columns of a tensor lie side by side"));
-            }
+        for (place, row) in rows.iter().enumerate() {
+            let Some(row) = row else { continue };
+            let (mut now, mut slope) =
+                (values.now.row_mut(place), values.slope.as_mut().map(|slope| slope.row_mut(place)));
+            edits.apply(*row, side_by_side(&mut now), slope.as_mut().map(side_by_side));
         }
         Ok(())
     })

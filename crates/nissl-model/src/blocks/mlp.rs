@@ -3,23 +3,23 @@
 use nissl_core::{HookPoint, Site};
 
 use super::add_to_residual;
-use crate::engine::{Activation, Engine, Epilogue, Halt};
+use crate::engine::{Activation, Engine, Epilogue, Halt, Packing};
 use crate::hooks::Hooks;
 
 /// The weights of an MLP.
-pub(crate) struct Mlp<E: Engine> {
+pub(crate) struct Mlp<P: Packing> {
     /// `[d_model, d_mlp]`; of a gated one the gate and the linear branch side by side, `[d_model, 2 d_mlp]`.
-    pub(crate) inner: E::Linear,
+    pub(crate) inner: P::Linear,
     /// `[d_mlp, d_model]`.
-    pub(crate) out: E::Linear,
+    pub(crate) out: P::Linear,
     pub(crate) activation: Activation,
     pub(crate) gated: bool,
     pub(crate) d_mlp: usize,
 }
 
-impl<E: Engine> Mlp<E> {
+impl<P: Packing> Mlp<P> {
     /// residual + mlp(x), `[T, d_model]`.
-    pub(crate) fn forward(
+    pub(crate) fn forward<E: Engine<Packing = P>>(
         &self,
         engine: &E,
         x: &E::Tensor,

@@ -6,7 +6,7 @@ pub(crate) mod lstm;
 pub(crate) mod mlp;
 pub(crate) mod rotary;
 
-use crate::engine::{Engine, Epilogue, Halt};
+use crate::engine::{Engine, Epilogue, Halt, LinearOf};
 use crate::hooks::Hooks;
 use nissl_core::HookPoint;
 
@@ -14,7 +14,7 @@ use nissl_core::HookPoint;
 pub(crate) fn add_to_residual<E: Engine>(
     engine: &E,
     x: &E::Tensor,
-    w: &E::Linear,
+    w: &LinearOf<E>,
     residual: &E::Tensor,
     point: HookPoint,
     hooks: &Hooks<'_>,

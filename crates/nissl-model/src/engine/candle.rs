@@ -2,14 +2,17 @@
 //!
 //! Only operations whose gradients candle has, and has right: norms and softmax are composed, for the fused ones give
 //! no gradient and no error; GELU is composed from `tanh` and `erf`, for the gradients of candle's own are rounded to
-//! six digits. A value that a hook changes is a constant from there on: no gradient passes through it.
+//! six digits. Through a value that a hook changes passes as much of the gradient as the edit lets through.
 
 use std::ops::Range;
 
 use candle_core::{D, DType, Device, Result, Tensor};
-use ndarray::{Array2, ArrayViewMut2};
+use ndarray::Array2;
 
-use super::{Activation, AttentionShape, Engine, Epilogue, Flow, Halt, LinearPart, NormKind, PatternHook, Rotary};
+use super::{
+    Activation, AttentionShape, Engine, Epilogue, Flow, Halt, LinearPart, NormKind, Packing, PatternHook, Rotary, See,
+    Values,
+};
 
 /// The engine; all its tensors are of one type on one device.
 pub(crate) struct Candle {
@@ -75,23 +78,27 @@ impl Candle {
     }
 
     /// Puts what `see` changes in place of `part`, `[rows, columns]`; unchanged values stay what they were.
-    fn shown(
-        &self,
-        part: &Tensor,
-        see: impl FnOnce(ArrayViewMut2<'_, f32>) -> Flow,
-    ) -> std::result::Result<Tensor, Halt> {
+    fn shown(&self, part: &Tensor, see: impl FnOnce(Values<'_>) -> Flow) -> std::result::Result<Tensor, Halt> {
         let before = array(part);
         let mut after = before.clone();
-        see(after.view_mut())?;
-        let changed: Vec<u8> =
-            before.iter().zip(&after).map(|(old, new)| u8::from(old.to_bits() != new.to_bits())).collect();
+        let mut slope = Array2::ones(before.dim());
+        see(Values { now: after.view_mut(), slope: Some(slope.view_mut()) })?;
+        let changed: Vec<u8> = before
+            .iter()
+            .zip(&after)
+            .zip(&slope)
+            .map(|((old, new), &slope)| u8::from(old.to_bits() != new.to_bits() || slope.to_bits() != 1f32.to_bits()))
+            .collect();
         if !changed.contains(&1) {
             return Ok(part.clone());
         }
         let shape = [after.nrows(), after.ncols()];
         let replaced = || {
             let new = self.tensor(after.into_iter().collect(), &shape)?;
-            Tensor::from_vec(changed, &shape, &self.device)?.where_cond(&new, part)
+            let slope = self.tensor(slope.into_iter().collect(), &shape)?;
+            // A zero whose gradient is that of the values.
+            let zero = (part - part.detach())?;
+            Tensor::from_vec(changed, &shape, &self.device)?.where_cond(&(new + (zero * slope)?)?, part)
         };
         Ok(done(replaced()))
     }
@@ -188,8 +195,7 @@ fn with_columns(x: &Tensor, columns: &Range<usize>, middle: &Tensor) -> Result<T
     Tensor::cat(&parts, 1)
 }
 
-impl Engine for Candle {
-    type Tensor = Tensor;
+impl Packing for Candle {
     type Linear = Linear;
     type Norm = Norm;
 
@@ -201,6 +207,11 @@ impl Engine for Candle {
         let vector = |values: &[f32]| done(self.tensor(values.to_vec(), &[values.len()]));
         Norm { kind, gain: vector(gain), bias: bias.map(vector) }
     }
+}
+
+impl Engine for Candle {
+    type Tensor = Tensor;
+    type Packing = Self;
 
     fn embed(&self, n_tokens: usize, width: usize, fill: &dyn Fn(usize, &mut [f32])) -> Tensor {
         let mut values = vec![0.0; n_tokens * width];
@@ -265,7 +276,7 @@ impl Engine for Candle {
             let n = pair[1] - pair[0];
             if n == 0 {
                 if let Some(see) = &mut pattern {
-                    see(idx, Array2::zeros((shape.n_heads, 0)).view_mut())?;
+                    see(idx, Values { now: Array2::zeros((shape.n_heads, 0)).view_mut(), slope: None })?;
                 }
                 continue;
             }
@@ -314,12 +325,7 @@ impl Engine for Candle {
         done(state())
     }
 
-    fn visit(
-        &self,
-        x: &mut Tensor,
-        columns: Range<usize>,
-        see: &mut dyn FnMut(ArrayViewMut2<'_, f32>) -> Flow,
-    ) -> Flow {
+    fn visit(&self, x: &mut Tensor, columns: Range<usize>, see: See<'_>) -> Flow {
         let part = done(x.narrow(1, columns.start, columns.len()));
         let shown = self.shown(&part, see)?;
         if shown.id() != part.id() {

@@ -131,13 +131,22 @@ impl From<ModelError> for Halt {
 /// Whether to go on.
 pub(crate) type Flow = Result<(), Halt>;
 
-/// Sees, and may change, the attention pattern of sentence `idx` of the group: `[n_heads, n_tokens * n_tokens]`.
-pub(crate) type PatternHook<'a> = &'a mut dyn FnMut(usize, ArrayViewMut2<'_, f32>) -> Flow;
+/// Values of a tensor that a hook sees and may change, `[n_rows, n_columns]`.
+pub(crate) struct Values<'a> {
+    /// The values.
+    pub(crate) now: ArrayViewMut2<'a, f32>,
+    /// Where gradients are taken: the derivative of every value after the changes by the value before, 1 at first.
+    pub(crate) slope: Option<ArrayViewMut2<'a, f32>>,
+}
 
-/// The operations a forward pass is made of. Letters: T rows of the group, widths as named.
-pub(crate) trait Engine: Send + Sync + 'static {
-    /// Activations of a group, `[T, width]`.
-    type Tensor: Send;
+/// Sees, and may change, some values.
+pub(crate) type See<'a> = &'a mut dyn FnMut(Values<'_>) -> Flow;
+
+/// Sees, and may change, the attention pattern of sentence `idx` of the group: `[n_heads, n_tokens * n_tokens]`.
+pub(crate) type PatternHook<'a> = &'a mut dyn FnMut(usize, Values<'_>) -> Flow;
+
+/// How weights lie in memory: made once, read by every engine of the same layout.
+pub(crate) trait Packing: Send + Sync + 'static {
     /// Matrices laid out for [`Engine::linear`].
     type Linear: Send + Sync;
     /// Gain and bias of a norm.
@@ -147,13 +156,26 @@ pub(crate) trait Engine: Send + Sync + 'static {
     fn pack(&self, parts: &[LinearPart<'_>]) -> Self::Linear;
     /// Takes the gain, and the bias where there is one, `[width]`.
     fn pack_norm(&self, kind: NormKind, gain: &[f32], bias: Option<&[f32]>) -> Self::Norm;
+}
+
+/// The matrices that an engine multiplies with.
+pub(crate) type LinearOf<E> = <<E as Engine>::Packing as Packing>::Linear;
+/// The norms of an engine.
+pub(crate) type NormOf<E> = <<E as Engine>::Packing as Packing>::Norm;
+
+/// The operations a forward pass is made of. Letters: T rows of the group, widths as named.
+pub(crate) trait Engine: Send + Sync + Sized + 'static {
+    /// Activations of a group, `[T, width]`.
+    type Tensor: Send;
+    /// How its weights lie in memory.
+    type Packing: Packing;
 
     /// Sums of rows of embedding tables: `fill` adds everything to the zeroed row of a token.
     fn embed(&self, n_tokens: usize, width: usize, fill: &dyn Fn(usize, &mut [f32])) -> Self::Tensor;
     /// x W + b `[T, n_out]`, then the epilogue.
-    fn linear(&self, x: &Self::Tensor, w: &Self::Linear, epilogue: Epilogue<'_, Self::Tensor>) -> Self::Tensor;
+    fn linear(&self, x: &Self::Tensor, w: &LinearOf<Self>, epilogue: Epilogue<'_, Self::Tensor>) -> Self::Tensor;
     /// The norm of every row.
-    fn norm(&self, x: &Self::Tensor, norm: &Self::Norm) -> Self::Tensor;
+    fn norm(&self, x: &Self::Tensor, norm: &NormOf<Self>) -> Self::Tensor;
     /// x + y.
     fn add(&self, x: &Self::Tensor, y: &Self::Tensor) -> Self::Tensor;
     /// The activation of every value.
@@ -177,12 +199,7 @@ pub(crate) trait Engine: Send + Sync + 'static {
     /// o * tanh(c) `[T, H]`.
     fn lstm_state(&self, gates: &Self::Tensor, c: &Self::Tensor) -> Self::Tensor;
     /// Lets `see` read and change `columns`, `[T, columns.len()]`.
-    fn visit(
-        &self,
-        x: &mut Self::Tensor,
-        columns: Range<usize>,
-        see: &mut dyn FnMut(ArrayViewMut2<'_, f32>) -> Flow,
-    ) -> Flow;
+    fn visit(&self, x: &mut Self::Tensor, columns: Range<usize>, see: See<'_>) -> Flow;
     /// Number of columns.
     fn width(&self, x: &Self::Tensor) -> usize;
     /// The chosen rows.

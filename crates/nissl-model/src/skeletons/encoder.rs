@@ -9,7 +9,7 @@ use crate::hooks::Hooks;
 /// One block, `[T, d_model]` to `[T, d_model]`.
 pub(super) fn block<E: Engine>(
     engine: &E,
-    block: &Block<E>,
+    block: &Block<E::Packing>,
     x: &E::Tensor,
     layer: u16,
     rotary: Option<&Rotary>,

@@ -3,14 +3,14 @@
 use nissl_core::{HookPoint, Site};
 
 use crate::blocks::lstm::{Layout, Lstm};
-use crate::engine::{AttentionShape, Engine, Epilogue, Flow, Halt};
+use crate::engine::{AttentionShape, Engine, Epilogue, Flow, Halt, Packing};
 use crate::hooks::Hooks;
 
 /// The weights of a recurrent model, laid out for an engine.
-pub(crate) struct Recurrent<E: Engine> {
-    pub(crate) layers: Vec<Lstm<E>>,
+pub(crate) struct Recurrent<P: Packing> {
+    pub(crate) layers: Vec<Lstm<P>>,
     pub(crate) padding: Option<Padding>,
-    pub(crate) average: Option<Average<E>>,
+    pub(crate) average: Option<Average<P>>,
 }
 
 /// What stands before sentences that are shorter than the model reads.
@@ -22,15 +22,20 @@ pub(crate) struct Padding {
 }
 
 /// An average over the positions so far of embeddings and all layers' states side by side, as an attention.
-pub(crate) struct Average<E: Engine> {
+pub(crate) struct Average<P: Packing> {
     /// `[width, 3 width]`.
-    pub(crate) qkv: E::Linear,
+    pub(crate) qkv: P::Linear,
     pub(crate) width: usize,
 }
 
-impl<E: Engine> Recurrent<E> {
+impl<P: Packing> Recurrent<P> {
     /// What the head reads, of embedded tokens x `[T, d_embed]`.
-    pub(crate) fn forward(&self, engine: &E, mut x: E::Tensor, hooks: &Hooks<'_>) -> Result<E::Tensor, Halt> {
+    pub(crate) fn forward<E: Engine<Packing = P>>(
+        &self,
+        engine: &E,
+        mut x: E::Tensor,
+        hooks: &Hooks<'_>,
+    ) -> Result<E::Tensor, Halt> {
         hooks.visit(engine, HookPoint::new(0, Site::Embed), &mut x)?;
         let layout = Layout::new(hooks.offsets(), self.padding.as_ref().map(|padding| padding.window));
         if let Some(padding) = &self.padding {
@@ -57,8 +62,8 @@ impl<E: Engine> Recurrent<E> {
     }
 }
 
-impl<E: Engine> Average<E> {
-    fn forward(&self, engine: &E, x: &E::Tensor, layout: &Layout) -> Result<E::Tensor, Halt> {
+impl<P: Packing> Average<P> {
+    fn forward<E: Engine<Packing = P>>(&self, engine: &E, x: &E::Tensor, layout: &Layout) -> Result<E::Tensor, Halt> {
         let shape = AttentionShape { n_heads: 1, n_kv_heads: 1, d_head: self.width, causal: true, scale: 1.0 };
         let qkv = engine.linear(x, &self.qkv, Epilogue::None);
         engine.attention(&qkv, shape, &layout.offsets, None)

@@ -7,29 +7,34 @@ use crate::arch::Skeleton;
 use crate::blocks::attention::Attention;
 use crate::blocks::mlp::Mlp;
 use crate::blocks::rotary::Angles;
-use crate::engine::{Engine, Halt};
+use crate::engine::{Engine, Halt, Packing};
 use crate::hooks::Hooks;
 
 /// The weights of a transformer, laid out for an engine.
-pub(crate) struct Transformer<E: Engine> {
+pub(crate) struct Transformer<P: Packing> {
     pub(crate) skeleton: Skeleton,
-    pub(crate) embedding_norm: Option<E::Norm>,
-    pub(crate) blocks: Vec<Block<E>>,
-    pub(crate) final_norm: Option<E::Norm>,
+    pub(crate) embedding_norm: Option<P::Norm>,
+    pub(crate) blocks: Vec<Block<P>>,
+    pub(crate) final_norm: Option<P::Norm>,
     pub(crate) rotary: Option<Angles>,
 }
 
 /// The weights of a block.
-pub(crate) struct Block<E: Engine> {
-    pub(crate) attention: Attention<E>,
-    pub(crate) attn_norm: E::Norm,
-    pub(crate) mlp: Mlp<E>,
-    pub(crate) mlp_norm: E::Norm,
+pub(crate) struct Block<P: Packing> {
+    pub(crate) attention: Attention<P>,
+    pub(crate) attn_norm: P::Norm,
+    pub(crate) mlp: Mlp<P>,
+    pub(crate) mlp_norm: P::Norm,
 }
 
-impl<E: Engine> Transformer<E> {
+impl<P: Packing> Transformer<P> {
     /// The last residual stream (after the final norm) of embedded tokens x `[T, d_model]`.
-    pub(crate) fn forward(&self, engine: &E, mut x: E::Tensor, hooks: &Hooks<'_>) -> Result<E::Tensor, Halt> {
+    pub(crate) fn forward<E: Engine<Packing = P>>(
+        &self,
+        engine: &E,
+        mut x: E::Tensor,
+        hooks: &Hooks<'_>,
+    ) -> Result<E::Tensor, Halt> {
         let longest = hooks.offsets().windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or(0);
         let rotary = self.rotary.as_ref().map(|angles| angles.up_to(longest));
         let rotary = rotary.as_deref();

@@ -7,7 +7,7 @@ mod transformer;
 use crate::arch::Architecture;
 use crate::blocks::head::Head;
 use crate::checkpoint::Checkpoint;
-use crate::engine::Engine;
+use crate::engine::Packing;
 use crate::error::LoadError;
 use crate::skeletons::Network;
 pub(crate) use embeddings::Embeddings;
@@ -21,14 +21,16 @@ pub(crate) fn embeddings(checkpoint: &Checkpoint, architecture: &Architecture) -
 }
 
 /// Lays out everything between the embeddings and the head.
-pub(crate) fn network<E: Engine>(
-    engine: &E,
+pub(crate) fn network<P: Packing>(
+    packing: &P,
     checkpoint: &Checkpoint,
     architecture: &Architecture,
-) -> Result<Network<E>, LoadError> {
+) -> Result<Network<P>, LoadError> {
     match architecture {
-        Architecture::Transformer(spec) => transformer::transformer(engine, checkpoint, spec).map(Network::Transformer),
-        Architecture::Recurrent(model) => recurrent::recurrent(engine, checkpoint, model).map(Network::Recurrent),
+        Architecture::Transformer(spec) => {
+            transformer::transformer(packing, checkpoint, spec).map(Network::Transformer)
+        }
+        Architecture::Recurrent(model) => recurrent::recurrent(packing, checkpoint, model).map(Network::Recurrent),
     }
 }
 
@@ -41,13 +43,13 @@ pub(crate) fn has_head(checkpoint: &Checkpoint, architecture: &Architecture) -> 
 }
 
 /// Lays out the head.
-pub(crate) fn head<E: Engine>(
-    engine: &E,
+pub(crate) fn head<P: Packing>(
+    packing: &P,
     checkpoint: &Checkpoint,
     architecture: &Architecture,
-) -> Result<Head<E>, LoadError> {
+) -> Result<Head<P>, LoadError> {
     match architecture {
-        Architecture::Transformer(spec) => transformer::head(engine, checkpoint, spec),
-        Architecture::Recurrent(model) => recurrent::head(engine, checkpoint, model),
+        Architecture::Transformer(spec) => transformer::head(packing, checkpoint, spec),
+        Architecture::Recurrent(model) => recurrent::head(packing, checkpoint, model),
     }
 }

@@ -5,7 +5,7 @@ use crate::arch::{Decoder, Recurrent, Values};
 use crate::blocks::head::Head;
 use crate::blocks::lstm::{Direction, Lstm};
 use crate::checkpoint::{Checkpoint, Weight};
-use crate::engine::{Engine, LinearPart};
+use crate::engine::{LinearPart, Packing};
 use crate::error::LoadError;
 use crate::skeletons::{Average, Padding, Recurrent as Network};
 
@@ -21,18 +21,18 @@ fn table<'a>(checkpoint: &'a Checkpoint, model: &Recurrent) -> Result<Weight<'a>
 }
 
 /// Lays out the layers.
-pub(super) fn recurrent<E: Engine>(
-    engine: &E,
+pub(super) fn recurrent<P: Packing>(
+    packing: &P,
     checkpoint: &Checkpoint,
     model: &Recurrent,
-) -> Result<Network<E>, LoadError> {
+) -> Result<Network<P>, LoadError> {
     let mut layers = Vec::new();
     for layer in 0..model.n_layers {
         let mut directions = Vec::new();
         for direction in 0..model.n_directions {
             let cell = (model.cell)(checkpoint, model, layer, direction)?;
             let pack = |values: &Values, bias: Option<Vec<f32>>| {
-                engine.pack(&[LinearPart { weight: values.weight(), transposed: false, bias }])
+                packing.pack(&[LinearPart { weight: values.weight(), transposed: false, bias }])
             };
             directions.push(Direction {
                 input: pack(&cell.input, cell.input_bias),
@@ -52,18 +52,18 @@ pub(super) fn recurrent<E: Engine>(
             Some(Padding { window, row })
         }
     };
-    let average = model.average.as_ref().map(|name| average(engine, checkpoint, model, name)).transpose()?;
+    let average = model.average.as_ref().map(|name| average(packing, checkpoint, model, name)).transpose()?;
     Ok(Network { layers, padding, average })
 }
 
 /// An average weighted by the softmax of x · w is an attention whose queries are all (1, 0, ...), whose keys are
 /// (x · w, 0, ...) and whose values are x.
-fn average<E: Engine>(
-    engine: &E,
+fn average<P: Packing>(
+    packing: &P,
     checkpoint: &Checkpoint,
     model: &Recurrent,
     name: &str,
-) -> Result<Average<E>, LoadError> {
+) -> Result<Average<P>, LoadError> {
     let width = model.d_head_in();
     let vector = checkpoint.f32(name, &[width, 1])?;
     let qkv = Values::new([3 * width, width], |row, column| match row {
@@ -73,7 +73,7 @@ fn average<E: Engine>(
     });
     let mut bias = vec![0.0; 3 * width];
     bias[0] = 1.0;
-    let qkv = engine.pack(&[LinearPart { weight: qkv.weight(), transposed: false, bias: Some(bias) }]);
+    let qkv = packing.pack(&[LinearPart { weight: qkv.weight(), transposed: false, bias: Some(bias) }]);
     Ok(Average { qkv, width })
 }
 
@@ -85,13 +85,13 @@ pub(super) fn has_head(checkpoint: &Checkpoint, model: &Recurrent) -> Result<boo
 }
 
 /// Lays out the head.
-pub(super) fn head<E: Engine>(engine: &E, checkpoint: &Checkpoint, model: &Recurrent) -> Result<Head<E>, LoadError> {
+pub(super) fn head<P: Packing>(packing: &P, checkpoint: &Checkpoint, model: &Recurrent) -> Result<Head<P>, LoadError> {
     let decoder = model.decoder.as_ref().ok_or_else(|| LoadError::MissingWeight {
         path: checkpoint.path().to_owned(),
         name: "decoder.weight".to_owned(),
         nearest: None,
     })?;
-    Ok(Head { transform: None, decoder: engine.pack(&[part(checkpoint, model, decoder)?]) })
+    Ok(Head { transform: None, decoder: packing.pack(&[part(checkpoint, model, decoder)?]) })
 }
 
 fn part<'a>(checkpoint: &'a Checkpoint, model: &Recurrent, decoder: &Decoder) -> Result<LinearPart<'a>, LoadError> {

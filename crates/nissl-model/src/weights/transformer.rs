@@ -8,7 +8,7 @@ use crate::blocks::head::Head;
 use crate::blocks::mlp::Mlp;
 use crate::blocks::rotary::Angles;
 use crate::checkpoint::{Checkpoint, Weight};
-use crate::engine::{AttentionShape, Engine, LinearPart};
+use crate::engine::{AttentionShape, LinearPart, Packing};
 use crate::error::LoadError;
 use crate::skeletons::{Block, Transformer};
 
@@ -95,12 +95,12 @@ pub(super) fn embeddings(checkpoint: &Checkpoint, spec: &Spec) -> Result<Embeddi
 }
 
 /// Lays out the blocks and norms.
-pub(super) fn transformer<E: Engine>(
-    engine: &E,
+pub(super) fn transformer<P: Packing>(
+    packing: &P,
     checkpoint: &Checkpoint,
     spec: &Spec,
-) -> Result<Transformer<E>, LoadError> {
-    let loader = Loader { engine, checkpoint, spec, names: &Names::find(checkpoint, spec)? };
+) -> Result<Transformer<P>, LoadError> {
+    let loader = Loader { packing, checkpoint, spec, names: &Names::find(checkpoint, spec)? };
     let embedding_norm = spec.embedding_norm.map(|name| loader.norm(name, 0)).transpose()?;
     let blocks = (0..spec.n_layers).map(|layer| loader.block(layer)).collect::<Result<_, _>>()?;
     let final_norm = spec.final_norm.map(|name| loader.norm(name, 0)).transpose()?;
@@ -121,17 +121,17 @@ pub(super) fn has_head(checkpoint: &Checkpoint, spec: &Spec) -> Result<bool, Loa
 }
 
 /// Lays out the head.
-pub(super) fn head<E: Engine>(engine: &E, checkpoint: &Checkpoint, spec: &Spec) -> Result<Head<E>, LoadError> {
+pub(super) fn head<P: Packing>(packing: &P, checkpoint: &Checkpoint, spec: &Spec) -> Result<Head<P>, LoadError> {
     let names = Names::find(checkpoint, spec)?;
     let bare = Names { prefix: "", decoder: None };
-    let loader = Loader { engine, checkpoint, spec, names: &bare };
+    let loader = Loader { packing, checkpoint, spec, names: &bare };
     let transform = match &spec.head.transform {
         None => None,
         Some((dense, norm)) => {
             let d_model = spec.d_model;
             let dense = loader.linear(std::slice::from_ref(dense), 0, d_model, &[d_model])?;
             let (gain, bias) = head_norm(checkpoint, norm, d_model)?;
-            Some((dense, spec.activation, engine.pack_norm(spec.norm, &gain, bias.as_deref())))
+            Some((dense, spec.activation, packing.pack_norm(spec.norm, &gain, bias.as_deref())))
         }
     };
     let decoder = names.decoder.as_ref().ok_or_else(|| LoadError::MissingWeight {
@@ -145,7 +145,7 @@ pub(super) fn head<E: Engine>(engine: &E, checkpoint: &Checkpoint, spec: &Spec) 
     } else {
         None
     };
-    let decoder = engine.pack(&[LinearPart { weight, transposed: false, bias }]);
+    let decoder = packing.pack(&[LinearPart { weight, transposed: false, bias }]);
     Ok(Head { transform, decoder })
 }
 
@@ -163,15 +163,15 @@ fn norm_name(checkpoint: &Checkpoint, name: &str, now: &str, old: &str) -> Strin
     if checkpoint.contains(&old) { old } else { format!("{name}.{now}") }
 }
 
-struct Loader<'a, E: Engine> {
-    engine: &'a E,
+struct Loader<'a, P: Packing> {
+    packing: &'a P,
     checkpoint: &'a Checkpoint,
     spec: &'a Spec,
     names: &'a Names,
 }
 
-impl<E: Engine> Loader<'_, E> {
-    fn block(&self, layer: usize) -> Result<Block<E>, LoadError> {
+impl<P: Packing> Loader<'_, P> {
+    fn block(&self, layer: usize) -> Result<Block<P>, LoadError> {
         let spec = self.spec;
         let shape = AttentionShape {
             n_heads: spec.n_heads,
@@ -205,7 +205,7 @@ impl<E: Engine> Loader<'_, E> {
     }
 
     /// Matrices that share an input of `n_in`, side by side: one for each of `widths`, or one for all of them.
-    fn linear(&self, parts: &[Matrix], layer: usize, n_in: usize, widths: &[usize]) -> Result<E::Linear, LoadError> {
+    fn linear(&self, parts: &[Matrix], layer: usize, n_in: usize, widths: &[usize]) -> Result<P::Linear, LoadError> {
         let total = [widths.iter().sum()];
         let widths = if parts.len() == widths.len() { widths } else { &total };
         let mut packed = Vec::with_capacity(parts.len());
@@ -216,7 +216,7 @@ impl<E: Engine> Loader<'_, E> {
             let bias = part.bias.then(|| self.checkpoint.f32(&format!("{stem}.bias"), &[n_out])).transpose()?;
             packed.push(LinearPart { weight, transposed: part.transposed, bias: bias.map(Cow::into_owned) });
         }
-        let linear = self.engine.pack(&packed);
+        let linear = self.packing.pack(&packed);
         // The packed copy is the one in memory; the file's pages may go.
         for part in parts {
             self.checkpoint.release(&format!("{}.weight", self.names.full(part.name, layer)));
@@ -224,8 +224,8 @@ impl<E: Engine> Loader<'_, E> {
         Ok(linear)
     }
 
-    fn norm(&self, name: &str, layer: usize) -> Result<E::Norm, LoadError> {
+    fn norm(&self, name: &str, layer: usize) -> Result<P::Norm, LoadError> {
         let (gain, bias) = head_norm(self.checkpoint, &self.names.full(name, layer), self.spec.d_model)?;
-        Ok(self.engine.pack_norm(self.spec.norm, &gain, bias.as_deref()))
+        Ok(self.packing.pack_norm(self.spec.norm, &gain, bias.as_deref()))
     }
 }

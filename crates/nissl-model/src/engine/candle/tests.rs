@@ -24,7 +24,7 @@ fn models() -> impl Iterator<Item = &'static str> {
 }
 
 /// A golden model on an engine of choice.
-struct Loaded<E: Engine> {
+struct Loaded<E: Engine<Packing = E> + Packing> {
     engine: E,
     checkpoint: Checkpoint,
     info: ModelInfo,
@@ -37,7 +37,7 @@ fn golden(family: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/models").join(family)
 }
 
-impl<E: Engine> Loaded<E> {
+impl<E: Engine<Packing = E> + Packing> Loaded<E> {
     fn new(engine: E, family: &str) -> Self {
         let folder = golden(family);
         let path = folder.join("config.json");
@@ -187,17 +187,24 @@ fn gradients_equal_differences() {
 }
 
 #[test]
-fn no_gradient_passes_through_a_changed_value() {
+fn an_edit_lets_through_its_share_of_a_gradient() {
     let twin = Loaded::new(Candle::cpu(DType::F64), "gpt2");
     let batch = batch(&twin.info);
     let x = Var::from_tensor(&twin.embed(&batch)).unwrap();
-    let edit = r#"{"point":"blocks.0.hook_resid_post","positions":{"rows":[2]},"edit":"zero"}"#;
-    let edits = vec![serde_json::from_str(edit).unwrap()];
-    let plan = HookPlan { edits, output: Output::Last, ..HookPlan::default() };
-    let logits = twin.logits(x.as_tensor().clone(), &batch, &plan, &Collect::default());
-    // Token 2 reaches its own logits only through its own residual stream.
-    let gradients = logits.narrow(0, 2, 1).unwrap().sum_all().unwrap().backward().unwrap();
-    let gradient = gradients.get(&x).unwrap().to_vec2::<f64>().unwrap();
-    let size = |row: usize| gradient[row].iter().map(|value| value.abs()).sum::<f64>();
-    assert!(size(2) == 0.0 && size(1) > 1e-6, "{} and {}", size(2), size(1));
+    let gradient_with = |edit: &str| {
+        let edit = format!(r#"{{"point":"hook_embed","positions":{{"rows":[2]}},"edit":{edit}}}"#);
+        let edits = vec![serde_json::from_str(&edit).unwrap()];
+        let plan = HookPlan { edits, output: Output::Last, ..HookPlan::default() };
+        let logits = twin.logits(x.as_tensor().clone(), &batch, &plan, &Collect::default());
+        let gradients = logits.narrow(0, 2, 1).unwrap().sum_all().unwrap().backward().unwrap();
+        gradients.get(&x).unwrap().to_vec2::<f64>().unwrap()
+    };
+    let zeros = vec!["0.0"; twin.info.d_model].join(",");
+    let whole = gradient_with(&format!(r#"{{"add":{{"values":[{zeros}]}}}}"#));
+    let none = gradient_with(r#""zero""#);
+    assert!(whole[2].iter().all(|&value| value.abs() > 1e-9), "an addition lets all through");
+    assert_eq!(none[2], vec![0.0; twin.info.d_model], "a constant lets nothing through");
+    assert!(none[1].iter().any(|&value| value.abs() > 1e-9), "other rows keep theirs");
+    // Scaling by one leaves the values, and so the rest of the network, as they are.
+    assert_eq!(gradient_with(r#"{"scale":{"factor":1.0}}"#), whole);
 }

@@ -9,7 +9,7 @@ use super::gemm::{Rows, RowsMut, product};
 use super::isa::Isa;
 use super::math;
 use super::tensor::{PANEL, Tensor};
-use crate::engine::{AttentionShape, Halt, PatternHook};
+use crate::engine::{AttentionShape, Halt, PatternHook, Values};
 
 /// Queries taken together.
 const QUERIES: usize = 56;
@@ -167,7 +167,7 @@ impl Sentence {
             }
         }
         let view = ArrayViewMut2::from_shape((n_heads, len * len), &mut all).expect("made of this size");
-        hook(sentence_idx, view)?;
+        hook(sentence_idx, Values { now: view, slope: None })?;
         // An edited pattern may look ahead: all keys count.
         let open = Self { shape: AttentionShape { causal: false, ..self.shape }, ..*self };
         for (head, pattern) in all.chunks_exact((len * len).max(1)).enumerate() {

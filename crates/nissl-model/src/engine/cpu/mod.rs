@@ -16,9 +16,12 @@ mod tensor;
 
 use std::ops::Range;
 
-use ndarray::{Array2, ArrayViewMut2};
+use ndarray::Array2;
 
-use super::{Activation, AttentionShape, Engine, Epilogue, Flow, Halt, LinearPart, NormKind, PatternHook, Rotary};
+use super::{
+    Activation, AttentionShape, Engine, Epilogue, Flow, Halt, LinearPart, NormKind, Packing, PatternHook, Rotary, See,
+    Values,
+};
 use crate::engine::cpu::isa::Isa;
 pub(crate) use pack::Packed;
 use tensor::Tensor;
@@ -42,8 +45,7 @@ pub(crate) struct Norm {
     bias: Vec<f32>,
 }
 
-impl Engine for Cpu {
-    type Tensor = Tensor;
+impl Packing for Cpu {
     type Linear = Packed;
     type Norm = Norm;
 
@@ -54,6 +56,11 @@ impl Engine for Cpu {
     fn pack_norm(&self, kind: NormKind, gain: &[f32], bias: Option<&[f32]>) -> Norm {
         Norm { kind, gain: gain.to_vec(), bias: bias.map_or_else(|| vec![0.0; gain.len()], <[f32]>::to_vec) }
     }
+}
+
+impl Engine for Cpu {
+    type Tensor = Tensor;
+    type Packing = Self;
 
     fn embed(&self, n_tokens: usize, width: usize, fill: &dyn Fn(usize, &mut [f32])) -> Tensor {
         let mut x = Tensor::new(n_tokens, width);
@@ -155,13 +162,8 @@ impl Engine for Cpu {
         h
     }
 
-    fn visit(
-        &self,
-        x: &mut Tensor,
-        columns: Range<usize>,
-        see: &mut dyn FnMut(ArrayViewMut2<'_, f32>) -> Flow,
-    ) -> Flow {
-        see(x.columns_mut(columns))
+    fn visit(&self, x: &mut Tensor, columns: Range<usize>, see: See<'_>) -> Flow {
+        see(Values { now: x.columns_mut(columns), slope: None })
     }
 
     fn width(&self, x: &Tensor) -> usize {

@@ -58,7 +58,7 @@ fn a_pattern_that_is_only_seen_changes_no_bit() {
         let offsets = [0, 90, 93];
         let qkv = tensor(93, shape.v().end, 5);
         let mut sums = Vec::new();
-        let mut see = |sentence: usize, pattern: ArrayViewMut2<'_, f32>| {
+        let mut see = |sentence: usize, Values { now: pattern, .. }: Values<'_>| {
             let len = offsets[sentence + 1] - offsets[sentence];
             sums.extend(pattern.iter().collect::<Vec<_>>().chunks(len).map(|row| row.iter().copied().sum::<f32>()));
             Ok(())

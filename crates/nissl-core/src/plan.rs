@@ -64,6 +64,10 @@ pub enum Units {
 }
 
 /// Positions in the text.
+///
+/// While a text is generated, all positions are those of the prompt and of what is added to it: places count from the
+/// start of the text, negative ones from the end of the **prompt**, and rows are those of the prompts. A patch has
+/// values for the prompt alone and leaves added tokens as they are.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Positions {
@@ -74,6 +78,10 @@ pub enum Positions {
     InSentence(Vec<i64>),
     /// These rows of the batch; values of a patch are in the same order.
     Rows(Vec<usize>),
+    /// This place in every sentence and all after it; negative ones count from its end.
+    From(i64),
+    /// The tokens that generation adds; in a plain run there are none.
+    Generated,
 }
 
 /// What to do with the chosen values.
@@ -229,7 +237,9 @@ impl EditSpec {
             (Edit::Patch { .. }, Positions::All) => batch.n_tokens() * n_units,
             (Edit::Patch { .. }, Positions::Rows(rows)) => rows.len() * n_units,
             // How many of the places a sentence has is not known beforehand.
-            (Edit::Patch { .. }, Positions::InSentence(_)) => return Err(PlanError::PatchWithoutRows { point }),
+            (Edit::Patch { .. }, Positions::InSentence(_) | Positions::From(_) | Positions::Generated) => {
+                return Err(PlanError::PatchWithoutRows { point });
+            }
             (Edit::Zero | Edit::Set { .. } | Edit::Scale { .. }, _) => values.len(),
         };
         if values.len() != expected {

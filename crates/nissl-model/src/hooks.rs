@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use ndarray::{ArrayView2, ArrayViewMut1};
-use nissl_core::{Batch, CaptureSink, EditSpec, HookPlan, HookPoint, ModelError, Output, Positions, Units};
+use nissl_core::{Batch, CaptureSink, Edit, EditSpec, HookPlan, HookPoint, ModelError, Output, Positions, Units};
 
 use crate::engine::{Engine, Flow, Halt, Values};
 
@@ -15,6 +15,9 @@ pub(crate) struct Prepared<'a> {
     /// The deepest point that is needed; none if the pass runs to its end.
     last: Option<HookPoint>,
     n_ctx: usize,
+    /// Whether texts grow: then edits of patterns act on no key that comes after its query, since there may be more of
+    /// them later.
+    grows: bool,
 }
 
 impl<'a> Prepared<'a> {
@@ -25,7 +28,7 @@ impl<'a> Prepared<'a> {
         touched.sort_unstable();
         touched.dedup();
         let last = if plan.output == Output::None { plan.capture.iter().max().copied() } else { None };
-        Self { plan, touched, last, n_ctx }
+        Self { plan, touched, last, n_ctx, grows: false }
     }
 
     /// Whether nothing at all is asked for.
@@ -34,32 +37,60 @@ impl<'a> Prepared<'a> {
     }
 }
 
-/// The plan as it concerns one group of whole sentences.
+/// Tokens of a text that a group takes together: a whole sentence of the batch, or those that follow it.
+#[derive(Clone, Debug)]
+pub(crate) struct Part {
+    /// The rows of the batch that the sentence has; places count from their first and from their end.
+    pub(crate) sentence: Range<usize>,
+    /// The positions in the text that are read.
+    pub(crate) positions: Range<usize>,
+}
+
+/// The plan as it concerns one group of sentences.
 pub(crate) struct Hooks<'a> {
     prepared: &'a Prepared<'a>,
     sink: &'a dyn CaptureSink,
     first_sentence: usize,
     first_row: usize,
-    /// Where the group's sentences start, counted from its own first row, and where the last one ends.
+    parts: Vec<Part>,
+    /// Where the parts start, counted from the group's own first row, and where the last one ends.
     offsets: Vec<usize>,
+    /// The position in its text of every row.
+    positions: Vec<usize>,
 }
 
 impl<'a> Hooks<'a> {
-    /// The plan for some sentences of the batch.
+    /// The plan for some whole sentences of the batch.
     pub(crate) fn new(
         prepared: &'a Prepared<'a>,
         sink: &'a dyn CaptureSink,
         batch: &Batch,
         sentences: Range<usize>,
     ) -> Self {
-        let first_row = batch.offsets()[sentences.start];
-        let offsets = batch.offsets()[sentences.start..=sentences.end].iter().map(|row| row - first_row).collect();
-        Self { prepared, sink, first_sentence: sentences.start, first_row, offsets }
+        let (first_sentence, first_row) = (sentences.start, batch.offsets()[sentences.start]);
+        let whole = |sentence: usize| Part { sentence: batch.rows(sentence), positions: 0..batch.rows(sentence).len() };
+        Self { first_sentence, first_row, ..Self::of_parts(prepared, sink, sentences.map(whole).collect()) }
+    }
+
+    /// The plan for parts of texts. What is captured counts rows and sentences from those of the group.
+    pub(crate) fn of_parts(prepared: &'a Prepared<'a>, sink: &'a dyn CaptureSink, parts: Vec<Part>) -> Self {
+        let mut offsets = vec![0];
+        offsets.extend(parts.iter().scan(0, |end, part| {
+            *end += part.positions.len();
+            Some(*end)
+        }));
+        let positions = parts.iter().flat_map(|part| part.positions.clone()).collect();
+        Self { prepared, sink, first_sentence: 0, first_row: 0, parts, offsets, positions }
     }
 
     /// Where the group's sentences start and the last one ends, in rows of the group.
     pub(crate) fn offsets(&self) -> &[usize] {
         &self.offsets
+    }
+
+    /// The position in its text of every row of the group.
+    pub(crate) fn positions(&self) -> &[usize] {
+        &self.positions
     }
 
     /// Whether anybody reads or writes at this point.
@@ -99,8 +130,8 @@ impl<'a> Hooks<'a> {
     pub(crate) fn by_row(&self, point: HookPoint, width: usize, first_unit: usize) -> RowEdits<'a> {
         let rows_of = |edit: &'a EditSpec| {
             let mut rows = Vec::new();
-            for sentence in 0..self.offsets.len() - 1 {
-                self.rows_of(edit, sentence, &mut |row, patch_row| rows.push((row, patch_row)));
+            for part in 0..self.parts.len() {
+                self.rows_of(edit, part, &mut |row, patch_row| rows.push((row, patch_row)));
             }
             rows.sort_by_key(|(row, _)| *row);
             (edit, rows)
@@ -131,13 +162,13 @@ impl<'a> Hooks<'a> {
         self.stop_after(point)
     }
 
-    /// Edits and captures the attention pattern of a sentence of the group, `[n_heads, n_queries * n_keys]`.
-    pub(crate) fn visit_pattern(&self, point: HookPoint, sentence: usize, mut values: Values<'_>) -> Flow {
+    /// Edits and captures the attention pattern of a part of the group, `[n_heads, n_queries * n_keys]`.
+    pub(crate) fn visit_pattern(&self, point: HookPoint, part: usize, mut values: Values<'_>) -> Flow {
         for edit in self.edits(point) {
-            self.edit_pattern(edit, sentence, &mut values);
+            self.edit_pattern(edit, part, &mut values);
         }
         for capture_idx in self.captures(point) {
-            self.sink.pattern(capture_idx, self.first_sentence + sentence, values.now.view())?;
+            self.sink.pattern(capture_idx, self.first_sentence + part, values.now.view())?;
         }
         Ok(())
     }
@@ -152,8 +183,8 @@ impl<'a> Hooks<'a> {
     }
 
     fn edit(&self, edit: &EditSpec, values: &mut Values<'_>) {
-        for sentence in 0..self.offsets.len() - 1 {
-            self.rows_of(edit, sentence, &mut |row, patch_row| {
+        for part in 0..self.parts.len() {
+            self.rows_of(edit, part, &mut |row, patch_row| {
                 edit.edit.apply(side_by_side(&mut values.now.row_mut(row)), &edit.units, patch_row);
                 if let Some(slope) = &mut values.slope {
                     edit.edit.apply_slope(side_by_side(&mut slope.row_mut(row)), &edit.units);
@@ -162,18 +193,19 @@ impl<'a> Hooks<'a> {
         }
     }
 
-    /// A row of a pattern is the query's probabilities, unit `head * n_ctx + key`; keys beyond the sentence are none.
-    fn edit_pattern(&self, edit: &EditSpec, sentence: usize, values: &mut Values<'_>) {
+    /// A row of a pattern is the query's probabilities, unit `head * n_ctx + key`; keys beyond the text are none.
+    fn edit_pattern(&self, edit: &EditSpec, part: usize, values: &mut Values<'_>) {
         let (n_heads, n_ctx) = (values.now.nrows(), self.prepared.n_ctx);
-        let (first, len) = (self.offsets[sentence], self.offsets[sentence + 1] - self.offsets[sentence]);
+        let (first, n_keys) = (self.offsets[part], self.parts[part].positions.end);
         let n_units = match &edit.units {
             Units::All => n_heads * n_ctx,
             Units::Some(list) => list.len(),
         };
-        self.rows_of(edit, sentence, &mut |row, patch_row| {
+        self.rows_of(edit, part, &mut |row, patch_row| {
+            let seen = if self.prepared.grows { self.positions[row] + 1 } else { n_keys };
             let mut change = |i: usize, head: usize, key: usize| {
-                if key < len {
-                    let at = [head, (row - first) * len + key];
+                if key < seen {
+                    let at = [head, (row - first) * n_keys + key];
                     values.now[at] = edit.edit.value(values.now[at], i, n_units, patch_row);
                     if let Some(slope) = &mut values.slope {
                         slope[at] *= edit.edit.slope();
@@ -183,7 +215,7 @@ impl<'a> Hooks<'a> {
             match &edit.units {
                 Units::All => {
                     for head in 0..n_heads {
-                        (0..len).for_each(|key| change(head * n_ctx + key, head, key));
+                        (0..seen).for_each(|key| change(head * n_ctx + key, head, key));
                     }
                 }
                 Units::Some(list) => {
@@ -195,29 +227,38 @@ impl<'a> Hooks<'a> {
         });
     }
 
-    /// Calls `with(row of the group, row of a patch)` for every position of a sentence that an edit concerns.
-    fn rows_of(&self, edit: &EditSpec, sentence: usize, with: &mut dyn FnMut(usize, usize)) {
-        let rows = self.offsets[sentence]..self.offsets[sentence + 1];
+    /// Calls `with(row of the group, row of a patch)` for every position of a part that an edit concerns.
+    fn rows_of(&self, edit: &EditSpec, part: usize, with: &mut dyn FnMut(usize, usize)) {
+        let (Part { sentence, positions }, first) = (&self.parts[part], self.offsets[part]);
+        let place_of = |place: i64| if place < 0 { sentence.len() as i64 + place } else { place };
+        let mut at = |position: usize, patch_row: usize| {
+            if positions.contains(&position) {
+                with(first + position - positions.start, patch_row);
+            }
+        };
         match &edit.positions {
-            Positions::All => rows.for_each(|row| with(row, self.first_row + row)),
+            Positions::All => {
+                // Tokens that follow the batch's have no values in a patch.
+                let is_patch = matches!(edit.edit, Edit::Patch { .. });
+                let end = if is_patch { positions.end.min(sentence.len()) } else { positions.end };
+                (positions.start..end).for_each(|position| at(position, sentence.start + position));
+            }
             Positions::Rows(list) => {
-                for (patch_row, row) in list.iter().enumerate() {
-                    if let Some(row) = row.checked_sub(self.first_row)
-                        && rows.contains(&row)
-                    {
-                        with(row, patch_row);
-                    }
+                for (patch_row, row) in list.iter().enumerate().filter(|(_, row)| sentence.contains(row)) {
+                    at(row - sentence.start, patch_row);
                 }
             }
             Positions::InSentence(places) => {
-                for &place in places {
-                    let row = if place < 0 { rows.end as i64 + place } else { rows.start as i64 + place };
-                    if let Ok(row) = usize::try_from(row)
-                        && rows.contains(&row)
-                    {
-                        with(row, 0);
-                    }
+                for position in places.iter().filter_map(|&place| usize::try_from(place_of(place)).ok()) {
+                    at(position, 0);
                 }
+            }
+            Positions::From(place) => {
+                let first = usize::try_from(place_of(*place)).unwrap_or(0).max(positions.start);
+                (first..positions.end).for_each(|position| at(position, 0));
+            }
+            Positions::Generated => {
+                (sentence.len().max(positions.start)..positions.end).for_each(|position| at(position, 0));
             }
         }
     }

@@ -121,8 +121,8 @@ impl LanguageModel {
     ) -> Result<Option<Array2<f32>>, Halt> {
         let first_row = batch.offsets()[sentences.start];
         let tokens = &batch.tokens()[first_row..batch.offsets()[sentences.end]];
-        let x = self.embeddings.embed(&self.engine, &self.checkpoint, tokens, hooks.offsets());
-        let x = self.network.forward(&self.engine, x, hooks)?;
+        let x = self.embeddings.embed(&self.engine, &self.checkpoint, tokens, hooks.positions());
+        let x = self.network.forward(&self.engine, x, hooks, None)?;
         let last: Vec<usize>;
         let rows = match output {
             Output::None => return Ok(None),

@@ -233,6 +233,11 @@ impl Hooks<'_> {
     fn edited_rows(&self, spec: &EditSpec, n_tokens: usize) -> Vec<(usize, usize)> {
         match &spec.positions {
             Positions::All => (0..n_tokens).map(|row| (row, self.first_row + row)).collect(),
+            Positions::From(place) => {
+                let place = if *place < 0 { place + n_tokens as i64 } else { *place };
+                (usize::try_from(place).unwrap_or(0)..n_tokens).map(|row| (row, 0)).collect()
+            }
+            Positions::Generated => Vec::new(),
             Positions::InSentence(places) => {
                 let from_start = |&place: &i64| if place < 0 { place + n_tokens as i64 } else { place };
                 let rows = places.iter().map(from_start).filter(|&place| (0..n_tokens as i64).contains(&place));

@@ -3,8 +3,8 @@
 use nissl_core::{HookPoint, Site};
 
 use super::add_to_residual;
-use crate::engine::{AttentionShape, Engine, Epilogue, Halt, Packing, Rotary, Values};
-use crate::hooks::Hooks;
+use crate::engine::{AttentionShape, Engine, Epilogue, Halt, Packing, Values};
+use crate::skeletons::{At, Here, LayerPast};
 
 /// The weights and sizes of an attention.
 pub(crate) struct Attention<P: Packing> {
@@ -22,27 +22,33 @@ impl<P: Packing> Attention<P> {
         engine: &E,
         x: &E::Tensor,
         residual: &E::Tensor,
-        layer: u16,
-        rotary: Option<&Rotary>,
-        hooks: &Hooks<'_>,
+        here: &mut Here<'_, E>,
     ) -> Result<E::Tensor, Halt> {
+        let (layer, hooks) = (here.layer, here.hooks);
         let at = |site| HookPoint::new(layer, site);
         let shape = self.shape;
         let mut qkv = engine.linear(x, &self.qkv, Epilogue::None);
         for (site, columns) in [(Site::AttnQ, shape.q()), (Site::AttnK, shape.k()), (Site::AttnV, shape.v())] {
             hooks.visit_columns(engine, at(site), &mut qkv, columns)?;
         }
-        if let Some(rotary) = rotary {
-            engine.rotate(&mut qkv, shape.q(), shape.d_head, hooks.offsets(), rotary);
-            engine.rotate(&mut qkv, shape.k(), shape.d_head, hooks.offsets(), rotary);
+        if let Some(rotary) = here.rotary {
+            engine.rotate(&mut qkv, shape.q(), shape.d_head, hooks.positions(), rotary);
+            engine.rotate(&mut qkv, shape.k(), shape.d_head, hooks.positions(), rotary);
         }
+        let (own, grows) = match &mut here.past {
+            Some(At { past: LayerPast::Attention(past), grows }) => (past.as_mut_slice(), *grows),
+            _ => (<&mut [E::Past]>::default(), false),
+        };
         let pattern = at(Site::AttnPattern);
         let mut z = if hooks.wants(pattern) {
             let mut see = |sentence, values: Values<'_>| hooks.visit_pattern(pattern, sentence, values);
-            engine.attention(&qkv, shape, hooks.offsets(), Some(&mut see))?
+            engine.attention(&qkv, shape, hooks.offsets(), own, Some(&mut see))?
         } else {
-            engine.attention(&qkv, shape, hooks.offsets(), None)?
+            engine.attention(&qkv, shape, hooks.offsets(), own, None)?
         };
+        if grows {
+            engine.keep(&qkv, shape, hooks.offsets(), own);
+        }
         hooks.stop_after(pattern)?;
         drop(qkv);
         hooks.visit(engine, at(Site::AttnZ), &mut z)?;

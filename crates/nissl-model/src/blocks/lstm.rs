@@ -9,6 +9,7 @@ use nissl_core::{HookPoint, Site};
 
 use crate::engine::{Engine, Epilogue, Flow, Halt, Packing};
 use crate::hooks::{Hooks, RowEdits, side_by_side};
+use crate::skeletons::{At, LayerPast};
 
 /// The gates in their order side by side.
 const GATES: [Site; 4] = [Site::LstmI, Site::LstmF, Site::LstmG, Site::LstmO];
@@ -75,6 +76,8 @@ impl Layout {
 
 /// Which rows are computed together: the n-th of each sentence that has one, the longest sentences first.
 struct Steps {
+    /// The sentences in the order in which they stand in a step.
+    sentences: Vec<usize>,
     rows: Vec<Vec<usize>>,
     /// Of every row its step and its place there.
     places: Vec<(usize, usize)>,
@@ -82,13 +85,14 @@ struct Steps {
 
 impl Steps {
     fn new(layout: &Layout, backward: bool) -> Self {
-        let mut sentences: Vec<Range<usize>> = layout.offsets.windows(2).map(|pair| pair[0]..pair[1]).collect();
-        sentences.sort_by_key(|rows| std::cmp::Reverse(rows.len()));
-        let n_steps = sentences.first().map_or(0, ExactSizeIterator::len);
+        let rows_of = |sentence: usize| layout.offsets[sentence]..layout.offsets[sentence + 1];
+        let mut sentences: Vec<usize> = (0..layout.offsets.len() - 1).collect();
+        sentences.sort_by_key(|&sentence| std::cmp::Reverse(rows_of(sentence).len()));
+        let n_steps = sentences.first().map_or(0, |&longest| rows_of(longest).len());
         let mut places = vec![(0, 0); layout.group_row.len()];
         let mut steps = Vec::with_capacity(n_steps);
         for step in 0..n_steps {
-            let having = sentences.iter().take_while(|rows| rows.len() > step);
+            let having = sentences.iter().map(|&sentence| rows_of(sentence)).take_while(|rows| rows.len() > step);
             let rows: Vec<usize> =
                 having.map(|rows| if backward { rows.end - 1 - step } else { rows.start + step }).collect();
             for (place, &row) in rows.iter().enumerate() {
@@ -96,7 +100,22 @@ impl Steps {
             }
             steps.push(rows);
         }
-        Self { rows: steps, places }
+        Self { sentences, rows: steps, places }
+    }
+}
+
+impl Steps {
+    /// What the last step of each sentence left, or what was there `before`, `[n_sentences, width]`.
+    fn last<E: Engine>(&self, engine: &E, parts: &[E::Tensor], before: &E::Tensor) -> E::Tensor {
+        let mut places: Vec<(usize, usize)> = (0..self.sentences.len()).map(|sentence| (0, sentence)).collect();
+        for (step, rows) in self.rows.iter().enumerate() {
+            for (place, &sentence) in self.sentences[..rows.len()].iter().enumerate() {
+                // The steps' parts begin with what was there before them.
+                places[sentence] = (step + 2, place);
+            }
+        }
+        let parts: Vec<&E::Tensor> = [before].into_iter().chain(parts).collect();
+        engine.gather(&parts, &places)
     }
 }
 
@@ -108,7 +127,8 @@ struct Record<E: Engine> {
 }
 
 impl<P: Packing> Lstm<P> {
-    /// The states `[T, n_directions d_state]` of x `[T, n_in]`, every sentence from a state of zeros on.
+    /// The states `[T, n_directions d_state]` of x `[T, n_in]`, every sentence from what its past left or from a state
+    /// of zeros on.
     pub(crate) fn forward<E: Engine<Packing = P>>(
         &self,
         engine: &E,
@@ -116,6 +136,7 @@ impl<P: Packing> Lstm<P> {
         layout: &Layout,
         layer: u16,
         hooks: &Hooks<'_>,
+        mut past: Option<At<'_, E>>,
     ) -> Result<E::Tensor, Halt> {
         let runs: Vec<(Steps, Record<E>)> = self
             .directions
@@ -124,7 +145,7 @@ impl<P: Packing> Lstm<P> {
             .map(|(idx, direction)| {
                 let steps = Steps::new(layout, idx == 1);
                 let sites = Sites::new(layer, hooks, idx, self.directions.len(), direction);
-                let record = direction.forward(engine, x, layout, &steps, &sites)?;
+                let record = direction.forward(engine, x, layout, &steps, &sites, &mut past)?;
                 Ok((steps, record))
             })
             .collect::<Result<_, Halt>>()?;
@@ -212,13 +233,20 @@ impl<P: Packing> Direction<P> {
         layout: &Layout,
         steps: &Steps,
         sites: &Sites<'_>,
+        past: &mut Option<At<'_, E>>,
     ) -> Result<Record<E>, Halt> {
         let h = self.d_hidden;
-        let n_first = steps.rows.first().map_or(0, Vec::len);
-        let zeros = |width| engine.embed(n_first, width, &|_, _| {});
+        let first = &steps.sentences[..steps.rows.first().map_or(0, Vec::len)];
+        let zeros = |width| engine.embed(first.len(), width, &|_, _| {});
         let pre = engine.linear(x, &self.input, Epilogue::None);
         let mut gates = vec![zeros(if sites.keep_gates { 4 * h } else { 1 })];
-        let (mut cells, mut states) = (vec![zeros(h)], vec![zeros(self.d_state)]);
+        let (mut cells, mut states) = match past {
+            Some(At { past: LayerPast::Lstm { cells, states }, .. }) => {
+                (vec![engine.rows(cells, first)], vec![engine.rows(states, first)])
+            }
+            _ => (vec![zeros(h)], vec![zeros(self.d_state)]),
+        };
+        let keep_cells = sites.keep_cells || past.is_some();
         for rows in &steps.rows {
             let group_rows: Vec<Option<usize>> = rows.iter().map(|&row| layout.group_row[row]).collect();
             let before = |x: &[E::Tensor]| engine.rows(&x[x.len() - 1], &(0..rows.len()).collect::<Vec<_>>());
@@ -240,10 +268,14 @@ impl<P: Packing> Direction<P> {
             if sites.keep_gates {
                 gates.push(gate);
             }
-            if !sites.keep_cells {
+            if !keep_cells {
                 cells.clear();
             }
             cells.push(cell);
+        }
+        if let Some(At { past: LayerPast::Lstm { cells: last_cells, states: last_states }, grows: true }) = past {
+            *last_cells = steps.last(engine, &cells, last_cells);
+            *last_states = steps.last(engine, &states, last_states);
         }
         Ok(Record { gates, cells, states })
     }

@@ -103,12 +103,12 @@ impl Candle {
         Ok(done(replaced()))
     }
 
-    /// Rotated heads `[n, n_heads d_head]` of the positions from 0 on.
-    fn rotated(&self, x: &Tensor, d_head: usize, rotary: &Rotary) -> Result<Tensor> {
+    /// Heads `[n, n_heads d_head]`, rotated by the positions `[n]` of their rows.
+    fn rotated(&self, x: &Tensor, d_head: usize, positions: &[usize], rotary: &Rotary) -> Result<Tensor> {
         let (n, width) = x.dims2()?;
         let half = rotary.cos.ncols();
         let angles = |table: &Array2<f32>| {
-            let rows = table.rows().into_iter().take(n).flat_map(|row| row.to_vec()).collect();
+            let rows = positions.iter().flat_map(|&position| table.row(position).to_vec()).collect();
             self.tensor(rows, &[n, 1, half])
         };
         let (cos, sin) = (angles(&rotary.cos)?, angles(&rotary.sin)?);
@@ -212,6 +212,7 @@ impl Packing for Candle {
 impl Engine for Candle {
     type Tensor = Tensor;
     type Packing = Self;
+    type Past = ();
 
     fn embed(&self, n_tokens: usize, width: usize, fill: &dyn Fn(usize, &mut [f32])) -> Tensor {
         let mut values = vec![0.0; n_tokens * width];
@@ -252,16 +253,12 @@ impl Engine for Candle {
         done(gated())
     }
 
-    fn rotate(&self, x: &mut Tensor, columns: Range<usize>, d_head: usize, offsets: &[usize], rotary: &Rotary) {
-        let rotated = || {
-            let middle = x.narrow(1, columns.start, columns.len())?;
-            let sentences = offsets.windows(2).filter(|pair| pair[0] < pair[1]);
-            let parts =
-                sentences.map(|pair| self.rotated(&middle.narrow(0, pair[0], pair[1] - pair[0])?, d_head, rotary));
-            let parts: Vec<Tensor> = parts.collect::<Result<_>>()?;
-            if parts.is_empty() { Ok(x.clone()) } else { with_columns(x, &columns, &Tensor::cat(&parts, 0)?) }
-        };
-        *x = done(rotated());
+    fn rotate(&self, x: &mut Tensor, columns: Range<usize>, d_head: usize, positions: &[usize], rotary: &Rotary) {
+        if positions.is_empty() {
+            return;
+        }
+        let middle = done(x.narrow(1, columns.start, columns.len()));
+        *x = done(with_columns(x, &columns, &done(self.rotated(&middle, d_head, positions, rotary))));
     }
 
     fn attention(
@@ -269,8 +266,10 @@ impl Engine for Candle {
         qkv: &Tensor,
         shape: AttentionShape,
         offsets: &[usize],
+        past: &[()],
         mut pattern: Option<PatternHook<'_>>,
     ) -> std::result::Result<Tensor, Halt> {
+        assert!(past.is_empty(), "no past is kept");
         let mut parts = Vec::with_capacity(offsets.len());
         for (idx, pair) in offsets.windows(2).enumerate() {
             let n = pair[1] - pair[0];
@@ -298,6 +297,8 @@ impl Engine for Candle {
         }
         Ok(done(Tensor::cat(&parts, 0)))
     }
+
+    fn keep(&self, _: &Tensor, _: AttentionShape, _: &[usize], _: &mut [()]) {}
 
     fn lstm_gates(&self, pre: &Tensor) -> Tensor {
         let gates = || {

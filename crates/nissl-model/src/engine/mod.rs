@@ -142,7 +142,8 @@ pub(crate) struct Values<'a> {
 /// Sees, and may change, some values.
 pub(crate) type See<'a> = &'a mut dyn FnMut(Values<'_>) -> Flow;
 
-/// Sees, and may change, the attention pattern of sentence `idx` of the group: `[n_heads, n_tokens * n_tokens]`.
+/// Sees, and may change, the attention pattern of sentence `idx` of the group: `[n_heads, n_tokens * n_keys]`, where the
+/// keys are those of the sentence's past, then its own.
 pub(crate) type PatternHook<'a> = &'a mut dyn FnMut(usize, Values<'_>) -> Flow;
 
 /// How weights lie in memory: made once, read by every engine of the same layout.
@@ -169,6 +170,10 @@ pub(crate) trait Engine: Send + Sync + Sized + 'static {
     type Tensor: Send;
     /// How its weights lie in memory.
     type Packing: Packing;
+    /// Keys (rotated) and values that a sentence has behind it at one layer: at first none. A copy shares what is there
+    /// and goes on by itself. An engine that is never asked to generate takes `()`, and asserts in
+    /// [`Engine::attention`] that there are none.
+    type Past: Clone + Default + Send + Sync;
 
     /// Sums of rows of embedding tables: `fill` adds everything to the zeroed row of a token.
     fn embed(&self, n_tokens: usize, width: usize, fill: &dyn Fn(usize, &mut [f32])) -> Self::Tensor;
@@ -182,16 +187,20 @@ pub(crate) trait Engine: Send + Sync + Sized + 'static {
     fn activate(&self, x: &Self::Tensor, activation: Activation) -> Self::Tensor;
     /// act(x[:, ..w]) * x[:, w..], for x `[T, 2 w]`.
     fn gate(&self, x: &Self::Tensor, activation: Activation) -> Self::Tensor;
-    /// Rotates the heads in `columns` by their position in the sentence, halves paired.
-    fn rotate(&self, x: &mut Self::Tensor, columns: Range<usize>, d_head: usize, offsets: &[usize], rotary: &Rotary);
-    /// Attention of each sentence over itself: qkv `[T, (n_heads + 2 n_kv_heads) d_head]` to z `[T, n_heads d_head]`.
+    /// Rotates the heads in `columns` by the positions of the rows `[T]`, halves paired.
+    fn rotate(&self, x: &mut Self::Tensor, columns: Range<usize>, d_head: usize, positions: &[usize], rotary: &Rotary);
+    /// Attention of each sentence over its past, where there are any (one a sentence, or none at all), and itself: qkv
+    /// `[T, (n_heads + 2 n_kv_heads) d_head]` to z `[T, n_heads d_head]`.
     fn attention(
         &self,
         qkv: &Self::Tensor,
         shape: AttentionShape,
         offsets: &[usize],
+        past: &[Self::Past],
         pattern: Option<PatternHook<'_>>,
     ) -> Result<Self::Tensor, Halt>;
+    /// Adds the keys and values of each sentence of qkv to its past, one a sentence.
+    fn keep(&self, qkv: &Self::Tensor, shape: AttentionShape, offsets: &[usize], past: &mut [Self::Past]);
     /// The gates of an LSTM, i, f, g, o side by side: sigmoids, and tanh for g, of pre `[T, 4 H]`.
     fn lstm_gates(&self, pre: &Self::Tensor) -> Self::Tensor;
     /// f * c + i * g `[T, H]`, for gates `[T, 4 H]` and the cells before c `[T, H]`.

@@ -2,23 +2,20 @@
 
 use nissl_core::{HookPoint, Site};
 
-use super::Block;
-use crate::engine::{Engine, Halt, Rotary};
-use crate::hooks::Hooks;
+use super::{Block, Here};
+use crate::engine::{Engine, Halt};
 
 /// One block, `[T, d_model]` to `[T, d_model]`.
 pub(super) fn block<E: Engine>(
     engine: &E,
     block: &Block<E::Packing>,
     x: &E::Tensor,
-    layer: u16,
-    rotary: Option<&Rotary>,
-    hooks: &Hooks<'_>,
+    mut here: Here<'_, E>,
 ) -> Result<E::Tensor, Halt> {
-    let sum = block.attention.forward(engine, x, x, layer, rotary, hooks)?;
+    let sum = block.attention.forward(engine, x, x, &mut here)?;
     let mut mid = engine.norm(&sum, &block.attn_norm);
     drop(sum);
-    hooks.visit(engine, HookPoint::new(layer, Site::ResidMid), &mut mid)?;
-    let sum = block.mlp.forward(engine, &mid, &mid, layer, hooks)?;
+    here.hooks.visit(engine, HookPoint::new(here.layer, Site::ResidMid), &mut mid)?;
+    let sum = block.mlp.forward(engine, &mid, &mid, here.layer, here.hooks)?;
     Ok(engine.norm(&sum, &block.mlp_norm))
 }

@@ -2,13 +2,23 @@
 
 mod decoder;
 mod encoder;
+mod past;
 mod recurrent;
 mod transformer;
 
-use crate::engine::{Engine, Halt, Packing};
+use crate::engine::{Engine, Halt, Packing, Rotary};
 use crate::hooks::Hooks;
+pub(crate) use past::{At, LayerPast, Past};
 pub(crate) use recurrent::{Average, Padding, Recurrent};
 pub(crate) use transformer::{Block, Transformer};
+
+/// Where in the network a pass is, and what it takes there.
+pub(crate) struct Here<'a, E: Engine> {
+    pub(crate) layer: u16,
+    pub(crate) rotary: Option<&'a Rotary>,
+    pub(crate) hooks: &'a Hooks<'a>,
+    pub(crate) past: Option<At<'a, E>>,
+}
 
 /// A model between its embeddings and its head, laid out for an engine.
 pub(crate) enum Network<P: Packing> {
@@ -19,16 +29,28 @@ pub(crate) enum Network<P: Packing> {
 }
 
 impl<P: Packing> Network<P> {
-    /// What the head reads, of embedded tokens x `[T, width]`.
+    /// What the head reads, of embedded tokens x `[T, width]`, after the sentences' past where there is one.
     pub(crate) fn forward<E: Engine<Packing = P>>(
         &self,
         engine: &E,
         x: E::Tensor,
         hooks: &Hooks<'_>,
+        past: Option<&mut Past<E>>,
     ) -> Result<E::Tensor, Halt> {
         match self {
-            Self::Transformer(transformer) => transformer.forward(engine, x, hooks),
-            Self::Recurrent(recurrent) => recurrent.forward(engine, x, hooks),
+            Self::Transformer(transformer) => transformer.forward(engine, x, hooks, past),
+            Self::Recurrent(recurrent) => recurrent.forward(engine, x, hooks, past),
         }
+    }
+
+    /// The past of `n_sentences` that have nothing behind them; none if what a position gives can depend on what comes
+    /// after it, or on how far from the end it is.
+    #[expect(dead_code, reason = "generation, which keeps a past, comes next")]
+    pub(crate) fn past<E: Engine<Packing = P>>(&self, engine: &E, n_sentences: usize) -> Option<Past<E>> {
+        let layers = match self {
+            Self::Transformer(transformer) => transformer.past(n_sentences)?,
+            Self::Recurrent(recurrent) => recurrent.past(engine, n_sentences)?,
+        };
+        Some(Past { layers, grows: true })
     }
 }

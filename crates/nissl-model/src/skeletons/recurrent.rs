@@ -6,6 +6,8 @@ use crate::blocks::lstm::{Layout, Lstm};
 use crate::engine::{AttentionShape, Engine, Epilogue, Flow, Halt, Packing};
 use crate::hooks::Hooks;
 
+use super::{LayerPast, Past};
+
 /// The weights of a recurrent model, laid out for an engine.
 pub(crate) struct Recurrent<P: Packing> {
     pub(crate) layers: Vec<Lstm<P>>,
@@ -35,6 +37,7 @@ impl<P: Packing> Recurrent<P> {
         engine: &E,
         mut x: E::Tensor,
         hooks: &Hooks<'_>,
+        mut past: Option<&mut Past<E>>,
     ) -> Result<E::Tensor, Halt> {
         hooks.visit(engine, HookPoint::new(0, Site::Embed), &mut x)?;
         let layout = Layout::new(hooks.offsets(), self.padding.as_ref().map(|padding| padding.window));
@@ -44,9 +47,10 @@ impl<P: Packing> Recurrent<P> {
         }
         let mut read = Vec::new();
         for (layer, lstm) in self.layers.iter().enumerate() {
+            let past = past.as_mut().map(|past| past.at(layer));
             let layer = layer as u16;
             visit(engine, &layout, hooks, HookPoint::new(layer, Site::ResidPre), &mut x)?;
-            let mut y = lstm.forward(engine, &x, &layout, layer, hooks)?;
+            let mut y = lstm.forward(engine, &x, &layout, layer, hooks, past)?;
             visit(engine, &layout, hooks, HookPoint::new(layer, Site::ResidPost), &mut y)?;
             if self.average.is_some() {
                 read.push(x);
@@ -60,13 +64,27 @@ impl<P: Packing> Recurrent<P> {
         }
         Ok(if layout.is_padded() { engine.rows(&x, &layout.rows) } else { x })
     }
+
+    /// The past of sentences that have nothing behind them; none if layers run backward too, if padding stands before
+    /// sentences, or if the head reads an average over all positions.
+    pub(super) fn past<E: Engine<Packing = P>>(&self, engine: &E, n_sentences: usize) -> Option<Vec<LayerPast<E>>> {
+        if self.padding.is_some() || self.average.is_some() {
+            return None;
+        }
+        let zeros = |width| engine.embed(n_sentences, width, &|_, _| {});
+        let empty = |lstm: &Lstm<P>| match lstm.directions.as_slice() {
+            [one] => Some(LayerPast::Lstm { cells: zeros(one.d_hidden), states: zeros(one.d_state) }),
+            _ => None,
+        };
+        self.layers.iter().map(empty).collect()
+    }
 }
 
 impl<P: Packing> Average<P> {
     fn forward<E: Engine<Packing = P>>(&self, engine: &E, x: &E::Tensor, layout: &Layout) -> Result<E::Tensor, Halt> {
         let shape = AttentionShape { n_heads: 1, n_kv_heads: 1, d_head: self.width, causal: true, scale: 1.0 };
         let qkv = engine.linear(x, &self.qkv, Epilogue::None);
-        engine.attention(&qkv, shape, &layout.offsets, None)
+        engine.attention(&qkv, shape, &layout.offsets, &[], None)
     }
 }
 

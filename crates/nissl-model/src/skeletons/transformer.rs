@@ -2,7 +2,7 @@
 
 use nissl_core::{HookPoint, Site};
 
-use super::{decoder, encoder};
+use super::{Here, LayerPast, Past, decoder, encoder};
 use crate::arch::Skeleton;
 use crate::blocks::attention::Attention;
 use crate::blocks::mlp::Mlp;
@@ -34,20 +34,23 @@ impl<P: Packing> Transformer<P> {
         engine: &E,
         mut x: E::Tensor,
         hooks: &Hooks<'_>,
+        mut past: Option<&mut Past<E>>,
     ) -> Result<E::Tensor, Halt> {
-        let longest = hooks.offsets().windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or(0);
-        let rotary = self.rotary.as_ref().map(|angles| angles.up_to(longest));
+        let end = hooks.positions().iter().max().map_or(0, |last| last + 1);
+        let rotary = self.rotary.as_ref().map(|angles| angles.up_to(end));
         let rotary = rotary.as_deref();
         if let Some(norm) = &self.embedding_norm {
             x = engine.norm(&x, norm);
         }
         hooks.visit(engine, HookPoint::new(0, Site::Embed), &mut x)?;
         for (layer, block) in self.blocks.iter().enumerate() {
+            let past = past.as_mut().map(|past| past.at(layer));
             let layer = layer as u16;
+            let here = Here { layer, rotary, hooks, past };
             hooks.visit(engine, HookPoint::new(layer, Site::ResidPre), &mut x)?;
             x = match self.skeleton {
-                Skeleton::Encoder => encoder::block(engine, block, &x, layer, rotary, hooks)?,
-                Skeleton::Decoder => decoder::block(engine, block, &x, layer, rotary, hooks)?,
+                Skeleton::Encoder => encoder::block(engine, block, &x, here)?,
+                Skeleton::Decoder => decoder::block(engine, block, &x, here)?,
             };
             hooks.visit(engine, HookPoint::new(layer, Site::ResidPost), &mut x)?;
         }
@@ -56,5 +59,11 @@ impl<P: Packing> Transformer<P> {
             hooks.visit(engine, HookPoint::new(0, Site::FinalNorm), &mut x)?;
         }
         Ok(x)
+    }
+
+    /// The past of sentences that have nothing behind them; none if positions see those after them.
+    pub(super) fn past<E: Engine<Packing = P>>(&self, n_sentences: usize) -> Option<Vec<LayerPast<E>>> {
+        let empty = |_: &Block<P>| LayerPast::Attention(vec![E::Past::default(); n_sentences]);
+        (self.skeleton == Skeleton::Decoder).then(|| self.blocks.iter().map(empty).collect())
     }
 }

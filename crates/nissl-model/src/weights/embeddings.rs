@@ -12,13 +12,13 @@ pub(crate) struct Embeddings {
 }
 
 impl Embeddings {
-    /// The sum of the embeddings of every token, `[T, d_model]`: token, then type, then position.
+    /// The sum of the embeddings of every token, `[T, d_model]`: token, then type, then that of its position.
     pub(crate) fn embed<E: Engine>(
         &self,
         engine: &E,
         checkpoint: &Checkpoint,
         tokens: &[u32],
-        offsets: &[usize],
+        positions: &[usize],
     ) -> E::Tensor {
         let table = |name: &String| {
             let tensor = checkpoint.tensor(name).expect("checked when the model was loaded");
@@ -37,8 +37,7 @@ impl Embeddings {
                 values.iter_mut().zip(type_row).for_each(|(value, add)| *value += add);
             }
             if let Some(table) = &position_table {
-                let sentence = offsets.partition_point(|&start| start <= row) - 1;
-                table.add_to((row - offsets[sentence]) * self.width, values);
+                table.add_to(positions[row] * self.width, values);
             }
         })
     }

@@ -71,6 +71,9 @@ fn edits_reach_the_chosen_places_alone() {
     assert_eq!(run(Positions::All, set()), [2.0; 5]);
     assert_eq!(run(Positions::InSentence(vec![-1]), set()), [0.0, 2.0, 0.0, 0.0, 2.0]);
     assert_eq!(run(Positions::InSentence(vec![2, -9]), set()), [0.0, 0.0, 0.0, 0.0, 2.0]);
+    assert_eq!(run(Positions::From(1), set()), [0.0, 2.0, 0.0, 2.0, 2.0]);
+    assert_eq!(run(Positions::From(-2), set()), [2.0, 2.0, 0.0, 2.0, 2.0]);
+    assert_eq!(run(Positions::Generated, set()), [0.0; 5]);
     assert_eq!(run(Positions::Rows(vec![3, 0]), Edit::Patch { values: vec![7.0, 8.0] }), [8.0, 0.0, 0.0, 7.0, 0.0]);
     assert_eq!(run(Positions::All, Edit::Patch { values: vec![1.0, 2.0, 3.0, 4.0, 5.0] }), [1.0, 2.0, 3.0, 4.0, 5.0]);
 }

@@ -53,14 +53,15 @@ impl<E: Engine<Packing = E> + Packing> Loaded<E> {
     }
 
     fn embed(&self, batch: &Batch) -> E::Tensor {
-        self.embeddings.embed(&self.engine, &self.checkpoint, batch.tokens(), batch.offsets())
+        let positions: Vec<usize> = (0..batch.n_sentences()).flat_map(|i| 0..batch.sentence(i).len()).collect();
+        self.embeddings.embed(&self.engine, &self.checkpoint, batch.tokens(), &positions)
     }
 
     /// The logits of embedded tokens; captures go to `sink`.
     fn logits(&self, x: E::Tensor, batch: &Batch, plan: &HookPlan, sink: &dyn CaptureSink) -> E::Tensor {
         let prepared = Prepared::new(plan, self.info.n_ctx);
         let hooks = Hooks::new(&prepared, sink, batch, 0..batch.n_sentences());
-        let Ok(x) = self.network.forward(&self.engine, x, &hooks) else {
+        let Ok(x) = self.network.forward(&self.engine, x, &hooks, None) else {
             panic!("the pass runs to its end");
         };
         self.head.forward(&self.engine, &x, None)

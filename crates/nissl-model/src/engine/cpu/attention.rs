@@ -1,42 +1,52 @@
 //! Attention of packed sentences: each sentence and head apart, queries in blocks, nothing padded.
 //!
-//! Letters: L tokens of a sentence, H heads, D width of a head. Keys and values of a head are laid into panels of 32
-//! once; a block of queries then needs `[block, L]` scores at a time, so long sentences stay in cache.
+//! Letters: L tokens of a sentence, P positions it has behind it, H heads, D width of a head. Keys and values of a
+//! head are laid into panels of 32 once; a block of queries then needs `[block, P + L]` scores at a time, so long
+//! sentences stay in cache. Every result is one chain over the keys in order, whether they are in the past or not.
+
+use std::cell::RefCell;
 
 use ndarray::ArrayViewMut2;
 
 use super::gemm::{Rows, RowsMut, product};
 use super::isa::Isa;
 use super::math;
+use super::past::{Panels, Past, Segment};
 use super::tensor::{PANEL, Tensor};
 use crate::engine::{AttentionShape, Halt, PatternHook, Values};
 
 /// Queries taken together.
 const QUERIES: usize = 56;
 
-/// Scratch space of one thread, kept from head to head.
+/// Scratch space of one thread, kept from call to call.
 #[derive(Default)]
 struct Scratch {
-    /// Keys transposed: panels `[D, 32]` of 32 keys each.
-    keys: Vec<f32>,
-    /// Values: panels `[L, 32]` of 32 columns of D each.
-    values: Vec<f32>,
+    /// Keys and values of a head of the sentence itself.
+    own: Panels,
     /// Scores of a block of queries, `[QUERIES, stride]`.
     scores: Vec<f32>,
 }
 
-/// z `[T, H D]` of qkv `[T, (H + 2 H_kv) D]`, sentence by sentence.
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
+/// z `[T, H D]` of qkv `[T, (H + 2 H_kv) D]`, sentence by sentence, each after its past, where there are any.
 pub(crate) fn attention(
     isa: Isa,
     qkv: &Tensor,
     shape: AttentionShape,
     offsets: &[usize],
+    past: &[Past],
     mut pattern: Option<PatternHook<'_>>,
 ) -> Result<Tensor, Halt> {
+    assert!(past.is_empty() || (shape.causal && past.len() + 1 == offsets.len()), "a causal sentence has one past");
     let mut z = Tensor::new(qkv.n_rows(), shape.n_heads * shape.d_head);
-    let mut scratch = Scratch::default();
-    for (sentence_idx, sentence) in offsets.windows(2).enumerate() {
-        let sentence = Sentence { isa, shape, first_row: sentence[0], len: sentence[1] - sentence[0] };
+    let mut scratch = SCRATCH.take();
+    let none = Past::default();
+    for (sentence_idx, rows) in offsets.windows(2).enumerate() {
+        let past = past.get(sentence_idx).unwrap_or(&none);
+        let sentence = Sentence { isa, shape, past, first_row: rows[0], len: rows[1] - rows[0] };
         match &mut pattern {
             None => {
                 for head in 0..shape.n_heads {
@@ -44,98 +54,113 @@ pub(crate) fn attention(
                     for first in (0..sentence.len).step_by(QUERIES) {
                         let n = QUERIES.min(sentence.len - first);
                         sentence.probabilities(qkv, head, first, n, &mut scratch);
-                        let stride = sentence.stride();
-                        sentence.mix(head, first, n, &scratch.values, (&scratch.scores, stride), &mut z);
+                        let from = (scratch.scores.as_slice(), sentence.stride());
+                        sentence.mix(head, first, n, &scratch.own, from, &mut z);
                     }
                 }
             }
             Some(hook) => sentence.with_pattern(qkv, sentence_idx, &mut scratch, &mut z, *hook)?,
         }
     }
+    SCRATCH.set(scratch);
     Ok(z)
 }
 
 /// One sentence of a group.
 #[derive(Clone, Copy)]
-struct Sentence {
+struct Sentence<'a> {
     isa: Isa,
     shape: AttentionShape,
+    past: &'a Past,
     first_row: usize,
     len: usize,
 }
 
-impl Sentence {
-    /// Distance of two rows of scores.
-    fn stride(&self) -> usize {
-        self.len.next_multiple_of(PANEL)
+impl Sentence<'_> {
+    /// Number of keys, P + L.
+    fn n_keys(&self) -> usize {
+        self.past.len() + self.len
     }
 
-    /// Lays the keys and values of a head into panels.
+    /// Distance of two rows of scores: a panel may begin at any key.
+    fn stride(&self) -> usize {
+        (self.n_keys() + PANEL).next_multiple_of(PANEL)
+    }
+
+    /// Keys that the queries before `end` see.
+    fn seen(&self, end: usize) -> usize {
+        if self.shape.causal { self.past.len() + end } else { self.n_keys() }
+    }
+
+    fn kv_head(&self, head: usize) -> usize {
+        head / (self.shape.n_heads / self.shape.n_kv_heads)
+    }
+
+    /// Lays the sentence's own keys and values of a head into panels.
     fn pack(&self, qkv: &Tensor, head: usize, scratch: &mut Scratch) {
         let Self { shape, len, first_row, .. } = *self;
-        let d_head = shape.d_head;
-        let kv_head = head / (shape.n_heads / shape.n_kv_heads);
         if !head.is_multiple_of(shape.n_heads / shape.n_kv_heads) {
             return; // the heads of a group share keys and values
         }
-        let key = shape.k().start + kv_head * d_head;
-        let value = shape.v().start + kv_head * d_head;
-        scratch.keys.clear();
-        scratch.keys.resize(self.stride() * d_head, 0.0);
-        let value_panels = d_head.div_ceil(PANEL);
-        scratch.values.clear();
-        scratch.values.resize(value_panels * len * PANEL, 0.0);
+        let d_head = shape.d_head;
+        let (key, value) =
+            (shape.k().start + self.kv_head(head) * d_head, shape.v().start + self.kv_head(head) * d_head);
+        scratch.own.reset(1, d_head, len);
         for position in 0..len {
             let row = qkv.row(first_row + position);
-            let panel = &mut scratch.keys[position / PANEL * (d_head * PANEL)..];
-            for (i, key) in row[key..key + d_head].iter().enumerate() {
-                panel[i * PANEL + position % PANEL] = *key;
-            }
-            for (panel, values) in row[value..value + d_head].chunks(PANEL).enumerate() {
-                let at = (panel * len + position) * PANEL;
-                scratch.values[at..at + values.len()].copy_from_slice(values);
-            }
+            scratch.own.put(0, position, &row[key..key + d_head], &row[value..value + d_head]);
         }
+    }
+
+    /// The first `seen` keys and values of a head, each part with the place of its first.
+    fn segments<'a>(&'a self, head: usize, own: &'a Panels, seen: usize) -> impl Iterator<Item = (usize, Segment<'a>)> {
+        let all = self.past.segments(self.kv_head(head)).chain([own.segment(0, self.len)]);
+        let mut at = 0;
+        all.map_while(move |mut segment| {
+            segment.len = segment.len.min(seen - at);
+            let place = at;
+            at += segment.len;
+            (segment.len > 0).then_some((place, segment))
+        })
     }
 
     /// Attention probabilities of queries `first..first + n`, left in `scratch.scores` `[n, stride]`.
     fn probabilities(&self, qkv: &Tensor, head: usize, first: usize, n: usize, scratch: &mut Scratch) {
-        let Self { isa, shape, len, first_row } = *self;
-        let (d_head, stride) = (shape.d_head, self.stride());
-        let start = (first_row + first) * qkv.stride() + head * d_head;
+        let Self { isa, shape, first_row, .. } = *self;
+        let stride = self.stride();
+        let start = (first_row + first) * qkv.stride() + head * shape.d_head;
         let queries = Rows { values: &qkv.values()[start..], stride: qkv.stride(), n_rows: n };
-        let seen = if shape.causal { first + n } else { len };
-        scratch.scores.resize(QUERIES * stride, 0.0);
-        for panel in 0..seen.div_ceil(PANEL) {
-            let keys = &scratch.keys[panel * d_head * PANEL..][..d_head * PANEL];
-            let mut out = RowsMut { values: &mut scratch.scores[panel * PANEL..], stride };
-            product(isa, queries, keys, &mut out, true, &mut |_, _, _| {});
+        let Scratch { own, scores } = scratch;
+        let len = n * stride;
+        if scores.len() < len {
+            scores.resize(len, 0.0);
+        }
+        for (place, segment) in self.segments(head, own, self.seen(first + n)) {
+            for panel in 0..segment.len.div_ceil(PANEL) {
+                let mut out = RowsMut { values: &mut scores[place + panel * PANEL..], stride };
+                product(isa, queries, segment.keys(panel), &mut out, true, &mut |_, _, _| {});
+            }
         }
         for query in 0..n {
-            let seen = if shape.causal { first + query + 1 } else { len };
-            let row = &mut scratch.scores[query * stride..][..len];
+            let seen = self.seen(first + query + 1);
+            let row = &mut scores[query * stride..][..self.n_keys()];
             math::softmax(isa, &mut row[..seen], shape.scale);
             row[seen..].fill(0.0);
         }
     }
 
     /// z of queries `first..first + n` from their probabilities `(rows, stride)`.
-    fn mix(&self, head: usize, first: usize, n: usize, values: &[f32], from: (&[f32], usize), z: &mut Tensor) {
-        let Self { isa, shape, len, first_row } = *self;
-        let seen = if shape.causal { first + n } else { len };
-        let probabilities = Rows { values: from.0, stride: from.1, n_rows: n };
+    fn mix(&self, head: usize, first: usize, n: usize, own: &Panels, from: (&[f32], usize), z: &mut Tensor) {
+        let Self { isa, shape, first_row, .. } = *self;
         let z_stride = z.stride();
         let mut block = [0.0f32; QUERIES * PANEL];
         for panel in 0..shape.d_head.div_ceil(PANEL) {
-            let values = &values[panel * len * PANEL..][..seen * PANEL];
-            product(
-                isa,
-                probabilities,
-                values,
-                &mut RowsMut { values: &mut block, stride: PANEL },
-                true,
-                &mut |_, _, _| {},
-            );
+            for (place, segment) in self.segments(head, own, self.seen(first + n)) {
+                let probabilities = Rows { values: &from.0[place..], stride: from.1, n_rows: n };
+                let values = segment.values(panel, segment.len);
+                let mut out = RowsMut { values: &mut block, stride: PANEL };
+                product(isa, probabilities, values, &mut out, place == 0, &mut |_, _, _| {});
+            }
             let column = head * shape.d_head + panel * PANEL;
             let width = PANEL.min(shape.d_head - panel * PANEL);
             for query in 0..n {
@@ -154,27 +179,28 @@ impl Sentence {
         z: &mut Tensor,
         hook: PatternHook<'_>,
     ) -> Result<(), Halt> {
-        let (len, n_heads, stride) = (self.len, self.shape.n_heads, self.stride());
-        let mut all = vec![0.0f32; n_heads * len * len];
-        for (head, pattern) in all.chunks_exact_mut((len * len).max(1)).enumerate() {
+        let (len, n_keys, n_heads, stride) = (self.len, self.n_keys(), self.shape.n_heads, self.stride());
+        let mut all = vec![0.0f32; n_heads * len * n_keys];
+        for (head, pattern) in all.chunks_exact_mut((len * n_keys).max(1)).enumerate() {
             self.pack(qkv, head, scratch);
             for first in (0..len).step_by(QUERIES) {
                 let n = QUERIES.min(len - first);
                 self.probabilities(qkv, head, first, n, scratch);
                 for query in 0..n {
-                    pattern[(first + query) * len..][..len].copy_from_slice(&scratch.scores[query * stride..][..len]);
+                    let row = &scratch.scores[query * stride..][..n_keys];
+                    pattern[(first + query) * n_keys..][..n_keys].copy_from_slice(row);
                 }
             }
         }
-        let view = ArrayViewMut2::from_shape((n_heads, len * len), &mut all).expect("made of this size");
+        let view = ArrayViewMut2::from_shape((n_heads, len * n_keys), &mut all).expect("made of this size");
         hook(sentence_idx, Values { now: view, slope: None })?;
         // An edited pattern may look ahead: all keys count.
         let open = Self { shape: AttentionShape { causal: false, ..self.shape }, ..*self };
-        for (head, pattern) in all.chunks_exact((len * len).max(1)).enumerate() {
+        for (head, pattern) in all.chunks_exact((len * n_keys).max(1)).enumerate() {
             self.pack(qkv, head, scratch);
             for first in (0..len).step_by(QUERIES) {
                 let n = QUERIES.min(len - first);
-                open.mix(head, first, n, &scratch.values, (&pattern[first * len..], len), z);
+                open.mix(head, first, n, &scratch.own, (&pattern[first * n_keys..], n_keys), z);
             }
         }
         Ok(())

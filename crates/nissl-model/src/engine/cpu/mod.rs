@@ -12,6 +12,7 @@ mod kernel_x86;
 mod math;
 mod norm;
 mod pack;
+mod past;
 mod tensor;
 
 use std::ops::Range;
@@ -24,6 +25,7 @@ use super::{
 };
 use crate::engine::cpu::isa::Isa;
 pub(crate) use pack::Packed;
+pub(crate) use past::Past;
 use tensor::Tensor;
 
 /// The engine; holds what the processor can do.
@@ -61,6 +63,7 @@ impl Packing for Cpu {
 impl Engine for Cpu {
     type Tensor = Tensor;
     type Packing = Self;
+    type Past = Past;
 
     fn embed(&self, n_tokens: usize, width: usize, fill: &dyn Fn(usize, &mut [f32])) -> Tensor {
         let mut x = Tensor::new(n_tokens, width);
@@ -113,16 +116,14 @@ impl Engine for Cpu {
         y
     }
 
-    fn rotate(&self, x: &mut Tensor, columns: Range<usize>, d_head: usize, offsets: &[usize], rotary: &Rotary) {
+    fn rotate(&self, x: &mut Tensor, columns: Range<usize>, d_head: usize, positions: &[usize], rotary: &Rotary) {
         let half = rotary.cos.ncols();
-        for sentence in offsets.windows(2) {
-            for (position, row) in (sentence[0]..sentence[1]).enumerate() {
-                let (cos, sin) = (rotary.cos.row(position), rotary.sin.row(position));
-                for head in x.row_mut(row)[columns.clone()].chunks_exact_mut(d_head) {
-                    let (first, rest) = head.split_at_mut(half);
-                    for (((a, b), cos), sin) in first.iter_mut().zip(&mut rest[..half]).zip(cos).zip(sin) {
-                        (*a, *b) = (*a * cos - *b * sin, *b * cos + *a * sin);
-                    }
+        for (row, &position) in positions.iter().enumerate() {
+            let (cos, sin) = (rotary.cos.row(position), rotary.sin.row(position));
+            for head in x.row_mut(row)[columns.clone()].chunks_exact_mut(d_head) {
+                let (first, rest) = head.split_at_mut(half);
+                for (((a, b), cos), sin) in first.iter_mut().zip(&mut rest[..half]).zip(cos).zip(sin) {
+                    (*a, *b) = (*a * cos - *b * sin, *b * cos + *a * sin);
                 }
             }
         }
@@ -133,9 +134,16 @@ impl Engine for Cpu {
         qkv: &Tensor,
         shape: AttentionShape,
         offsets: &[usize],
+        past: &[Past],
         pattern: Option<PatternHook<'_>>,
     ) -> Result<Tensor, Halt> {
-        attention::attention(self.isa, qkv, shape, offsets, pattern)
+        attention::attention(self.isa, qkv, shape, offsets, past, pattern)
+    }
+
+    fn keep(&self, qkv: &Tensor, shape: AttentionShape, offsets: &[usize], past: &mut [Past]) {
+        for (past, rows) in past.iter_mut().zip(offsets.windows(2)) {
+            past.extend(qkv, rows[0]..rows[1], shape);
+        }
     }
 
     fn lstm_gates(&self, pre: &Tensor) -> Tensor {

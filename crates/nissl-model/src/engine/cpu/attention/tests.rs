@@ -36,7 +36,7 @@ fn long_and_short_sentences_attend_as_defined_on_every_instruction_set() {
         let offsets = [0, 1, 58, 58, 200];
         let qkv = tensor(200, shape.v().end, 11);
         for isa in Isa::available() {
-            let z = attention(isa, &qkv, shape, &offsets, None).unwrap_or_else(|_| panic!("nobody stops it"));
+            let z = attention(isa, &qkv, shape, &offsets, &[], None).unwrap_or_else(|_| panic!("nobody stops it"));
             for pair in offsets.windows(2) {
                 for (row, want) in (pair[0]..pair[1]).zip(defined(&qkv, shape, pair[0]..pair[1])) {
                     for (got, want) in z.row(row).iter().zip(&want) {
@@ -65,7 +65,7 @@ fn a_pattern_that_is_only_seen_changes_no_bit() {
         };
         let isa = Isa::detect();
         let run = |hook: Option<PatternHook<'_>>| {
-            attention(isa, &qkv, shape, &offsets, hook).unwrap_or_else(|_| panic!("nobody stops it"))
+            attention(isa, &qkv, shape, &offsets, &[], hook).unwrap_or_else(|_| panic!("nobody stops it"))
         };
         let (seen, plain) = (run(Some(&mut see)), run(None));
         for row in 0..93 {
@@ -73,5 +73,39 @@ fn a_pattern_that_is_only_seen_changes_no_bit() {
         }
         assert_eq!(sums.len(), 2 * 93);
         assert!(sums.iter().all(|sum| (sum - 1.0).abs() < 1e-5));
+    }
+}
+
+#[test]
+fn a_sentence_read_in_parts_gives_the_bits_of_one_pass() {
+    for (n_kv_heads, d_head) in [(4, 24), (2, 40), (1, 64)] {
+        let shape = AttentionShape { n_heads: 4, n_kv_heads, d_head, causal: true, scale: 0.3 };
+        let qkv = tensor(200, shape.v().end, 7);
+        let isa = Isa::detect();
+        let whole = attention(isa, &qkv, shape, &[0, 200], &[], None).unwrap_or_else(|_| panic!("nobody stops it"));
+        let mut past = [Past::default()];
+        let mut fork = None;
+        for ends in [0, 1, 2, 40, 63, 64, 65, 130, 131, 200].windows(2) {
+            let mut part = Tensor::new(ends[1] - ends[0], qkv.width());
+            (ends[0]..ends[1]).for_each(|row| part.row_mut(row - ends[0]).copy_from_slice(qkv.row(row)));
+            let mut see = |_: usize, _: Values<'_>| Ok(());
+            let seen: [Option<PatternHook<'_>>; 2] = [None, Some(&mut see)];
+            for hook in seen {
+                let z = attention(isa, &part, shape, &[0, part.n_rows()], &past, hook);
+                let z = z.unwrap_or_else(|_| panic!("nobody stops it"));
+                for row in ends[0]..ends[1] {
+                    assert_eq!(z.row(row - ends[0]), whole.row(row), "{shape:?} row {row}");
+                }
+            }
+            past[0].extend(&part, 0..part.n_rows(), shape);
+            if ends[1] == 40 {
+                // A copy that goes on with other tokens leaves the original as it is.
+                let mut copy = past[0].clone();
+                copy.extend(&qkv, 150..200, shape);
+                fork = Some(copy);
+            }
+        }
+        let fork = fork.expect("made on the way");
+        assert_eq!((fork.len(), past[0].len()), (90, 200));
     }
 }

@@ -114,6 +114,7 @@ impl LanguageModel {
     /// One group of sentences through the model; its logits, if they are asked for.
     fn run_group(
         &self,
+        engine: &Cpu,
         batch: &Batch,
         hooks: &Hooks<'_>,
         sentences: Range<usize>,
@@ -121,8 +122,8 @@ impl LanguageModel {
     ) -> Result<Option<Array2<f32>>, Halt> {
         let first_row = batch.offsets()[sentences.start];
         let tokens = &batch.tokens()[first_row..batch.offsets()[sentences.end]];
-        let x = self.embeddings.embed(&self.engine, &self.checkpoint, tokens, hooks.positions());
-        let x = self.network.forward(&self.engine, x, hooks, None)?;
+        let x = self.embeddings.embed(engine, &self.checkpoint, tokens, hooks.positions());
+        let x = self.network.forward(engine, x, hooks, None)?;
         let last: Vec<usize>;
         let rows = match output {
             Output::None => return Ok(None),
@@ -132,8 +133,8 @@ impl LanguageModel {
                 Some(last.as_slice())
             }
         };
-        let logits = self.head()?.forward(&self.engine, &x, rows);
-        Ok(Some(self.engine.read(&logits)))
+        let logits = self.head()?.forward(engine, &x, rows);
+        Ok(Some(engine.read(&logits)))
     }
 }
 
@@ -161,15 +162,19 @@ impl Model for LanguageModel {
             return Ok(None);
         }
         let sink = if plan.capture.is_empty() { &NoCapture } else { sink };
+        let n_threads = rayon::current_num_threads();
+        let groups = groups(batch, n_threads);
+        // Threads that have no group of their own help with the others' products.
+        let n_helpers = (n_threads / groups.len().max(1)).saturating_sub(1);
         let run = |sentences: &Range<usize>| {
             let hooks = Hooks::new(&prepared, sink, batch, sentences.clone());
-            match self.run_group(batch, &hooks, sentences.clone(), plan.output) {
+            let run = |engine: &Cpu| self.run_group(engine, batch, &hooks, sentences.clone(), plan.output);
+            match self.engine.with_helpers(n_helpers, run) {
                 Ok(logits) => Ok(logits),
                 Err(Halt::Done) => Ok(None),
                 Err(Halt::Failed(err)) => Err(err),
             }
         };
-        let groups = groups(batch, rayon::current_num_threads());
         let parts: Vec<Option<Array2<f32>>> =
             groups.par_iter().with_max_len(1).map(run).collect::<Result<_, ModelError>>()?;
         if plan.output == Output::None {

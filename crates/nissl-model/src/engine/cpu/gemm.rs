@@ -1,79 +1,138 @@
 //! Products of activations with packed weights, tile by tile.
 //!
 //! Letters: T rows of x, K inner width, N outputs. A block of K that fits the cache is taken through all panels of N;
-//! bias, activation and residual are applied to a tile as soon as its last block is done.
+//! bias, activation and residual are applied to a tile as soon as its last block is done. Threads of a team share the
+//! panels. However a product is cut, an output is one chain of multiply-adds over K, so its bits are the same.
+
+use std::marker::PhantomData;
+use std::ops::Range;
 
 use super::isa::Isa;
 use super::math;
 use super::pack::Packed;
+use super::team::Team;
 use super::tensor::{PANEL, Tensor};
 use crate::engine::Epilogue;
 
 /// Inner steps a block: a panel of B this deep and the rows of A beside it stay in the second-level cache.
 const DEPTH: usize = 384;
+/// Values of A that stay in the first-level cache: with few rows, a block is as deep as that allows.
+const NEAR: usize = 65536;
+/// Multiplications from which on threads share a product: handing over a piece takes as long as some 20,000.
+const WORTH_SHARING: usize = 100_000;
+/// Panels that a thread takes at a time from a shared product.
+const SHARED: usize = 4;
 
-/// A tile of a product: `c[n_rows, 32] += a[n_rows, depth] · b[depth, 32]`, or `=` for the `first` block.
+/// Tiles of a product: `c[n_rows, 32] += a[n_rows, depth] · b[depth, 32]` for each panel, or `=` for the `first` block.
 pub(crate) struct Tile {
     /// Rows of the left matrix.
     pub(crate) a: *const f32,
     /// Distance of two rows of `a`.
     pub(crate) a_stride: usize,
-    /// A panel of the right matrix, 32 floats a step.
+    /// Panels of the right matrix, 32 floats a step.
     pub(crate) b: *const f32,
-    /// Where the tile goes.
+    /// Distance of two panels.
+    pub(crate) b_stride: usize,
+    /// Where the tiles go, side by side.
     pub(crate) c: *mut f32,
     /// Distance of two rows of `c`.
     pub(crate) c_stride: usize,
     /// Rows of the tile.
     pub(crate) n_rows: usize,
+    /// Panels, at most as many as [`beside`] says.
+    pub(crate) n_panels: usize,
     /// Inner steps.
     pub(crate) depth: usize,
     /// Whether the sums start at zero instead of at `c`.
     pub(crate) first: bool,
+    /// What is wanted next of the right matrix, to be fetched meanwhile: any address.
+    pub(crate) ahead: *const f32,
+    /// Bytes of it a step.
+    pub(crate) ahead_bytes: usize,
 }
 
-/// x `[T, K]` times `w` `[K, N]` plus bias, then the epilogue: `[T, N]`.
-pub(crate) fn linear(isa: Isa, x: &Tensor, w: &Packed, epilogue: &Epilogue<'_, Tensor>) -> Tensor {
+/// x `[T, K]` times `w` `[K, N]` plus bias, then the epilogue: `[T, N]`; its panels are shared by the team.
+pub(crate) fn linear(isa: Isa, team: &Team, x: &Tensor, w: &Packed, epilogue: &Epilogue<'_, Tensor>) -> Tensor {
     assert_eq!(x.width(), w.n_in(), "a product needs as many columns on the left as rows on the right");
     let mut y = Tensor::new(x.n_rows(), w.n_out());
     if x.n_rows() == 0 {
         return y;
     }
-    let y_stride = y.stride();
     if let Epilogue::Add(residual) = epilogue {
-        assert_eq!((residual.n_rows(), residual.stride()), (y.n_rows(), y_stride), "the residual has the same shape");
+        assert_eq!((residual.n_rows(), residual.stride()), (y.n_rows(), y.stride()), "the residual has the same shape");
     }
-    let blocks = w.n_in().div_ceil(DEPTH);
-    for block in 0..blocks {
-        let from = block * DEPTH;
-        let to = w.n_in().min(from + DEPTH);
-        for panel in 0..w.n_panels() {
-            let b = &w.panel(panel)[from * PANEL..to * PANEL];
-            let left = Rows { values: &x.values()[from..], stride: x.stride(), n_rows: x.n_rows() };
-            let column = panel * PANEL;
-            let mut out = RowsMut { values: &mut y.values_mut()[column..], stride: y_stride };
-            product(isa, left, b, &mut out, block == 0, &mut |first_row, n_rows, out| {
-                if block + 1 == blocks {
-                    let bias = &w.bias()[column..][..PANEL];
-                    for row in first_row..first_row + n_rows {
-                        let values = &mut out.values[row * y_stride..][..PANEL];
-                        match epilogue {
-                            Epilogue::None => math::add(isa, values, bias),
-                            Epilogue::Activate(activation) => {
-                                math::add(isa, values, bias);
-                                math::activate(isa, *activation, values);
-                            }
-                            Epilogue::Add(residual) => {
-                                let residual = &residual.values()[row * y_stride + column..][..PANEL];
-                                math::add_both(isa, values, bias, residual);
-                            }
-                        }
+    let n_panels = w.n_panels();
+    let n_pieces = match team.n_threads() {
+        n_threads if n_threads > 1 && x.n_rows() * w.n_in() * w.n_out() > WORTH_SHARING => {
+            n_panels.div_ceil(SHARED).next_multiple_of(n_threads).min(n_panels)
+        }
+        _ => 1,
+    };
+    let product = Product { isa, x, w, epilogue };
+    let (n_rows, stride) = (y.n_rows(), y.stride());
+    let columns = Columns::new(y.values_mut(), stride, n_rows, n_panels);
+    team.each(n_pieces, &|piece| {
+        let panels = piece * n_panels / n_pieces..(piece + 1) * n_panels / n_pieces;
+        #[expect(unsafe_code, reason = "threads write to the panels of one tensor, each to its own")]
+        // SAFETY: pieces share no panel.
+        let mut out = unsafe { columns.part(panels.clone()) };
+        product.panels(panels, &mut out);
+    });
+    y
+}
+
+/// A product, some panels of which are computed at a time.
+struct Product<'a> {
+    isa: Isa,
+    x: &'a Tensor,
+    w: &'a Packed,
+    epilogue: &'a Epilogue<'a, Tensor>,
+}
+
+impl Product<'_> {
+    /// Computes all rows of some panels, to be left in `out`.
+    fn panels(&self, panels: Range<usize>, out: &mut Columns<'_>) {
+        let Self { isa, x, w, .. } = *self;
+        let depth = DEPTH.max(NEAR / x.n_rows());
+        let n_groups = panels.len().div_ceil(beside(isa, x.n_rows()));
+        for from in (0..w.n_in()).step_by(depth) {
+            let to = w.n_in().min(from + depth);
+            let a = Rows { values: &x.values()[from..], stride: x.stride(), n_rows: x.n_rows() };
+            for group in 0..n_groups {
+                // Groups of equal width: 9 panels are 3 times 3 instead of 4, 4 and 1.
+                let group = group * panels.len() / n_groups..(group + 1) * panels.len() / n_groups;
+                let first_panel = panels.start + group.start;
+                let b = &w.panels(first_panel)[from * PANEL..];
+                let b = Panels { values: b, stride: w.n_in() * PANEL, depth: to - from };
+                let mut out = out.within(group);
+                tiles(isa, a, b, &mut out, from == 0, &mut |rows, out| {
+                    if to == w.n_in() {
+                        self.finish(rows, first_panel, out);
                     }
-                }
-            });
+                });
+            }
         }
     }
-    y
+
+    /// Bias and epilogue, for some rows of the panels from `first_panel` on.
+    fn finish(&self, rows: Range<usize>, first_panel: usize, out: &mut Columns<'_>) {
+        let width = out.n_panels * PANEL;
+        let bias = &self.w.bias()[first_panel * PANEL..][..width];
+        for row in rows {
+            let values = out.row(row);
+            match self.epilogue {
+                Epilogue::None => math::add(self.isa, values, bias),
+                Epilogue::Activate(activation) => {
+                    math::add(self.isa, values, bias);
+                    math::activate(self.isa, *activation, values);
+                }
+                Epilogue::Add(residual) => {
+                    let at = row * residual.stride() + first_panel * PANEL;
+                    math::add_both(self.isa, values, bias, &residual.values()[at..][..width]);
+                }
+            }
+        }
+    }
 }
 
 /// Rows of a matrix, `stride` floats apart.
@@ -87,12 +146,65 @@ pub(crate) struct Rows<'a> {
     pub(crate) n_rows: usize,
 }
 
+/// Panels of a matrix, each `[depth, 32]`, `stride` floats apart.
+#[derive(Clone, Copy)]
+struct Panels<'a> {
+    values: &'a [f32],
+    stride: usize,
+    depth: usize,
+}
+
 /// Rows of a matrix that can be written, `stride` floats apart; 32 floats of each are written.
 pub(crate) struct RowsMut<'a> {
     /// From the first value on.
     pub(crate) values: &'a mut [f32],
     /// Distance of two rows.
     pub(crate) stride: usize,
+}
+
+/// All rows of some panels of a matrix that can be written, while others write to its other panels.
+struct Columns<'a> {
+    start: *mut f32,
+    stride: usize,
+    n_rows: usize,
+    n_panels: usize,
+    of: PhantomData<&'a mut [f32]>,
+}
+
+#[expect(unsafe_code, reason = "threads write to the panels of one tensor, each to its own")]
+// SAFETY: through a shared reference nothing but `part` is to be had, whose callers vouch for what they do.
+unsafe impl Sync for Columns<'_> {}
+
+#[expect(unsafe_code, reason = "threads write to the panels of one tensor, each to its own")]
+impl<'a> Columns<'a> {
+    fn new(values: &'a mut [f32], stride: usize, n_rows: usize, n_panels: usize) -> Self {
+        assert!(n_rows == 0 || values.len() >= (n_rows - 1) * stride + n_panels * PANEL, "all rows are there");
+        Self { start: values.as_mut_ptr(), stride, n_rows, n_panels, of: PhantomData }
+    }
+
+    /// Some of the panels.
+    ///
+    /// # Safety
+    /// No two parts that are used at the same time share a panel.
+    unsafe fn part(&self, panels: Range<usize>) -> Columns<'_> {
+        assert!(panels.start <= panels.end && panels.end <= self.n_panels, "a part of the panels");
+        // SAFETY: the panel is within the rows, as `new` has checked.
+        let start = unsafe { self.start.add(panels.start * PANEL) };
+        Columns { start, n_panels: panels.len(), of: PhantomData, ..*self }
+    }
+
+    /// Some of the panels, for as long as the others are not touched.
+    fn within(&mut self, panels: Range<usize>) -> Columns<'_> {
+        // SAFETY: the exclusive borrow lasts as long as the part.
+        unsafe { self.part(panels) }
+    }
+
+    /// A row of all panels.
+    fn row(&mut self, row: usize) -> &mut [f32] {
+        assert!(row < self.n_rows, "a row that is there");
+        // SAFETY: `new` has checked that the row is there; nobody else has these panels.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(row * self.stride), self.n_panels * PANEL) }
+    }
 }
 
 /// One panel of a product: c `[T, 32]` (+)= a `[T, depth]` · b `[depth, 32]`; `done` sees each tile's rows.
@@ -105,12 +217,27 @@ pub(crate) fn product(
     done: &mut dyn FnMut(usize, usize, &mut RowsMut<'_>),
 ) {
     let depth = b.len() / PANEL;
-    if a.n_rows == 0 {
+    assert!(b.len() == depth * PANEL, "a panel has 32 floats a step");
+    let b = Panels { values: b, stride: 0, depth };
+    tiles(isa, a, b, &mut Columns::new(c.values, c.stride, a.n_rows, 1), first, &mut |_, _| {});
+    done(0, a.n_rows, c);
+}
+
+/// Panels of a product: c `[T, 32 n]` (+)= a `[T, depth]` · b, n panels `[depth, 32]`; `done` sees each tile's rows.
+fn tiles(
+    isa: Isa,
+    a: Rows<'_>,
+    b: Panels<'_>,
+    c: &mut Columns<'_>,
+    first: bool,
+    done: &mut dyn FnMut(Range<usize>, &mut Columns<'_>),
+) {
+    if a.n_rows == 0 || c.n_panels == 0 {
         return;
     }
-    assert!(b.len() == depth * PANEL, "a panel has 32 floats a step");
-    assert!(a.values.len() >= (a.n_rows - 1) * a.stride + depth, "all rows of the left matrix are there");
-    assert!(c.values.len() >= (a.n_rows - 1) * c.stride + PANEL, "all rows of the product are there");
+    assert!(a.values.len() >= (a.n_rows - 1) * a.stride + b.depth, "all rows of the left matrix are there");
+    assert!(b.values.len() >= (c.n_panels - 1) * b.stride + b.depth * PANEL, "all panels are there");
+    assert!(c.n_rows >= a.n_rows, "all rows of the product are there");
     let most = tile_rows(isa);
     // Tiles of equal height: 256 rows are 18 tiles of 14 or 13 rows instead of 18 of 14 and one of 4.
     let n_tiles = a.n_rows.div_ceil(most);
@@ -120,15 +247,20 @@ pub(crate) fn product(
         let tile = Tile {
             a: a.values[row * a.stride..].as_ptr(),
             a_stride: a.stride,
-            b: b.as_ptr(),
-            c: c.values[row * c.stride..].as_mut_ptr(),
+            b: b.values.as_ptr(),
+            b_stride: b.stride,
+            c: c.within(0..c.n_panels).row(row).as_mut_ptr(),
             c_stride: c.stride,
             n_rows,
-            depth,
+            n_panels: c.n_panels,
+            depth: b.depth,
             first,
+            // The next panel, a part of it with each tile.
+            ahead: b.values.as_ptr().wrapping_add(c.n_panels * b.stride + tile_idx * b.depth * PANEL / n_tiles),
+            ahead_bytes: (PANEL * size_of::<f32>()).div_ceil(n_tiles),
         };
         run(isa, &tile);
-        done(row, n_rows, c);
+        done(row..row + n_rows, c);
         row += n_rows;
     }
 }
@@ -143,11 +275,21 @@ fn tile_rows(isa: Isa) -> usize {
     }
 }
 
-#[expect(unsafe_code, reason = "the kernels take raw pointers; `product` has checked their bounds")]
+/// Panels that are taken together: as many as keep the multipliers busy, which few rows alone do not.
+fn beside(isa: Isa, n_rows: usize) -> usize {
+    match (isa, n_rows) {
+        (Isa::Portable, _) => 1,
+        (_, 1) => 4,
+        (_, 2 | 3) => 2,
+        _ => 1,
+    }
+}
+
+#[expect(unsafe_code, reason = "the kernels take raw pointers; `tiles` has checked their bounds")]
 fn run(isa: Isa, tile: &Tile) {
     match isa {
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: `Isa::detect` saw AVX-512F; `product` asserted that all rows and steps are within their slices.
+        // SAFETY: `Isa::detect` saw AVX-512F; `tiles` asserted that all rows, panels and steps are within their slices.
         Isa::Avx512 => unsafe { super::kernel_x86::tile_avx512(tile) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: `Isa::detect` saw AVX2 and FMA; the bounds as above.
@@ -157,19 +299,19 @@ fn run(isa: Isa, tile: &Tile) {
     }
 }
 
-/// A tile in plain Rust, row by row.
+/// Tiles in plain Rust, row by row.
 ///
 /// # Safety
-/// The pointers of `tile` are valid for its rows, 32 columns and `depth` steps.
+/// The pointers of `tile` are valid for its rows, panels and `depth` steps.
 #[expect(unsafe_code, reason = "the same raw tile as the vector kernels")]
 unsafe fn tile_portable(tile: &Tile) {
-    for row in 0..tile.n_rows {
-        // SAFETY: the caller vouches for every row and step.
+    for (row, panel) in (0..tile.n_rows).flat_map(|row| (0..tile.n_panels).map(move |panel| (row, panel))) {
+        // SAFETY: the caller vouches for every row, panel and step.
         let (a, b, c) = unsafe {
             (
                 std::slice::from_raw_parts(tile.a.add(row * tile.a_stride), tile.depth),
-                std::slice::from_raw_parts(tile.b, tile.depth * PANEL),
-                std::slice::from_raw_parts_mut(tile.c.add(row * tile.c_stride), PANEL),
+                std::slice::from_raw_parts(tile.b.add(panel * tile.b_stride), tile.depth * PANEL),
+                std::slice::from_raw_parts_mut(tile.c.add(row * tile.c_stride + panel * PANEL), PANEL),
             )
         };
         let mut sums = [0.0f32; PANEL];

@@ -1,12 +1,12 @@
-//! The innermost loops on x86-64: a tile of up to `MR` rows and 32 columns of a product, kept in registers.
+//! The innermost loops on x86-64: tiles of a few rows and 32 columns of a product, kept in registers.
 //!
 //! Every element is one chain `c = fma(a[k], b[k], c)` for k ascending, so all kernels give the same bits.
 
 #![expect(unsafe_code, reason = "vector intrinsics on raw pointers; callers check every bound")]
 
 use std::arch::x86_64::{
-    __m256, __m512, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_set1_ps, _mm256_setzero_ps, _mm256_storeu_ps,
-    _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_setzero_ps, _mm512_storeu_ps,
+    __m256, __m512, _MM_HINT_T1, _mm_prefetch, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_set1_ps, _mm256_setzero_ps,
+    _mm256_storeu_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_setzero_ps, _mm512_storeu_ps,
 };
 
 use super::gemm::Tile;
@@ -16,100 +16,125 @@ pub(crate) const ROWS_AVX512: usize = 14;
 /// Rows of a tile with 256-bit vectors: 12 sums, 2 columns of B and a row of A in 15 of 16 registers.
 pub(crate) const ROWS_AVX2: usize = 6;
 
-/// Computes a tile of `1..=ROWS_AVX512` rows and 32 columns.
+/// Computes tiles of `1..=ROWS_AVX512` rows: 1 to 4 panels of one row, 1 or 2 of two or three rows, else 1.
 ///
 /// # Safety
-/// The processor has AVX-512F; the pointers of `tile` are valid for `n_rows` rows and `depth` steps.
+/// The processor has AVX-512F; the pointers of `tile` are valid for its rows, panels and `depth` steps.
 #[target_feature(enable = "avx512f")]
 pub(crate) unsafe fn tile_avx512(tile: &Tile) {
     macro_rules! dispatch {
-        ($($rows:literal)+) => {
-            match tile.n_rows {
+        ($($rows:literal x $panels:literal),+) => {
+            match (tile.n_rows, tile.n_panels) {
                 // SAFETY: passed on from the caller.
-                $($rows => unsafe { rows_avx512::<$rows>(tile) },)+
-                _ => unreachable!("a tile has 1 to 14 rows"),
+                $(($rows, $panels) => unsafe { rows_avx512::<$rows, { 2 * $panels }>(tile) },)+
+                _ => unreachable!("a tile has 1 to 14 rows, and few panels"),
             }
         };
     }
-    dispatch!(1 2 3 4 5 6 7 8 9 10 11 12 13 14);
+    dispatch!(
+        1 x 1, 1 x 2, 1 x 3, 1 x 4, 2 x 1, 2 x 2, 3 x 1, 3 x 2, 4 x 1, 5 x 1, 6 x 1, 7 x 1, 8 x 1, 9 x 1, 10 x 1,
+        11 x 1, 12 x 1, 13 x 1, 14 x 1
+    );
 }
 
-/// Computes a tile of `1..=ROWS_AVX2` rows and 32 columns.
+/// Computes tiles of `1..=ROWS_AVX2` rows: 1 to 4 panels of one row, 1 or 2 of two or three rows, else 1.
 ///
 /// # Safety
-/// The processor has AVX2 and FMA; the pointers of `tile` are valid for `n_rows` rows and `depth` steps.
+/// The processor has AVX2 and FMA; the pointers of `tile` are valid for its rows, panels and `depth` steps.
 #[target_feature(enable = "avx2,fma")]
 pub(crate) unsafe fn tile_avx2(tile: &Tile) {
     macro_rules! dispatch {
-        ($($rows:literal)+) => {
-            match tile.n_rows {
-                $($rows => {
+        ($($rows:literal x $panels:literal),+) => {
+            match (tile.n_rows, tile.n_panels) {
+                $(($rows, $panels) => {
                     // SAFETY: passed on from the caller.
-                    unsafe { rows_avx2::<$rows>(tile, 0) }
+                    unsafe { rows_avx2::<$rows, { 2 * $panels }>(tile, 0) }
                     // SAFETY: passed on from the caller.
-                    unsafe { rows_avx2::<$rows>(tile, 16) }
+                    unsafe { rows_avx2::<$rows, { 2 * $panels }>(tile, 16) }
                 })+
-                _ => unreachable!("a tile has 1 to 6 rows"),
+                _ => unreachable!("a tile has 1 to 6 rows, and few panels"),
             }
         };
     }
-    dispatch!(1 2 3 4 5 6);
+    dispatch!(1 x 1, 1 x 2, 1 x 3, 1 x 4, 2 x 1, 2 x 2, 3 x 1, 3 x 2, 4 x 1, 5 x 1, 6 x 1);
 }
 
 #[target_feature(enable = "avx512f")]
-unsafe fn rows_avx512<const ROWS: usize>(tile: &Tile) {
-    let mut sums: [[__m512; 2]; ROWS] = [[_mm512_setzero_ps(); 2]; ROWS];
-    // SAFETY: the caller vouches for `ROWS` rows of `a` and `c`, `depth` rows of `b`, and 32 columns.
+unsafe fn rows_avx512<const ROWS: usize, const VECTORS: usize>(tile: &Tile) {
+    let mut sums: [[__m512; VECTORS]; ROWS] = [[_mm512_setzero_ps(); VECTORS]; ROWS];
+    // SAFETY: the caller vouches for `ROWS` rows of `a` and `c`, `depth` steps of all panels, and their columns.
     unsafe {
+        let column = |vector: usize| vector / 2 * 32 + vector % 2 * 16;
         if !tile.first {
             for (row, sums) in sums.iter_mut().enumerate() {
-                let c = tile.c.add(row * tile.c_stride);
-                *sums = [_mm512_loadu_ps(c), _mm512_loadu_ps(c.add(16))];
+                for (vector, sum) in sums.iter_mut().enumerate() {
+                    *sum = _mm512_loadu_ps(tile.c.add(row * tile.c_stride + column(vector)));
+                }
             }
         }
+        let mut columns = [_mm512_setzero_ps(); VECTORS];
         let mut b = tile.b;
         for k in 0..tile.depth {
-            let columns = [_mm512_loadu_ps(b), _mm512_loadu_ps(b.add(16))];
+            for (vector, columns) in columns.iter_mut().enumerate() {
+                *columns = _mm512_loadu_ps(b.add(vector / 2 * tile.b_stride + column(vector % 2)));
+            }
             b = b.add(32);
+            if ROWS > 3 {
+                let ahead = tile.ahead.cast::<i8>().wrapping_add(k * tile.ahead_bytes);
+                _mm_prefetch::<_MM_HINT_T1>(ahead);
+                _mm_prefetch::<_MM_HINT_T1>(ahead.wrapping_add(64));
+            }
             for (row, sums) in sums.iter_mut().enumerate() {
                 let a = _mm512_set1_ps(*tile.a.add(row * tile.a_stride + k));
-                sums[0] = _mm512_fmadd_ps(a, columns[0], sums[0]);
-                sums[1] = _mm512_fmadd_ps(a, columns[1], sums[1]);
+                for vector in 0..VECTORS {
+                    sums[vector] = _mm512_fmadd_ps(a, columns[vector], sums[vector]);
+                }
             }
         }
         for (row, sums) in sums.iter().enumerate() {
-            let c = tile.c.add(row * tile.c_stride);
-            _mm512_storeu_ps(c, sums[0]);
-            _mm512_storeu_ps(c.add(16), sums[1]);
+            for (vector, sum) in sums.iter().enumerate() {
+                _mm512_storeu_ps(tile.c.add(row * tile.c_stride + column(vector)), *sum);
+            }
         }
     }
 }
 
 #[target_feature(enable = "avx2,fma")]
-unsafe fn rows_avx2<const ROWS: usize>(tile: &Tile, column: usize) {
-    let mut sums: [[__m256; 2]; ROWS] = [[_mm256_setzero_ps(); 2]; ROWS];
-    // SAFETY: the caller vouches for `ROWS` rows of `a` and `c`, `depth` rows of `b`, and 32 columns.
+unsafe fn rows_avx2<const ROWS: usize, const VECTORS: usize>(tile: &Tile, first_column: usize) {
+    let mut sums: [[__m256; VECTORS]; ROWS] = [[_mm256_setzero_ps(); VECTORS]; ROWS];
+    // SAFETY: the caller vouches for `ROWS` rows of `a` and `c`, `depth` steps of all panels, and their columns.
     unsafe {
+        let column = |vector: usize| vector / 2 * 32 + vector % 2 * 8 + first_column;
         if !tile.first {
             for (row, sums) in sums.iter_mut().enumerate() {
-                let c = tile.c.add(row * tile.c_stride + column);
-                *sums = [_mm256_loadu_ps(c), _mm256_loadu_ps(c.add(8))];
+                for (vector, sum) in sums.iter_mut().enumerate() {
+                    *sum = _mm256_loadu_ps(tile.c.add(row * tile.c_stride + column(vector)));
+                }
             }
         }
-        let mut b = tile.b.add(column);
+        let mut columns = [_mm256_setzero_ps(); VECTORS];
+        let mut b = tile.b;
         for k in 0..tile.depth {
-            let columns = [_mm256_loadu_ps(b), _mm256_loadu_ps(b.add(8))];
+            for (vector, columns) in columns.iter_mut().enumerate() {
+                *columns = _mm256_loadu_ps(b.add(vector / 2 * tile.b_stride + column(vector % 2)));
+            }
             b = b.add(32);
+            if ROWS > 3 {
+                let ahead = tile.ahead.cast::<i8>().wrapping_add(k * tile.ahead_bytes);
+                _mm_prefetch::<_MM_HINT_T1>(ahead);
+                _mm_prefetch::<_MM_HINT_T1>(ahead.wrapping_add(64));
+            }
             for (row, sums) in sums.iter_mut().enumerate() {
                 let a = _mm256_set1_ps(*tile.a.add(row * tile.a_stride + k));
-                sums[0] = _mm256_fmadd_ps(a, columns[0], sums[0]);
-                sums[1] = _mm256_fmadd_ps(a, columns[1], sums[1]);
+                for vector in 0..VECTORS {
+                    sums[vector] = _mm256_fmadd_ps(a, columns[vector], sums[vector]);
+                }
             }
         }
         for (row, sums) in sums.iter().enumerate() {
-            let c = tile.c.add(row * tile.c_stride + column);
-            _mm256_storeu_ps(c, sums[0]);
-            _mm256_storeu_ps(c.add(8), sums[1]);
+            for (vector, sum) in sums.iter().enumerate() {
+                _mm256_storeu_ps(tile.c.add(row * tile.c_stride + column(vector)), *sum);
+            }
         }
     }
 }

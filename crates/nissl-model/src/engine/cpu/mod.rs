@@ -13,9 +13,11 @@ mod math;
 mod norm;
 mod pack;
 mod past;
+mod team;
 mod tensor;
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use ndarray::Array2;
 
@@ -26,17 +28,25 @@ use super::{
 use crate::engine::cpu::isa::Isa;
 pub(crate) use pack::Packed;
 pub(crate) use past::Past;
+use team::Team;
 use tensor::Tensor;
 
-/// The engine; holds what the processor can do.
+/// The engine: what the processor can do, and the threads that share a product.
 pub(crate) struct Cpu {
     isa: Isa,
+    team: Arc<Team>,
 }
 
 impl Cpu {
-    /// The engine for this processor.
+    /// The engine for this processor, on the calling thread alone.
     pub(crate) fn new() -> Self {
-        Self { isa: Isa::detect() }
+        Self { isa: Isa::detect(), team: Team::alone() }
+    }
+
+    /// Calls `run` with an engine whose products up to `n_helpers` more threads of the pool share. The results are the
+    /// same, to the last bit.
+    pub(crate) fn with_helpers<R: Send>(&self, n_helpers: usize, run: impl FnOnce(&Self) -> R + Send) -> R {
+        Team::gather(n_helpers, |team| run(&Self { isa: self.isa, team: Arc::clone(team) }))
     }
 }
 
@@ -76,7 +86,7 @@ impl Engine for Cpu {
     }
 
     fn linear(&self, x: &Tensor, w: &Packed, epilogue: Epilogue<'_, Tensor>) -> Tensor {
-        gemm::linear(self.isa, x, w, &epilogue)
+        gemm::linear(self.isa, &self.team, x, w, &epilogue)
     }
 
     fn norm(&self, x: &Tensor, norm: &Norm) -> Tensor {

@@ -58,10 +58,9 @@ impl Packed {
         self.n_out.div_ceil(PANEL)
     }
 
-    /// A panel, `[n_in, 32]`.
-    pub(crate) fn panel(&self, panel: usize) -> &[f32] {
-        let len = self.n_in * PANEL;
-        &self.values[self.start + panel * len..][..len]
+    /// A panel, `[n_in, 32]`, and those behind it.
+    pub(crate) fn panels(&self, first: usize) -> &[f32] {
+        &self.values[self.start + first * self.n_in * PANEL..][..(self.n_panels() - first) * self.n_in * PANEL]
     }
 
     /// The biases, 32 a panel; 0 where there is none.

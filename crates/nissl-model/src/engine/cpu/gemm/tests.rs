@@ -39,7 +39,7 @@ fn every_instruction_set_gives_the_bits_of_one_chain_of_multiply_adds() {
         let bias = noise(n_out, 9);
         let packed = packed(&weight, n_in, &bias);
         for isa in Isa::available() {
-            let y = linear(isa, &x, &packed, &Epilogue::None);
+            let y = linear(isa, &Team::alone(), &x, &packed, &Epilogue::None);
             for row in 0..n_rows {
                 for (column, bias) in bias.iter().enumerate() {
                     let w = &weight[column * n_in..][..n_in];
@@ -57,13 +57,36 @@ fn a_residual_added_in_the_tile_gives_the_bits_of_one_added_later() {
     let (x, residual) = (tensor(20, 50, 3), tensor(20, 40, 4));
     let packed = packed(&noise(50 * 40, 5), 50, &noise(40, 6));
     for isa in Isa::available() {
-        let fused = linear(isa, &x, &packed, &Epilogue::Add(&residual));
-        let plain = linear(isa, &x, &packed, &Epilogue::None);
+        let fused = linear(isa, &Team::alone(), &x, &packed, &Epilogue::Add(&residual));
+        let plain = linear(isa, &Team::alone(), &x, &packed, &Epilogue::None);
         for row in 0..20 {
             for column in 0..40 {
                 let later = plain.row(row)[column] + residual.row(row)[column];
                 assert_eq!(fused.row(row)[column].to_bits(), later.to_bits());
             }
+        }
+    }
+}
+
+#[test]
+fn a_team_gives_the_bits_of_one_thread() {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().expect("threads can be started");
+    for (n_rows, n_in, n_out) in [(1, 500, 1000), (2, 300, 600), (3, 9000, 40), (40, 400, 333)] {
+        let (x, residual) = (tensor(n_rows, n_in, 1), tensor(n_rows, n_out, 2));
+        let packed = packed(&noise(n_in * n_out, 7), n_in, &noise(n_out, 9));
+        for isa in Isa::available() {
+            let alone = linear(isa, &Team::alone(), &x, &packed, &Epilogue::Add(&residual));
+            pool.install(|| {
+                Team::gather(2, |team| {
+                    for _ in 0..20 {
+                        let shared = linear(isa, team, &x, &packed, &Epilogue::Add(&residual));
+                        for row in 0..n_rows {
+                            let bits = |y: &Tensor| y.row(row).iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+                            assert_eq!(bits(&shared), bits(&alone), "{isa:?} [{n_rows}, {n_in}, {n_out}], row {row}");
+                        }
+                    }
+                });
+            });
         }
     }
 }

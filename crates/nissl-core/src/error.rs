@@ -119,6 +119,32 @@ pub enum ModelError {
         /// The model's name.
         model: String,
     },
+    /// Gradients are asked of a model that has none.
+    #[error("{model} gives no gradients")]
+    NoGradients {
+        /// The model's name.
+        model: String,
+    },
+    /// An objective that does not fit the sentence or the model.
+    #[error("objective of sentence {sentence_idx}: {what}: expected {expected}, got {got}")]
+    Objective {
+        /// The sentence.
+        sentence_idx: usize,
+        /// The field.
+        what: &'static str,
+        /// What fits.
+        expected: String,
+        /// What was asked for.
+        got: String,
+    },
+    /// Another number of objectives than the batch has sentences.
+    #[error("objectives: expected 1 or one for each of {expected} sentences, got {got}")]
+    ObjectiveCount {
+        /// The number of sentences.
+        expected: usize,
+        /// The number of objectives.
+        got: usize,
+    },
     /// Something the engine reported.
     #[error("{what}")]
     Engine {

@@ -14,6 +14,7 @@ mod labels;
 mod method;
 mod model;
 mod neuron;
+mod objective;
 mod plan;
 mod profile;
 mod progress;
@@ -31,8 +32,9 @@ pub use labels::{Concept, Labels};
 pub use method::{
     Attributor, Context, Describe, LabeledActivations, MethodCard, Profiler, Prompt, Ranker, Scope, TextActivations,
 };
-pub use model::{CaptureSink, Model, ModelInfo, SiteInfo, Trace};
+pub use model::{CaptureSink, Gradients, Model, ModelInfo, SiteInfo, Trace};
 pub use neuron::{NeuronId, site_columns};
+pub use objective::{Objective, Weighted};
 pub use plan::{Edit, EditSpec, HookPlan, Output, Positions, Units};
 pub use profile::{Excerpt, Profile, WordScore};
 pub use progress::{NoProgress, Progress};

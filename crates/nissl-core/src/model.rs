@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::batch::Batch;
 use crate::error::ModelError;
+use crate::objective::Objective;
 use crate::plan::HookPlan;
 use crate::site::{HookPoint, Site};
 
@@ -88,6 +89,19 @@ pub struct Trace {
     pub logits: Option<Array2<f32>>,
 }
 
+/// How an objective of each sentence changes with its activations.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Gradients {
+    /// The objective of each sentence, `[n_sentences]`.
+    pub values: Vec<f64>,
+    /// Its gradient with respect to each wanted site, `[n_tokens, width]`; zeros where nothing leads to the objective.
+    pub sites: BTreeMap<HookPoint, Array2<f32>>,
+    /// The same of attention patterns, one a sentence, each `[n_heads, n_queries, n_keys]`.
+    pub patterns: BTreeMap<HookPoint, Vec<Array3<f32>>>,
+    /// What the plan captured in the same run, and the logits that it asked for.
+    pub trace: Trace,
+}
+
 /// Receives captured values while they are in cache, from several threads at once.
 pub trait CaptureSink: Sync {
     /// The plan's `capture[capture_idx]` for the sentences from `first_sentence` on: `values` is
@@ -137,4 +151,27 @@ pub trait Model: Send + Sync {
         plan: &HookPlan,
         sink: &dyn CaptureSink,
     ) -> Result<Option<Array2<f32>>, ModelError>;
+
+    /// Runs the batch and takes the gradient of an objective of every sentence with respect to the values at the
+    /// points `wrt`, as they are after the plan's edits. `objectives` has one for all sentences, or one a sentence.
+    ///
+    /// A gradient passes through an edited value by as much as the edit passes on of the value
+    /// ([`Edit::slope`](crate::Edit::slope)); attention patterns are taken as free, not as summing to one. What the
+    /// gradient at `hook_embed` says of a token's embedding: there the position's and the type's embeddings are added
+    /// already, so it is the gradient with respect to each of the three; where the model has a norm after its
+    /// embeddings, it is with respect to the norm's output.
+    ///
+    /// # Errors
+    /// As [`Model::run`]; if an objective does not fit its sentence; if the model has no logits. The default refuses:
+    /// not every model can be differentiated.
+    fn gradients(
+        &self,
+        batch: &Batch,
+        plan: &HookPlan,
+        objectives: &[Objective],
+        wrt: &[HookPoint],
+    ) -> Result<Gradients, ModelError> {
+        let _ = (batch, plan, objectives, wrt);
+        Err(ModelError::NoGradients { model: self.info().name.clone() })
+    }
 }

@@ -5,12 +5,14 @@ use std::ops::Range;
 use ndarray::{ArrayView2, ArrayViewMut1};
 use nissl_core::{Batch, CaptureSink, Edit, EditSpec, HookPlan, HookPoint, ModelError, Output, Positions, Units};
 
-use crate::engine::{Engine, Flow, Halt, Values};
+use crate::engine::{Engine, Flow, Halt, Piece, Values, Wanted};
 
 /// A checked plan, ready for the groups of a batch.
 pub(crate) struct Prepared<'a> {
     plan: &'a HookPlan,
-    /// Every point that is captured or edited, in order.
+    /// The points that gradients are wanted for, in order.
+    wrt: &'a [HookPoint],
+    /// Every point that is captured or edited, or that a gradient is wanted for, in order.
     touched: Vec<HookPoint>,
     /// The deepest point that is needed; none if the pass runs to its end.
     last: Option<HookPoint>,
@@ -28,7 +30,17 @@ impl<'a> Prepared<'a> {
         touched.sort_unstable();
         touched.dedup();
         let last = if plan.output == Output::None { plan.capture.iter().max().copied() } else { None };
-        Self { plan, touched, last, n_ctx, grows: false }
+        Self { plan, wrt: &[], touched, last, n_ctx, grows: false }
+    }
+
+    /// The same in a run that takes gradients with respect to the points `wrt`, which are in order.
+    pub(crate) fn differentiated(mut self, wrt: &'a [HookPoint]) -> Self {
+        self.wrt = wrt;
+        self.touched.extend(wrt);
+        self.touched.sort_unstable();
+        self.touched.dedup();
+        self.last = None;
+        self
     }
 
     /// Whether nothing at all is asked for.
@@ -136,7 +148,8 @@ impl<'a> Hooks<'a> {
             rows.sort_by_key(|(row, _)| *row);
             (edit, rows)
         };
-        RowEdits { width, first_unit, edits: self.edits(point).map(rows_of).collect() }
+        let wanted = self.prepared.wrt.binary_search(&point).ok();
+        RowEdits { width, first_unit, edits: self.edits(point).map(rows_of).collect(), wanted }
     }
 
     /// Edits and captures some columns of a tensor.
@@ -157,6 +170,7 @@ impl<'a> Hooks<'a> {
             for capture_idx in self.captures(point) {
                 self.sink.capture(capture_idx, self.first_sentence, self.first_row, values.now.view())?;
             }
+            self.want(point, Piece::Whole, &mut values);
             Ok(())
         })?;
         self.stop_after(point)
@@ -170,7 +184,15 @@ impl<'a> Hooks<'a> {
         for capture_idx in self.captures(point) {
             self.sink.pattern(capture_idx, self.first_sentence + part, values.now.view())?;
         }
+        self.want(point, Piece::Sentence(part), &mut values);
         Ok(())
+    }
+
+    /// Asks for the gradient with respect to the values, if it is wanted.
+    fn want(&self, point: HookPoint, part: Piece, values: &mut Values<'_>) {
+        if let (Some(wanted), Ok(idx)) = (&mut values.wanted, self.prepared.wrt.binary_search(&point)) {
+            **wanted = Some(Wanted { idx, part });
+        }
     }
 
     fn edits(&self, point: HookPoint) -> impl Iterator<Item = &'a EditSpec> {
@@ -275,12 +297,23 @@ pub(crate) struct RowEdits<'a> {
     first_unit: usize,
     /// Each with the rows of the group that it concerns, in order, and their rows of a patch.
     edits: Vec<(&'a EditSpec, Vec<(usize, usize)>)>,
+    /// The number of the point among those that gradients are wanted for.
+    wanted: Option<usize>,
 }
 
 impl RowEdits<'_> {
-    /// Whether there is an edit for a row of the group.
+    /// Whether there is an edit for a row of the group, or a gradient is wanted.
     pub(crate) fn concern(&self, row: usize) -> bool {
-        self.edits.iter().any(|(_, rows)| rows.binary_search_by_key(&row, |(row, _)| *row).is_ok())
+        self.wanted.is_some()
+            || self.edits.iter().any(|(_, rows)| rows.binary_search_by_key(&row, |(row, _)| *row).is_ok())
+    }
+
+    /// Asks for the gradient with respect to the values of some rows of the group, if it is wanted.
+    pub(crate) fn want(&self, rows: &[Option<usize>], values: &mut Values<'_>) {
+        if let (Some(wanted), Some(idx)) = (&mut values.wanted, self.wanted) {
+            let part = Piece::Rows { rows: rows.to_vec(), first_unit: self.first_unit };
+            **wanted = Some(Wanted { idx, part });
+        }
     }
 
     /// Makes the edits of a row of the group on its `values`, and on their slopes where gradients are taken.

@@ -1,18 +1,24 @@
 //! A language model, loaded and ready to run.
 
+mod gradients;
+
 use std::ops::Range;
 use std::path::Path;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use ndarray::{Array2, Array3, ArrayView2, s};
-use nissl_core::{Batch, CaptureSink, HookPlan, Model, ModelError, ModelInfo, NoProgress, Output, Progress, Trace};
+use nissl_core::{
+    Batch, CaptureSink, Gradients, HookPlan, HookPoint, Model, ModelError, ModelInfo, NoProgress, Objective, Output,
+    Progress, Trace,
+};
 use rayon::prelude::*;
 
 use crate::arch::{Architecture, Found};
 use crate::blocks::head::Head;
 use crate::checkpoint::Checkpoint;
 use crate::checkpoint::gguf::{self, GgufModel};
-use crate::engine::cpu::Cpu;
+use crate::engine::cpu::{Cpu, Tensor};
+
 use crate::engine::{Engine, Halt};
 use crate::error::LoadError;
 use crate::hooks::{Hooks, NoCapture, Prepared};
@@ -111,6 +117,18 @@ impl LanguageModel {
         Ok(())
     }
 
+    /// The logits of all groups, if they are asked for.
+    fn joined(&self, output: Output, parts: &[Option<Array2<f32>>]) -> Option<Array2<f32>> {
+        if output == Output::None {
+            return None;
+        }
+        let views: Vec<ArrayView2<'_, f32>> = parts.iter().flatten().map(|logits| logits.view()).collect();
+        if views.is_empty() {
+            return Some(Array2::zeros((0, self.architecture.n_logits())));
+        }
+        Some(ndarray::concatenate(ndarray::Axis(0), &views).expect("logits of one vocabulary"))
+    }
+
     /// One group of sentences through the model; its logits, if they are asked for.
     fn run_group(
         &self,
@@ -124,6 +142,11 @@ impl LanguageModel {
         let tokens = &batch.tokens()[first_row..batch.offsets()[sentences.end]];
         let x = self.embeddings.embed(engine, &self.checkpoint, tokens, hooks.positions());
         let x = self.network.forward(engine, x, hooks, None)?;
+        self.logits(engine, &x, hooks, output)
+    }
+
+    /// The logits of what the head reads, if they are asked for.
+    fn logits(&self, engine: &Cpu, x: &Tensor, hooks: &Hooks<'_>, output: Output) -> Result<Option<Array2<f32>>, Halt> {
         let last: Vec<usize>;
         let rows = match output {
             Output::None => return Ok(None),
@@ -133,7 +156,7 @@ impl LanguageModel {
                 Some(last.as_slice())
             }
         };
-        let logits = self.head()?.forward(engine, &x, rows);
+        let logits = self.head()?.forward(engine, x, rows);
         Ok(Some(engine.read(&logits)))
     }
 }
@@ -177,14 +200,17 @@ impl Model for LanguageModel {
         };
         let parts: Vec<Option<Array2<f32>>> =
             groups.par_iter().with_max_len(1).map(run).collect::<Result<_, ModelError>>()?;
-        if plan.output == Output::None {
-            return Ok(None);
-        }
-        let views: Vec<ArrayView2<'_, f32>> = parts.iter().flatten().map(|logits| logits.view()).collect();
-        if views.is_empty() {
-            return Ok(Some(Array2::zeros((0, self.architecture.n_logits()))));
-        }
-        Ok(Some(ndarray::concatenate(ndarray::Axis(0), &views).expect("logits of one vocabulary")))
+        Ok(self.joined(plan.output, &parts))
+    }
+
+    fn gradients(
+        &self,
+        batch: &Batch,
+        plan: &HookPlan,
+        objectives: &[Objective],
+        wrt: &[HookPoint],
+    ) -> Result<Gradients, ModelError> {
+        gradients::gradients(self, batch, plan, objectives, wrt)
     }
 }
 
@@ -256,7 +282,11 @@ impl<'a> Collect<'a> {
         };
         let pattern = |point: &nissl_core::HookPoint| {
             let n = if point.site().is_ragged() { batch.n_sentences() } else { 0 };
-            Mutex::new(vec![Array3::zeros((0, 0, 0)); n])
+            let zeros = |sentence| {
+                let n_tokens = batch.sentence(sentence).len();
+                Array3::zeros((info.n_heads, n_tokens, n_tokens))
+            };
+            Mutex::new((0..n).map(zeros).collect())
         };
         Self {
             batch,

@@ -15,6 +15,7 @@ mod error;
 mod hooks;
 mod hub;
 mod language_model;
+mod objective;
 mod skeletons;
 mod tokenizer;
 mod vocabulary;

@@ -299,6 +299,7 @@ fn edit<E: Engine>(
                 (values.now.row_mut(place), values.slope.as_mut().map(|slope| slope.row_mut(place)));
             edits.apply(*row, side_by_side(&mut now), slope.as_mut().map(side_by_side));
         }
+        edits.want(rows, &mut values);
         Ok(())
     })
 }

@@ -5,13 +5,14 @@
 //! six digits. Through a value that a hook changes passes as much of the gradient as the edit lets through.
 
 use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
 
-use candle_core::{D, DType, Device, Result, Tensor};
-use ndarray::Array2;
+use candle_core::{D, DType, Device, Result, Tensor, Var};
+use ndarray::{ArcArray2, Array2};
 
 use super::{
     Activation, AttentionShape, Engine, Epilogue, Flow, Halt, LinearPart, NormKind, Packing, PatternHook, Rotary, See,
-    Values,
+    Values, Wanted,
 };
 
 /// The engine; all its tensors are of one type on one device.
@@ -19,6 +20,8 @@ pub(crate) struct Candle {
     pub(crate) device: Device,
     /// `F32`, or `F64` for references and checks of gradients.
     pub(crate) dtype: DType,
+    /// Zeros that were added to values whose gradients are wanted: their gradients are those.
+    pub(crate) probes: Mutex<Vec<(Wanted, Var)>>,
 }
 
 /// A matrix `[n_in, n_out]` and its bias `[n_out]`.
@@ -45,7 +48,7 @@ fn done<T>(result: Result<T>) -> T {
 impl Candle {
     /// On the CPU, in numbers of type `dtype`.
     pub(crate) fn cpu(dtype: DType) -> Self {
-        Self { device: Device::Cpu, dtype }
+        Self { device: Device::Cpu, dtype, probes: Mutex::default() }
     }
 
     fn tensor(&self, values: Vec<f32>, shape: &[usize]) -> Result<Tensor> {
@@ -82,7 +85,18 @@ impl Candle {
         let before = array(part);
         let mut after = before.clone();
         let mut slope = Array2::ones(before.dim());
-        see(Values { now: after.view_mut(), slope: Some(slope.view_mut()) })?;
+        let mut wanted = None;
+        see(Values { now: after.view_mut(), slope: Some(slope.view_mut()), wanted: Some(&mut wanted) })?;
+        let shown = self.changed(part, &before, after, slope);
+        let Some(wanted) = wanted else { return Ok(shown) };
+        let probe = done(Var::zeros(part.shape(), self.dtype, &self.device));
+        let shown = done(shown + probe.as_tensor());
+        self.probes.lock().unwrap_or_else(PoisonError::into_inner).push((wanted, probe));
+        Ok(shown)
+    }
+
+    /// `part` with the values of `after` where they differ from those `before`.
+    fn changed(&self, part: &Tensor, before: &Array2<f32>, after: Array2<f32>, slope: Array2<f32>) -> Tensor {
         let changed: Vec<u8> = before
             .iter()
             .zip(&after)
@@ -90,7 +104,7 @@ impl Candle {
             .map(|((old, new), &slope)| u8::from(old.to_bits() != new.to_bits() || slope.to_bits() != 1f32.to_bits()))
             .collect();
         if !changed.contains(&1) {
-            return Ok(part.clone());
+            return part.clone();
         }
         let shape = [after.nrows(), after.ncols()];
         let replaced = || {
@@ -100,14 +114,14 @@ impl Candle {
             let zero = (part - part.detach())?;
             Tensor::from_vec(changed, &shape, &self.device)?.where_cond(&(new + (zero * slope)?)?, part)
         };
-        Ok(done(replaced()))
+        done(replaced())
     }
 
     /// Heads `[n, n_heads d_head]`, rotated by the positions `[n]` of their rows.
     fn rotated(&self, x: &Tensor, d_head: usize, positions: &[usize], rotary: &Rotary) -> Result<Tensor> {
         let (n, width) = x.dims2()?;
         let half = rotary.cos.ncols();
-        let angles = |table: &Array2<f32>| {
+        let angles = |table: &ArcArray2<f32>| {
             let rows = positions.iter().flat_map(|&position| table.row(position).to_vec()).collect();
             self.tensor(rows, &[n, 1, half])
         };
@@ -275,7 +289,7 @@ impl Engine for Candle {
             let n = pair[1] - pair[0];
             if n == 0 {
                 if let Some(see) = &mut pattern {
-                    see(idx, Values { now: Array2::zeros((shape.n_heads, 0)).view_mut(), slope: None })?;
+                    see(idx, Values::plain(Array2::zeros((shape.n_heads, 0)).view_mut()))?;
                 }
                 continue;
             }
@@ -374,4 +388,4 @@ impl Engine for Candle {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

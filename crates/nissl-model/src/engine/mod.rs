@@ -1,15 +1,16 @@
 //! The operations a forward pass is made of.
 //!
-//! Blocks and skeletons are written once over [`Engine`]. [`cpu`] is ours and the default; the candle engine is its
-//! differentiable twin. A tensor is always `[n_tokens, width]`: the rows of a group of whole sentences.
+//! Blocks and skeletons are written once over [`Engine`]. [`cpu`] is ours and the default, [`tape`] is the same with a
+//! record from which gradients are taken; the candle engine is the twin that tests both. A tensor is always `[n_tokens, width]`: the rows of a group of whole sentences.
 
 #[cfg(test)]
 mod candle;
 pub(crate) mod cpu;
+pub(crate) mod tape;
 
 use std::ops::Range;
 
-use ndarray::{Array2, ArrayViewMut2};
+use ndarray::{ArcArray2, Array2, ArrayViewMut2};
 use nissl_core::ModelError;
 
 use crate::checkpoint::Weight;
@@ -97,9 +98,10 @@ impl AttentionShape {
 }
 
 /// Angles of a rotary embedding, `[n_positions, d_rotary / 2]` each.
+#[derive(Clone)]
 pub(crate) struct Rotary {
-    pub(crate) cos: Array2<f32>,
-    pub(crate) sin: Array2<f32>,
+    pub(crate) cos: ArcArray2<f32>,
+    pub(crate) sin: ArcArray2<f32>,
 }
 
 impl Rotary {
@@ -108,8 +110,8 @@ impl Rotary {
         let angle = |(position, i): (usize, usize)| f64::from(position as f32 * frequencies[i]);
         let shape = (n_positions, frequencies.len());
         Self {
-            cos: Array2::from_shape_fn(shape, |at| angle(at).cos() as f32),
-            sin: Array2::from_shape_fn(shape, |at| angle(at).sin() as f32),
+            cos: ArcArray2::from_shape_fn(shape, |at| angle(at).cos() as f32),
+            sin: ArcArray2::from_shape_fn(shape, |at| angle(at).sin() as f32),
         }
     }
 }
@@ -137,6 +139,35 @@ pub(crate) struct Values<'a> {
     pub(crate) now: ArrayViewMut2<'a, f32>,
     /// Where gradients are taken: the derivative of every value after the changes by the value before, 1 at first.
     pub(crate) slope: Option<ArrayViewMut2<'a, f32>>,
+    /// Where gradients are taken: for whom the gradient with respect to the values after the changes is kept.
+    pub(crate) wanted: Option<&'a mut Option<Wanted>>,
+}
+
+impl<'a> Values<'a> {
+    /// Values of a run without gradients.
+    pub(crate) fn plain(now: ArrayViewMut2<'a, f32>) -> Self {
+        Self { now, slope: None, wanted: None }
+    }
+}
+
+/// Which gradient the one with respect to some values is a part of.
+#[derive(Clone, Debug)]
+pub(crate) struct Wanted {
+    /// The number of the point among those that are wanted.
+    pub(crate) idx: usize,
+    /// What of the point the values are.
+    pub(crate) part: Piece,
+}
+
+/// What of a point some values are.
+#[derive(Clone, Debug)]
+pub(crate) enum Piece {
+    /// All rows of the group and all units.
+    Whole,
+    /// These rows of the group, none for padding, and the units from `first_unit` on.
+    Rows { rows: Vec<Option<usize>>, first_unit: usize },
+    /// The pattern of a sentence of the group.
+    Sentence(usize),
 }
 
 /// Sees, and may change, some values.

@@ -19,26 +19,26 @@ use crate::skeletons::Network;
 use crate::weights::{self, Embeddings};
 
 /// The golden models: one a family, and variants.
-fn models() -> impl Iterator<Item = &'static str> {
+pub(crate) fn models() -> impl Iterator<Item = &'static str> {
     FAMILIES.iter().map(|family| family.name).chain(["lstm-bidirectional", "lstm-projection", "lstm-deep"])
 }
 
 /// A golden model on an engine of choice.
-struct Loaded<E: Engine<Packing = E> + Packing> {
-    engine: E,
+pub(crate) struct Loaded<E: Engine<Packing = E> + Packing> {
+    pub(crate) engine: E,
     checkpoint: Checkpoint,
-    info: ModelInfo,
+    pub(crate) info: ModelInfo,
     embeddings: Embeddings,
     network: Network<E>,
     head: Head<E>,
 }
 
-fn golden(family: &str) -> PathBuf {
+pub(crate) fn golden(family: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/models").join(family)
 }
 
 impl<E: Engine<Packing = E> + Packing> Loaded<E> {
-    fn new(engine: E, family: &str) -> Self {
+    pub(crate) fn new(engine: E, family: &str) -> Self {
         let folder = golden(family);
         let path = folder.join("config.json");
         let checkpoint = Checkpoint::open(&folder).unwrap();
@@ -52,15 +52,25 @@ impl<E: Engine<Packing = E> + Packing> Loaded<E> {
         Self { engine, checkpoint, info, embeddings, network, head }
     }
 
-    fn embed(&self, batch: &Batch) -> E::Tensor {
+    pub(crate) fn embed(&self, batch: &Batch) -> E::Tensor {
         let positions: Vec<usize> = (0..batch.n_sentences()).flat_map(|i| 0..batch.sentence(i).len()).collect();
         self.embeddings.embed(&self.engine, &self.checkpoint, batch.tokens(), &positions)
     }
 
     /// The logits of embedded tokens; captures go to `sink`.
     fn logits(&self, x: E::Tensor, batch: &Batch, plan: &HookPlan, sink: &dyn CaptureSink) -> E::Tensor {
-        let prepared = Prepared::new(plan, self.info.n_ctx);
-        let hooks = Hooks::new(&prepared, sink, batch, 0..batch.n_sentences());
+        self.watched(x, batch, &Prepared::new(plan, self.info.n_ctx), sink)
+    }
+
+    /// The logits of embedded tokens, where gradients may be taken of them.
+    pub(crate) fn watched(
+        &self,
+        x: E::Tensor,
+        batch: &Batch,
+        prepared: &Prepared<'_>,
+        sink: &dyn CaptureSink,
+    ) -> E::Tensor {
+        let hooks = Hooks::new(prepared, sink, batch, 0..batch.n_sentences());
         let Ok(x) = self.network.forward(&self.engine, x, &hooks, None) else {
             panic!("the pass runs to its end");
         };
@@ -98,7 +108,7 @@ impl CaptureSink for Collect {
     }
 }
 
-fn batch(info: &ModelInfo) -> Batch {
+pub(crate) fn batch(info: &ModelInfo) -> Batch {
     let token = |i: usize| (i * 31 % info.d_vocab) as u32;
     Batch::from_sentences([5, 1, 12].map(|n| (0..n).map(|i| token(i + n)).collect::<Vec<u32>>()))
 }

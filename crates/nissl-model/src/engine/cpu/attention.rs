@@ -193,7 +193,7 @@ impl Sentence<'_> {
             }
         }
         let view = ArrayViewMut2::from_shape((n_heads, len * n_keys), &mut all).expect("made of this size");
-        hook(sentence_idx, Values { now: view, slope: None })?;
+        hook(sentence_idx, Values::plain(view))?;
         // An edited pattern may look ahead: all keys count.
         let open = Self { shape: AttentionShape { causal: false, ..self.shape }, ..*self };
         for (head, pattern) in all.chunks_exact((len * n_keys).max(1)).enumerate() {

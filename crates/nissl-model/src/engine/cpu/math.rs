@@ -183,13 +183,13 @@ fn softmax_body(x: &mut [f32], scale: f32) {
 }
 
 #[inline(always)]
-fn sigmoid(x: f32) -> f32 {
+pub(crate) fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + exp(-x))
 }
 
 /// e^x: x = n ln 2 + r, a polynomial in r, and n put into the exponent.
 #[inline(always)]
-fn exp(x: f32) -> f32 {
+pub(crate) fn exp(x: f32) -> f32 {
     // Adding it rounds to an integer, which then stands in the lowest bits.
     const ROUND: f32 = 12_582_912.0;
     const LN_2_HIGH: f32 = 0.693_359_4;
@@ -208,7 +208,7 @@ fn exp(x: f32) -> f32 {
 
 /// erf(x) = x P(x²) / Q(x²) up to 3.92, beyond which it is 1 in f32; fitted to least absolute error.
 #[inline(always)]
-fn erf(x: f32) -> f32 {
+pub(crate) fn erf(x: f32) -> f32 {
     const P: [f32; 6] = [
         2.034_641_3e-6,
         2.874_373_5e-4,

@@ -5,16 +5,17 @@
 //! bits.
 
 mod attention;
-mod gemm;
-mod isa;
+pub(super) mod gemm;
+pub(super) mod isa;
 #[cfg(target_arch = "x86_64")]
 mod kernel_x86;
-mod math;
+pub(super) mod math;
 mod norm;
 mod pack;
 mod past;
 mod team;
-mod tensor;
+pub(super) mod tensor;
+mod weights;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -29,11 +30,13 @@ use crate::engine::cpu::isa::Isa;
 pub(crate) use pack::Packed;
 pub(crate) use past::Past;
 use team::Team;
-use tensor::Tensor;
+pub(crate) use tensor::Tensor;
+pub(crate) use weights::Weights;
 
 /// The engine: what the processor can do, and the threads that share a product.
+#[derive(Clone)]
 pub(crate) struct Cpu {
-    isa: Isa,
+    pub(super) isa: Isa,
     team: Arc<Team>,
 }
 
@@ -48,25 +51,31 @@ impl Cpu {
     pub(crate) fn with_helpers<R: Send>(&self, n_helpers: usize, run: impl FnOnce(&Self) -> R + Send) -> R {
         Team::gather(n_helpers, |team| run(&Self { isa: self.isa, team: Arc::clone(team) }))
     }
+
+    /// x W + b, then the epilogue.
+    pub(super) fn product(&self, x: &Tensor, w: &Packed, epilogue: &Epilogue<'_, Tensor>) -> Tensor {
+        gemm::linear(self.isa, &self.team, x, w, epilogue)
+    }
 }
 
 /// Gain and bias of a norm, `[width]`.
 pub(crate) struct Norm {
-    kind: NormKind,
-    gain: Vec<f32>,
+    pub(super) kind: NormKind,
+    pub(super) gain: Vec<f32>,
     bias: Vec<f32>,
 }
 
 impl Packing for Cpu {
-    type Linear = Packed;
-    type Norm = Norm;
+    type Linear = Arc<Weights>;
+    type Norm = Arc<Norm>;
 
-    fn pack(&self, parts: &[LinearPart<'_>]) -> Packed {
-        Packed::new(parts)
+    fn pack(&self, parts: &[LinearPart<'_>]) -> Arc<Weights> {
+        Arc::new(Weights::new(parts))
     }
 
-    fn pack_norm(&self, kind: NormKind, gain: &[f32], bias: Option<&[f32]>) -> Norm {
-        Norm { kind, gain: gain.to_vec(), bias: bias.map_or_else(|| vec![0.0; gain.len()], <[f32]>::to_vec) }
+    fn pack_norm(&self, kind: NormKind, gain: &[f32], bias: Option<&[f32]>) -> Arc<Norm> {
+        let bias = bias.map_or_else(|| vec![0.0; gain.len()], <[f32]>::to_vec);
+        Arc::new(Norm { kind, gain: gain.to_vec(), bias })
     }
 }
 
@@ -85,11 +94,11 @@ impl Engine for Cpu {
         x
     }
 
-    fn linear(&self, x: &Tensor, w: &Packed, epilogue: Epilogue<'_, Tensor>) -> Tensor {
-        gemm::linear(self.isa, &self.team, x, w, &epilogue)
+    fn linear(&self, x: &Tensor, w: &Arc<Weights>, epilogue: Epilogue<'_, Tensor>) -> Tensor {
+        self.product(x, w.packed(), &epilogue)
     }
 
-    fn norm(&self, x: &Tensor, norm: &Norm) -> Tensor {
+    fn norm(&self, x: &Tensor, norm: &Arc<Norm>) -> Tensor {
         norm::norm(self.isa, x, norm.kind, &norm.gain, &norm.bias)
     }
 
@@ -181,7 +190,7 @@ impl Engine for Cpu {
     }
 
     fn visit(&self, x: &mut Tensor, columns: Range<usize>, see: See<'_>) -> Flow {
-        see(Values { now: x.columns_mut(columns), slope: None })
+        see(Values::plain(x.columns_mut(columns)))
     }
 
     fn width(&self, x: &Tensor) -> usize {

@@ -25,10 +25,7 @@ impl Packed {
         let n_in = parts[0].n_in();
         assert!(parts.iter().all(|part| part.n_in() == n_in), "parts of a product share their input");
         let n_out: usize = parts.iter().map(LinearPart::n_out).sum();
-        let n_panels = n_out.div_ceil(PANEL);
-        let mut values = vec![0.0f32; n_panels * n_in * PANEL + PANEL];
-        let start = values.as_ptr().align_offset(64).min(PANEL);
-        let mut bias = vec![0.0; n_panels * PANEL];
+        let Self { mut values, start, mut bias, .. } = Self::zeros(n_in, n_out);
         let mut columns = Vec::with_capacity(n_out);
         for (part_idx, part) in parts.iter().enumerate() {
             if let Some(values) = &part.bias {
@@ -41,6 +38,31 @@ impl Packed {
             .zip(columns.par_chunks(PANEL))
             .for_each(|(panel, columns)| pack_panel(parts, n_in, columns, panel));
         Self { values, start, bias, n_in, n_out }
+    }
+
+    /// The transposed matrix `[n_out, n_in]`, without biases.
+    pub(crate) fn transpose(&self) -> Self {
+        // On the calling thread alone: others may wait for the result, and must not be waited for.
+        let (n_in, n_out) = (self.n_out, self.n_in);
+        let mut transposed = Self::zeros(n_in, n_out);
+        for column in 0..n_out {
+            let to = transposed.start + column / PANEL * n_in * PANEL + column % PANEL;
+            for from in 0..self.n_panels() {
+                let row = &self.panels(from)[column * PANEL..][..PANEL.min(n_in - from * PANEL)];
+                for (k, value) in row.iter().enumerate() {
+                    transposed.values[to + (from * PANEL + k) * PANEL] = *value;
+                }
+            }
+        }
+        transposed
+    }
+
+    /// Zeros, without biases.
+    fn zeros(n_in: usize, n_out: usize) -> Self {
+        let n_panels = n_out.div_ceil(PANEL);
+        let values = vec![0.0f32; n_panels * n_in * PANEL + PANEL];
+        let start = values.as_ptr().align_offset(64).min(PANEL);
+        Self { values, start, bias: vec![0.0; n_panels * PANEL], n_in, n_out }
     }
 
     /// Width of the input.

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::ops::Range;
 
-use ndarray::{ArrayViewMut2, ShapeBuilder};
+use ndarray::{ArrayView2, ArrayViewMut2, ShapeBuilder};
 
 /// Columns of a packed panel; rows are padded to a multiple of it, so that whole tiles can be stored.
 pub(crate) const PANEL: usize = 32;
@@ -81,6 +81,23 @@ impl Tensor {
         }
         let shape = (self.n_rows, columns.len()).strides((self.stride, 1));
         ArrayViewMut2::from_shape(shape, &mut self.values[columns.start..]).expect("rows of one stride fit the buffer")
+    }
+
+    /// Some columns of all rows, `[n_rows, columns.len()]`.
+    pub(crate) fn columns(&self, columns: Range<usize>) -> ArrayView2<'_, f32> {
+        assert!(columns.end <= self.width, "columns are within the width");
+        if self.n_rows == 0 {
+            return ArrayView2::from_shape((0, columns.len()), &[]).expect("no rows need no values");
+        }
+        let shape = (self.n_rows, columns.len()).strides((self.stride, 1));
+        ArrayView2::from_shape(shape, &self.values[columns.start..]).expect("rows of one stride fit the buffer")
+    }
+
+    /// A tensor of zeros.
+    pub(crate) fn zeros(n_rows: usize, width: usize) -> Self {
+        let mut zeros = Self::new(n_rows, width);
+        zeros.values.fill(0.0);
+        zeros
     }
 
     /// A copy.

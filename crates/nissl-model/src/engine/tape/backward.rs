@@ -1,0 +1,166 @@
+//! Walks a record from its end to its beginning, with the adjoint of every operation.
+
+use std::sync::{Arc, PoisonError};
+
+use ndarray::ArrayView2;
+
+use super::attention::{self, Attention};
+use super::{Id, Op, Parent, Recorded, Tape, Values, Wanted, slopes, unshared};
+use crate::engine::cpu::isa::Isa;
+use crate::engine::cpu::{Cpu, math};
+use crate::engine::{Engine, Epilogue, Rotary};
+
+/// Takes a gradient: for whom it is kept, and its values.
+pub(crate) type Deliver<'a> = &'a mut dyn FnMut(&Wanted, ArrayView2<'_, f32>);
+
+/// Gradients with respect to tensors of the record, as far as they are known.
+struct Adjoints(Vec<Option<Arc<Values>>>);
+
+impl Adjoints {
+    /// Adds a part of a gradient.
+    fn add(&mut self, cpu: &Cpu, id: Option<Id>, part: Arc<Values>) {
+        let Some(id) = id else { return };
+        match &mut self.0[id] {
+            Some(sum) => math::add(cpu.isa, unshared(sum).values_mut(), part.values()),
+            none => *none = Some(part),
+        }
+    }
+
+    /// A gradient `[n_rows, width]`, to be added to.
+    fn sum(&mut self, id: Id, n_rows: usize, width: usize) -> &mut Values {
+        unshared(self.0[id].get_or_insert_with(|| Arc::new(Values::zeros(n_rows, width))))
+    }
+}
+
+impl Tape {
+    /// Takes the gradients of a number whose gradient with respect to the result `of` is `seed`.
+    pub(crate) fn backward(self, of: &Recorded, seed: Values, deliver: Deliver<'_>) {
+        let Recorded(Some(last)) = *of else { return };
+        let mut record = self.record.into_inner().unwrap_or_else(PoisonError::into_inner);
+        record.truncate(last + 1);
+        let mut adjoints = Adjoints((0..record.len()).map(|_| None).collect());
+        adjoints.0[last] = Some(Arc::new(seed));
+        while let Some(op) = record.pop() {
+            if let Some(dy) = adjoints.0.pop().flatten() {
+                step(&self.cpu, op, dy, &mut adjoints, deliver);
+            }
+        }
+    }
+}
+
+/// Hands the gradient of a result on to its operands.
+fn step(cpu: &Cpu, op: Op, mut dy: Arc<Values>, adjoints: &mut Adjoints, deliver: Deliver<'_>) {
+    let (isa, n_rows) = (cpu.isa, dy.n_rows());
+    match op {
+        Op::Want { x, columns, wanted } => {
+            deliver(&wanted, dy.columns(columns));
+            adjoints.add(cpu, x, dy);
+        }
+        Op::Edit { x, columns, slope } => {
+            let mut part = unshared(&mut dy).columns_mut(columns);
+            part *= &slope;
+            adjoints.add(cpu, Some(x), dy);
+        }
+        Op::Linear { x, w, residual } => {
+            if let Some(x) = x {
+                let before = adjoints.0[x].take();
+                let epilogue = before.as_deref().map_or(Epilogue::None, Epilogue::Add);
+                adjoints.0[x] = Some(Arc::new(cpu.product(&dy, w.transposed(), &epilogue)));
+            }
+            adjoints.add(cpu, residual, dy);
+        }
+        Op::Norm { x, values, norm } => {
+            let dx = adjoints.sum(x, n_rows, values.width());
+            for row in 0..n_rows {
+                slopes::norm(isa, values.row(row), &norm.gain, norm.kind, dy.row(row), dx.row_mut(row));
+            }
+        }
+        Op::Add { x, y } => {
+            adjoints.add(cpu, x, Arc::clone(&dy));
+            adjoints.add(cpu, y, dy);
+        }
+        Op::Activate { x, values, activation } => {
+            let dx = unshared(&mut dy);
+            (0..n_rows).for_each(|row| slopes::activate(isa, activation, values.row(row), dx.row_mut(row)));
+            adjoints.add(cpu, Some(x), dy);
+        }
+        Op::Gate { x, values, activation } => {
+            let width = dy.width();
+            let mut dx = Values::new(n_rows, 2 * width);
+            for row in 0..n_rows {
+                let (pre, linear) = values.row(row).split_at(width);
+                let (dpre, dlinear) = dx.row_mut(row).split_at_mut(width);
+                dlinear.copy_from_slice(pre);
+                math::activate(isa, activation, dlinear);
+                slopes::multiply(isa, dlinear, dy.row(row));
+                dpre.copy_from_slice(dy.row(row));
+                slopes::multiply(isa, dpre, linear);
+                slopes::activate(isa, activation, pre, dpre);
+            }
+            adjoints.add(cpu, Some(x), Arc::new(dx));
+        }
+        Op::Rotate { x, columns, d_head, positions, rotary } => {
+            let back = Rotary { sin: rotary.sin.mapv(|sin| -sin).into_shared(), ..rotary };
+            cpu.rotate(unshared(&mut dy), columns, d_head, &positions, &back);
+            adjoints.add(cpu, Some(x), dy);
+        }
+        Op::Attention { qkv, values, shape, offsets, shown } => {
+            let attention = Attention { isa, qkv: &values, shape, dz: &dy };
+            let mut dqkv = qkv.map(|_| Values::zeros(n_rows, values.width()));
+            attention::backward(&attention, &offsets, &shown, dqkv.as_mut(), deliver);
+            if let Some(dqkv) = dqkv {
+                adjoints.add(cpu, qkv, Arc::new(dqkv));
+            }
+        }
+        Op::LstmGates { pre, gates } => {
+            let dx = unshared(&mut dy);
+            (0..n_rows).for_each(|row| slopes::lstm_gates(isa, gates.row(row), dx.row_mut(row)));
+            adjoints.add(cpu, Some(pre), dy);
+        }
+        Op::LstmCell { gates, c } => lstm(cpu, &gates, &c, dy, adjoints, slopes::lstm_cell),
+        Op::LstmState { gates, c } => lstm(cpu, &gates, &c, dy, adjoints, slopes::lstm_state),
+        Op::Rows { x, n_rows, rows } => {
+            let dx = adjoints.sum(x, n_rows, dy.width());
+            rows.iter().enumerate().for_each(|(from, &to)| math::add(isa, dx.row_mut(to), dy.row(from)));
+        }
+        Op::Gather { parts, places } => {
+            for (from, &(part, to)) in places.iter().enumerate() {
+                if let (Some(id), n_rows) = parts[part] {
+                    let dx = adjoints.sum(id, n_rows, dy.width());
+                    math::add(isa, dx.row_mut(to), dy.row(from));
+                }
+            }
+        }
+        Op::Beside { parts } => {
+            let mut start = 0;
+            for (id, columns, width) in parts {
+                let from = start..start + columns.len();
+                start = from.end;
+                let Some(id) = id else { continue };
+                let dx = adjoints.sum(id, n_rows, width);
+                for row in 0..n_rows {
+                    math::add(isa, &mut dx.row_mut(row)[columns.clone()], &dy.row(row)[from.clone()]);
+                }
+            }
+        }
+    }
+}
+
+/// Of the gates, the cell, the result's gradient (which becomes that of the cell) and that of the gates.
+type LstmSlope = fn(Isa, &[f32], &[f32], &mut [f32], &mut [f32]);
+
+/// Hands the gradient of a cell or a state on to the gates and the cell that it was made of.
+fn lstm(cpu: &Cpu, gates: &Parent, c: &Parent, mut dy: Arc<Values>, adjoints: &mut Adjoints, slope: LstmSlope) {
+    let (n_rows, width) = (dy.n_rows(), gates.values.width());
+    let mut unused = Values::new(1, width);
+    let mut dgates = gates.id.map(|id| adjoints.sum(id, n_rows, width));
+    let dc = unshared(&mut dy);
+    for row in 0..n_rows {
+        let dgates = match &mut dgates {
+            Some(dgates) => dgates.row_mut(row),
+            None => unused.row_mut(0),
+        };
+        slope(cpu.isa, gates.values.row(row), c.values.row(row), dc.row_mut(row), dgates);
+    }
+    adjoints.add(cpu, c.id, dy);
+}

@@ -1,0 +1,288 @@
+//! The CPU engine with a record: what it computes is the same, and gradients can be taken of it afterwards.
+//!
+//! A tensor has a place in the record only if something that a gradient is wanted for leads to it. So the record holds
+//! what lies between the wanted values and the result, and of that only what an adjoint will read.
+
+mod attention;
+mod backward;
+mod slopes;
+
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use ndarray::Array2;
+
+use super::cpu::tensor::Tensor as Values;
+use super::cpu::{Cpu, Norm, Weights};
+use super::{
+    Activation, AttentionShape, Engine, Epilogue, Flow, Halt, PatternHook, Rotary, See, Values as Shown, Wanted,
+};
+
+/// Records the run of one group.
+pub(crate) struct Tape {
+    cpu: Cpu,
+    record: Mutex<Vec<Op>>,
+}
+
+/// A tensor's place in the record.
+type Id = usize;
+
+/// Where a result is in the record, if it is there.
+pub(crate) struct Recorded(Option<Id>);
+
+/// The largest value m of a row, and the sum of exp(x - m).
+pub(crate) fn sum_exp(cpu: &Cpu, x: &[f32]) -> (f32, f64) {
+    slopes::sum_exp(cpu.isa, x)
+}
+
+/// x becomes factor · exp(x - shift).
+pub(crate) fn scaled_exp(cpu: &Cpu, x: &mut [f32], shift: f32, factor: f32) {
+    slopes::scaled_exp(cpu.isa, x, shift, factor);
+}
+
+/// Values, and where in the record they come from.
+pub(crate) struct Tensor {
+    values: Arc<Values>,
+    /// None if nothing that a gradient is wanted for leads here.
+    id: Option<Id>,
+}
+
+/// What made a tensor: its operands' places, and what their adjoints need.
+enum Op {
+    Want { x: Option<Id>, columns: Range<usize>, wanted: Wanted },
+    Edit { x: Id, columns: Range<usize>, slope: Array2<f32> },
+    Linear { x: Option<Id>, w: Arc<Weights>, residual: Option<Id> },
+    Norm { x: Id, values: Arc<Values>, norm: Arc<Norm> },
+    Add { x: Option<Id>, y: Option<Id> },
+    Activate { x: Id, values: Arc<Values>, activation: Activation },
+    Gate { x: Id, values: Arc<Values>, activation: Activation },
+    Rotate { x: Id, columns: Range<usize>, d_head: usize, positions: Vec<usize>, rotary: Rotary },
+    Attention { qkv: Option<Id>, values: Arc<Values>, shape: AttentionShape, offsets: Vec<usize>, shown: Vec<Pattern> },
+    LstmGates { pre: Id, gates: Arc<Values> },
+    LstmCell { gates: Parent, c: Parent },
+    LstmState { gates: Parent, c: Parent },
+    Rows { x: Id, n_rows: usize, rows: Vec<usize> },
+    Gather { parts: Vec<(Option<Id>, usize)>, places: Vec<(usize, usize)> },
+    Beside { parts: Vec<(Option<Id>, Range<usize>, usize)> },
+}
+
+/// An operand whose values its neighbor's adjoint needs.
+struct Parent {
+    id: Option<Id>,
+    values: Arc<Values>,
+}
+
+impl Parent {
+    fn of(x: &Tensor) -> Self {
+        Self { id: x.id, values: Arc::clone(&x.values) }
+    }
+}
+
+/// The pattern of a sentence that a hook has seen.
+struct Pattern {
+    /// After the edits, `[n_heads, n_queries * n_keys]`.
+    values: Array2<f32>,
+    /// None if no edit took anything from the gradient.
+    slope: Option<Array2<f32>>,
+    wanted: Option<Wanted>,
+}
+
+impl Tape {
+    /// An empty record of what `cpu` computes.
+    pub(crate) fn new(cpu: &Cpu) -> Self {
+        Self { cpu: cpu.clone(), record: Mutex::default() }
+    }
+
+    fn push(&self, op: Op) -> Id {
+        let mut record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
+        record.push(op);
+        record.len() - 1
+    }
+
+    /// `values`, recorded as the result of `op` if any of `parents` is recorded.
+    fn made(&self, values: Values, parents: &[&Tensor], op: impl FnOnce() -> Op) -> Tensor {
+        let id = parents.iter().any(|parent| parent.id.is_some()).then(|| self.push(op()));
+        Tensor { values: Arc::new(values), id }
+    }
+}
+
+impl Tensor {
+    /// The values.
+    pub(crate) fn values(&self) -> &Values {
+        &self.values
+    }
+
+    /// The place in the record, and the values, to be changed into their own gradient.
+    pub(crate) fn into_seed(self) -> (Recorded, Values) {
+        let values = Arc::try_unwrap(self.values).unwrap_or_else(|shared| shared.copy());
+        (Recorded(self.id), values)
+    }
+
+    /// The values, to be changed: a copy if the record needs them as they are.
+    fn values_mut(&mut self) -> &mut Values {
+        unshared(&mut self.values)
+    }
+}
+
+/// The values, copied if somebody else has them too.
+fn unshared(values: &mut Arc<Values>) -> &mut Values {
+    if Arc::get_mut(values).is_none() {
+        *values = Arc::new(values.copy());
+    }
+    Arc::get_mut(values).expect("a fresh copy is nobody else's")
+}
+
+/// The slope of edits, if any took something from the gradient.
+fn told(slope: Array2<f32>) -> Option<Array2<f32>> {
+    slope.iter().any(|slope| slope.to_bits() != 1f32.to_bits()).then_some(slope)
+}
+
+impl Engine for Tape {
+    type Tensor = Tensor;
+    type Packing = Cpu;
+    type Past = ();
+
+    fn embed(&self, n_tokens: usize, width: usize, fill: &dyn Fn(usize, &mut [f32])) -> Tensor {
+        Tensor { values: Arc::new(self.cpu.embed(n_tokens, width, fill)), id: None }
+    }
+
+    fn linear(&self, x: &Tensor, w: &Arc<Weights>, epilogue: Epilogue<'_, Tensor>) -> Tensor {
+        let op = |residual| Op::Linear { x: x.id, w: Arc::clone(w), residual };
+        match epilogue {
+            Epilogue::None => self.made(self.cpu.linear(&x.values, w, Epilogue::None), &[x], || op(None)),
+            Epilogue::Add(residual) => {
+                let y = self.cpu.linear(&x.values, w, Epilogue::Add(&residual.values));
+                self.made(y, &[x, residual], || op(residual.id))
+            }
+            Epilogue::Activate(activation) if x.id.is_some() => {
+                self.activate(&self.linear(x, w, Epilogue::None), activation)
+            }
+            Epilogue::Activate(activation) => {
+                let y = self.cpu.linear(&x.values, w, Epilogue::Activate(activation));
+                Tensor { values: Arc::new(y), id: None }
+            }
+        }
+    }
+
+    fn norm(&self, x: &Tensor, norm: &Arc<Norm>) -> Tensor {
+        let id = x.id.map(|id| self.push(Op::Norm { x: id, values: Arc::clone(&x.values), norm: Arc::clone(norm) }));
+        Tensor { values: Arc::new(self.cpu.norm(&x.values, norm)), id }
+    }
+
+    fn add(&self, x: &Tensor, y: &Tensor) -> Tensor {
+        self.made(self.cpu.add(&x.values, &y.values), &[x, y], || Op::Add { x: x.id, y: y.id })
+    }
+
+    fn activate(&self, x: &Tensor, activation: Activation) -> Tensor {
+        let id = x.id.map(|id| self.push(Op::Activate { x: id, values: Arc::clone(&x.values), activation }));
+        Tensor { values: Arc::new(self.cpu.activate(&x.values, activation)), id }
+    }
+
+    fn gate(&self, x: &Tensor, activation: Activation) -> Tensor {
+        let id = x.id.map(|id| self.push(Op::Gate { x: id, values: Arc::clone(&x.values), activation }));
+        Tensor { values: Arc::new(self.cpu.gate(&x.values, activation)), id }
+    }
+
+    fn rotate(&self, x: &mut Tensor, columns: Range<usize>, d_head: usize, positions: &[usize], rotary: &Rotary) {
+        self.cpu.rotate(x.values_mut(), columns.clone(), d_head, positions, rotary);
+        x.id = x.id.map(|id| {
+            self.push(Op::Rotate { x: id, columns, d_head, positions: positions.to_vec(), rotary: rotary.clone() })
+        });
+    }
+
+    fn attention(
+        &self,
+        qkv: &Tensor,
+        shape: AttentionShape,
+        offsets: &[usize],
+        past: &[()],
+        pattern: Option<PatternHook<'_>>,
+    ) -> Result<Tensor, Halt> {
+        assert!(past.is_empty(), "gradients are taken of whole texts");
+        let mut shown = Vec::new();
+        let z = match pattern {
+            None => self.cpu.attention(&qkv.values, shape, offsets, &[], None)?,
+            Some(see) => {
+                let mut keep = |sentence: usize, mut values: Shown<'_>| {
+                    let (mut slope, mut wanted) = (Array2::ones(values.now.dim()), None);
+                    let now = values.now.view_mut();
+                    see(sentence, Shown { now, slope: Some(slope.view_mut()), wanted: Some(&mut wanted) })?;
+                    shown.push(Pattern { values: values.now.to_owned(), slope: told(slope), wanted });
+                    Ok(())
+                };
+                self.cpu.attention(&qkv.values, shape, offsets, &[], Some(&mut keep))?
+            }
+        };
+        let recorded = qkv.id.is_some() || shown.iter().any(|pattern| pattern.wanted.is_some());
+        let id = recorded.then(|| {
+            let (values, offsets) = (Arc::clone(&qkv.values), offsets.to_vec());
+            self.push(Op::Attention { qkv: qkv.id, values, shape, offsets, shown })
+        });
+        Ok(Tensor { values: Arc::new(z), id })
+    }
+
+    fn keep(&self, _: &Tensor, _: AttentionShape, _: &[usize], _: &mut [()]) {}
+
+    fn lstm_gates(&self, pre: &Tensor) -> Tensor {
+        let gates = Arc::new(self.cpu.lstm_gates(&pre.values));
+        let id = pre.id.map(|pre| self.push(Op::LstmGates { pre, gates: Arc::clone(&gates) }));
+        Tensor { values: gates, id }
+    }
+
+    fn lstm_cell(&self, gates: &Tensor, c: &Tensor) -> Tensor {
+        let next = self.cpu.lstm_cell(&gates.values, &c.values);
+        self.made(next, &[gates, c], || Op::LstmCell { gates: Parent::of(gates), c: Parent::of(c) })
+    }
+
+    fn lstm_state(&self, gates: &Tensor, c: &Tensor) -> Tensor {
+        let h = self.cpu.lstm_state(&gates.values, &c.values);
+        self.made(h, &[gates, c], || Op::LstmState { gates: Parent::of(gates), c: Parent::of(c) })
+    }
+
+    fn visit(&self, x: &mut Tensor, columns: Range<usize>, see: See<'_>) -> Flow {
+        let mut wanted = None;
+        let mut slope = x.id.map(|_| Array2::ones((x.values.n_rows(), columns.len())));
+        let now = x.values_mut().columns_mut(columns.clone());
+        see(Shown { now, slope: slope.as_mut().map(|slope| slope.view_mut()), wanted: Some(&mut wanted) })?;
+        if let (Some(id), Some(slope)) = (x.id, slope.and_then(told)) {
+            x.id = Some(self.push(Op::Edit { x: id, columns: columns.clone(), slope }));
+        }
+        if let Some(wanted) = wanted {
+            x.id = Some(self.push(Op::Want { x: x.id, columns, wanted }));
+        }
+        Ok(())
+    }
+
+    fn width(&self, x: &Tensor) -> usize {
+        x.values.width()
+    }
+
+    fn rows(&self, x: &Tensor, rows: &[usize]) -> Tensor {
+        let id = x.id.map(|id| self.push(Op::Rows { x: id, n_rows: x.values.n_rows(), rows: rows.to_vec() }));
+        Tensor { values: Arc::new(self.cpu.rows(&x.values, rows)), id }
+    }
+
+    fn gather(&self, parts: &[&Tensor], places: &[(usize, usize)]) -> Tensor {
+        let values: Vec<&Values> = parts.iter().map(|part| &*part.values).collect();
+        self.made(self.cpu.gather(&values, places), parts, || Op::Gather {
+            parts: parts.iter().map(|part| (part.id, part.values.n_rows())).collect(),
+            places: places.to_vec(),
+        })
+    }
+
+    fn beside(&self, parts: &[(&Tensor, Range<usize>)]) -> Tensor {
+        let values: Vec<(&Values, Range<usize>)> =
+            parts.iter().map(|(part, columns)| (&*part.values, columns.clone())).collect();
+        let tensors: Vec<&Tensor> = parts.iter().map(|(part, _)| *part).collect();
+        self.made(self.cpu.beside(&values), &tensors, || Op::Beside {
+            parts: parts.iter().map(|(part, columns)| (part.id, columns.clone(), part.values.width())).collect(),
+        })
+    }
+
+    fn read(&self, x: &Tensor) -> Array2<f32> {
+        self.cpu.read(&x.values)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -18,7 +18,6 @@ mod language_model;
 mod objective;
 mod skeletons;
 mod tokenizer;
-mod vocabulary;
 mod weights;
 
 pub use arch::{FAMILIES, Family};

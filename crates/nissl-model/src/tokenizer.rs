@@ -1,6 +1,14 @@
-//! Text to tokens and back, as `tokenizer.json` says, or a vocabulary alone.
+//! Text to tokens and back, as `tokenizer.json` says, or what a tokenizer's older files say.
 
-use std::collections::BTreeMap;
+pub(crate) mod byte_level;
+mod bytes;
+mod folder;
+mod kinds;
+pub(crate) mod sentencepiece;
+pub(crate) mod tokens;
+mod vocabulary;
+mod wordpiece;
+
 use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -9,7 +17,6 @@ use rayon::prelude::*;
 use tokenizers as hf;
 
 use crate::error::LoadError;
-use crate::vocabulary;
 
 /// The tokenizer of a model.
 ///
@@ -50,29 +57,20 @@ impl Encoding {
 }
 
 impl Tokenizer {
-    /// Reads `tokenizer.json` of a model folder, or makes a tokenizer of characters or words from a `vocab.json` that
-    /// stands alone; `None` if there is neither.
+    /// Reads `tokenizer.json` of a model folder. Without one, a tokenizer is made from the first of these that is there:
+    /// `vocab.txt` (BERT's), a sentencepiece model, `vocab.json` with `merges.txt` (GPT-2's), `vocab.json` alone
+    /// (bytes, characters or words), the settings of ByT5. `None` if there is nothing. A model whose numbers follow
+    /// from a rule alone gets a tokenizer by a `vocab.json` that writes the rule down, such as `{"\n": 1, " ": 2}`.
     ///
     /// # Errors
-    /// If it cannot be read, or is no tokenizer.
+    /// If a file cannot be read, is no tokenizer, or is of a kind that is not known.
     pub fn from_folder(folder: &Path) -> Result<Option<Self>, LoadError> {
         let path = folder.join("tokenizer.json");
-        let alone = folder.join("vocab.json");
         if path.exists() {
-            Self::from_file(&path).map(Some)
-        } else if alone.exists() && !folder.join("merges.txt").exists() {
-            Self::from_vocabulary(&alone).map(Some)
-        } else {
-            Ok(None)
+            return Self::from_file(&path).map(Some);
         }
-    }
-
-    /// Makes a tokenizer of characters or words from a file of tokens and their numbers.
-    fn from_vocabulary(path: &Path) -> Result<Self, LoadError> {
-        let bytes = fs::read(path).map_err(|source| LoadError::Io { path: path.to_owned(), source })?;
-        let vocabulary = serde_json::from_slice::<BTreeMap<String, u32>>(&bytes)
-            .map_err(|source| LoadError::Json { path: path.to_owned(), source })?;
-        Self::from_bytes(path, vocabulary::tokenizer_json(&vocabulary).to_string().as_bytes())
+        let made = kinds::find(folder)?;
+        made.map(|(path, json)| Self::from_bytes(&path, json.to_string().as_bytes())).transpose()
     }
 
     /// Reads a tokenizer file.
@@ -214,5 +212,6 @@ fn trim(text: &str, start: usize, end: usize) -> Range<usize> {
 }
 
 #[cfg(test)]
-#[path = "tokenizer_tests.rs"]
+mod older_tests;
+#[cfg(test)]
 mod tests;

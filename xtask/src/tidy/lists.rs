@@ -35,6 +35,12 @@ const KINDS: &[Kind] = &[
         shared: &["config", "recurrent", "transformer"],
     },
     Kind {
+        folder: "crates/nissl-model/src/tokenizer",
+        lists: &["crates/nissl-model/src/tokenizer/kinds.rs"],
+        begins: "const KINDS:",
+        shared: &["folder", "kinds", "older_tests", "tokens"],
+    },
+    Kind {
         folder: "crates/nissl-data/src/formats",
         lists: &["crates/nissl-data/src/formats.rs"],
         begins: "const FORMATS:",

@@ -7,7 +7,7 @@ use crate::error::LoadError;
 
 /// A file, or a part of one, and where reading has come.
 #[derive(Clone, Debug)]
-pub(super) struct Cursor<'a> {
+pub(crate) struct Cursor<'a> {
     path: &'a Path,
     /// What is being read, for errors.
     part: &'static str,
@@ -16,7 +16,7 @@ pub(super) struct Cursor<'a> {
 }
 
 /// The error for a part of a file that breaks its format.
-pub(super) fn malformed(path: &Path, part: impl Into<String>, expected: impl Display, got: impl Display) -> LoadError {
+pub(crate) fn malformed(path: &Path, part: impl Into<String>, expected: impl Display, got: impl Display) -> LoadError {
     LoadError::Malformed {
         path: path.to_owned(),
         part: part.into(),
@@ -26,30 +26,30 @@ pub(super) fn malformed(path: &Path, part: impl Into<String>, expected: impl Dis
 }
 
 impl<'a> Cursor<'a> {
-    pub(super) fn new(path: &'a Path, part: &'static str, bytes: &'a [u8]) -> Self {
+    pub(crate) fn new(path: &'a Path, part: &'static str, bytes: &'a [u8]) -> Self {
         Self { path, part, bytes, at: 0 }
     }
 
     /// The same file, read on from `at`, which may lie behind its end: then nothing is left.
-    pub(super) fn seek(&self, part: &'static str, at: usize) -> Self {
+    pub(crate) fn seek(&self, part: &'static str, at: usize) -> Self {
         Self { part, at: at.min(self.bytes.len()), ..self.clone() }
     }
 
-    pub(super) fn at(&self) -> usize {
+    pub(crate) fn at(&self) -> usize {
         self.at
     }
 
     /// Bytes that are left.
-    pub(super) fn left(&self) -> usize {
+    pub(crate) fn left(&self) -> usize {
         self.bytes.len() - self.at
     }
 
     /// The error for what was just read.
-    pub(super) fn wrong(&self, expected: impl Display, got: impl Display) -> LoadError {
+    pub(crate) fn wrong(&self, expected: impl Display, got: impl Display) -> LoadError {
         malformed(self.path, self.part, expected, got)
     }
 
-    pub(super) fn take(&mut self, n: usize) -> Result<&'a [u8], LoadError> {
+    pub(crate) fn take(&mut self, n: usize) -> Result<&'a [u8], LoadError> {
         if n > self.left() {
             let expected = format!("{n} bytes from byte {} on", self.at);
             return Err(self.wrong(expected, self.left()));
@@ -59,28 +59,28 @@ impl<'a> Cursor<'a> {
         Ok(taken)
     }
 
-    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], LoadError> {
+    pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], LoadError> {
         Ok(self.take(N)?.try_into().expect("as many as were asked for"))
     }
 
-    pub(super) fn u8(&mut self) -> Result<u8, LoadError> {
+    pub(crate) fn u8(&mut self) -> Result<u8, LoadError> {
         self.array().map(u8::from_le_bytes)
     }
 
-    pub(super) fn u16(&mut self) -> Result<u16, LoadError> {
+    pub(crate) fn u16(&mut self) -> Result<u16, LoadError> {
         self.array().map(u16::from_le_bytes)
     }
 
-    pub(super) fn u32(&mut self) -> Result<u32, LoadError> {
+    pub(crate) fn u32(&mut self) -> Result<u32, LoadError> {
         self.array().map(u32::from_le_bytes)
     }
 
-    pub(super) fn u64(&mut self) -> Result<u64, LoadError> {
+    pub(crate) fn u64(&mut self) -> Result<u64, LoadError> {
         self.array().map(u64::from_le_bytes)
     }
 
     /// A text of `n` bytes.
-    pub(super) fn text(&mut self, n: usize) -> Result<&'a str, LoadError> {
+    pub(crate) fn text(&mut self, n: usize) -> Result<&'a str, LoadError> {
         let at = self.at;
         let bytes = self.take(n)?;
         std::str::from_utf8(bytes).map_err(|_| self.wrong("text in UTF-8", format!("other bytes at byte {at}")))

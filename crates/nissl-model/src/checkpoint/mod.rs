@@ -5,7 +5,7 @@
 //! after each, so that the process never holds a model twice.
 
 mod convert;
-mod cursor;
+pub(crate) mod cursor;
 mod dtype;
 pub(crate) mod gguf;
 mod mmap;

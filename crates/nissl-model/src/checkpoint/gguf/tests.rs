@@ -229,8 +229,9 @@ fn a_tokenizer_that_is_not_known_is_refused() {
     let pre = |name: &str| setting("tokenizer.ggml.pre", 8, &text(name));
     let cases = [
         (base("bert", vec![]), "tokenizer.ggml.model: expected gpt2 or llama (nothing else yet), got bert"),
-        (base("gpt2", vec![pre("qwen2")]), "tokenizer.ggml.pre: expected default, gpt-2, smollm or llama-bpe"),
+        (base("gpt2", vec![pre("qwen3")]), "tokenizer.ggml.pre: expected default, gpt-2, phi-2, mpt"),
         (base("gpt2", vec![setting("tokenizer.ggml.merges", 9, &texts(&["ab"]))]), "two tokens with a space"),
+        (base("gpt2", vec![setting("tokenizer.ggml.merges", 9, &texts(&["a b", "ab ab"]))]), "got 'ab ab' (merge 1)"),
         (base("llama", vec![]), "tokenizer.ggml.scores: expected a list of numbers, got nothing"),
         (base("llama", vec![setting("tokenizer.ggml.scores", 9, &numbers(2))]), "scores: expected 3 values, got 2"),
         (

@@ -3,19 +3,18 @@
 //! Two kinds are known: byte-level BPE with merges (`gpt2`), cut up first in a way that `tokenizer.ggml.pre` names;
 //! and sentencepiece's BPE (`llama`), with a score a token in place of merges.
 
-use std::collections::HashMap;
-
 use serde_json::{Value as Json, json};
 
 use super::{Gguf, Setting};
 use crate::error::LoadError;
+use crate::tokenizer::byte_level::{self, CUTS, Parts};
+use crate::tokenizer::sentencepiece::{self, Scored};
+use crate::tokenizer::tokens::template;
 
 /// A token that is none of the text's: `<s>`.
 const CONTROL: i64 = 3;
 /// A token that is found before the text is cut up.
 const USER_DEFINED: i64 = 4;
-/// The longest token for which merges are sought.
-const MAX_MERGED: usize = 256;
 
 /// The tokens of a file.
 struct Tokens<'a> {
@@ -72,83 +71,32 @@ impl Tokens<'_> {
 
     /// What is put around a text.
     fn around(&self, gguf: &Gguf<'_>, bos: bool) -> Result<Json, LoadError> {
-        let token = |flag: &str, id: &str, default: bool| -> Result<Option<(usize, &str)>, LoadError> {
+        let token = |flag: &str, id: &str, default: bool| -> Result<Option<(u32, &str)>, LoadError> {
             if !gguf.flag(flag)?.unwrap_or(default) {
                 return Ok(None);
             }
-            let found = gguf.size(id)?.and_then(|id| Some((id, *self.tokens.get(id)?)));
+            let found = gguf.size(id)?.and_then(|id| Some((id as u32, *self.tokens.get(id)?)));
             found.map(Some).ok_or_else(|| gguf.wrong(id, "a token", "none, and it goes around every text"))
         };
         let before = token("tokenizer.ggml.add_bos_token", "tokenizer.ggml.bos_token_id", bos)?;
         let after = token("tokenizer.ggml.add_eos_token", "tokenizer.ggml.eos_token_id", false)?;
-        if before.is_none() && after.is_none() {
-            return Ok(Json::Null);
-        }
-        let special = |(_, token): (usize, &str)| json!({"SpecialToken": {"id": token, "type_id": 0}});
-        let sequence = |id: &str| json!({"Sequence": {"id": id, "type_id": 0}});
-        let single: Vec<Json> =
-            before.map(special).into_iter().chain([sequence("A")]).chain(after.map(special)).collect();
-        let pair: Vec<Json> =
-            before.map(special).into_iter().chain([sequence("A"), sequence("B")]).chain(after.map(special)).collect();
-        let known: serde_json::Map<String, Json> = [before, after]
-            .into_iter()
-            .flatten()
-            .map(|(id, token)| (token.to_owned(), json!({"id": token, "ids": [id], "tokens": [token]})))
-            .collect();
-        Ok(json!({"type": "TemplateProcessing", "single": single, "pair": pair, "special_tokens": known}))
+        Ok(template(before, after))
     }
-}
-
-/// How a text is cut up before its bytes are merged, and whether a piece that is a token is taken at once.
-fn cut(gguf: &Gguf<'_>) -> Result<(Json, bool), LoadError> {
-    let bytes =
-        |own: bool| json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": own});
-    let after = |first: Json| json!({"type": "Sequence", "pretokenizers": [first, bytes(false)]});
-    let split =
-        |regex: &str| json!({"type": "Split", "pattern": {"Regex": regex}, "behavior": "Isolated", "invert": false});
-    let name = "tokenizer.ggml.pre";
-    Ok(match gguf.text(name)?.unwrap_or("default") {
-        "default" | "gpt-2" => (bytes(true), false),
-        "smollm" => {
-            let digits = json!({"type": "Digits", "individual_digits": true});
-            (json!({"type": "Sequence", "pretokenizers": [digits, bytes(true)]}), false)
-        }
-        "llama-bpe" | "llama3" | "llama-v3" => {
-            let regex = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
-            (after(split(regex)), true)
-        }
-        other => {
-            return Err(gguf.wrong(name, "default, gpt-2, smollm or llama-bpe (nothing else yet)", other));
-        }
-    })
 }
 
 fn byte_level(gguf: &Gguf<'_>, tokens: &Tokens<'_>) -> Result<Json, LoadError> {
-    let (cut, at_once) = cut(gguf)?;
-    let mut merges = Vec::new();
-    for merge in texts(gguf, "tokenizer.ggml.merges")?.unwrap_or_default() {
-        let Some((left, right)) = merge.split_once(' ') else {
-            return Err(gguf.wrong(
-                "tokenizer.ggml.merges",
-                "two tokens with a space between them",
-                merge.escape_debug(),
-            ));
-        };
-        merges.push(json!([left, right]));
-    }
-    Ok(json!({
-        "version": "1.0",
-        "added_tokens": tokens.added(),
-        "normalizer": null,
-        "pre_tokenizer": cut,
-        "post_processor": tokens.around(gguf, false)?,
-        "decoder": {"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true},
-        "model": {
-            "type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null,
-            "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false, "ignore_merges": at_once,
-            "vocab": tokens.vocab(), "merges": merges,
-        },
-    }))
+    let (name, got) = ("tokenizer.ggml.pre", gguf.text("tokenizer.ggml.pre")?.unwrap_or("default"));
+    let Some(cut) = CUTS.iter().find(|cut| cut.names.contains(&got)) else {
+        let known: Vec<&str> = CUTS.iter().flat_map(|cut| cut.names).copied().collect();
+        return Err(gguf.wrong(name, format!("{} (nothing else yet)", known.join(", ")), got.escape_debug()));
+    };
+    let vocab = tokens.vocab();
+    let lines = texts(gguf, "tokenizer.ggml.merges")?.unwrap_or_default();
+    let merges = byte_level::merges(&vocab, lines.into_iter());
+    let merges = merges
+        .map_err(|(i, expected, got)| gguf.wrong("tokenizer.ggml.merges", expected, format!("'{got}' (merge {i})")))?;
+    let around = tokens.around(gguf, cut.before)?;
+    Ok(cut.tokenizer(&Parts { added: tokens.added(), around, vocab, merges, space_before: false }))
 }
 
 fn sentencepiece(gguf: &Gguf<'_>, tokens: &Tokens<'_>) -> Result<Json, LoadError> {
@@ -179,33 +127,14 @@ fn sentencepiece(gguf: &Gguf<'_>, tokens: &Tokens<'_>) -> Result<Json, LoadError
         "model": {
             "type": "BPE", "dropout": null, "unk_token": unknown, "continuing_subword_prefix": null,
             "end_of_word_suffix": null, "fuse_unk": true, "byte_fallback": true, "ignore_merges": false,
-            "vocab": tokens.vocab(), "merges": merges(tokens, &scores),
+            "vocab": tokens.vocab(), "merges": merges(gguf, tokens, &scores)?,
         },
     }))
 }
 
-/// Sentencepiece merges the neighbors that make the token of the highest score; so any two tokens that make a third are
-/// a merge, in order of its score. Of equal ones the token that comes first in the file is first.
-fn merges(tokens: &Tokens<'_>, scores: &[f64]) -> Vec<Json> {
-    let ids: HashMap<&str, usize> = tokens
-        .tokens
-        .iter()
-        .enumerate()
-        .filter(|(id, _)| tokens.types[*id] == 1)
-        .map(|(id, token)| (*token, id))
-        .collect();
-    let mut found = Vec::new();
-    for (id, token) in tokens.tokens.iter().enumerate() {
-        if tokens.types[id] != 1 || token.len() > MAX_MERGED {
-            continue;
-        }
-        for (at, _) in token.char_indices().skip(1) {
-            let (left, right) = token.split_at(at);
-            if let (Some(&left_id), Some(&right_id)) = (ids.get(left), ids.get(right)) {
-                found.push((id, left_id, right_id, left, right));
-            }
-        }
-    }
-    found.sort_by(|a, b| scores[b.0].total_cmp(&scores[a.0]).then((a.0, a.1, a.2).cmp(&(b.0, b.1, b.2))));
-    found.into_iter().map(|(.., left, right)| json!([left, right])).collect()
+fn merges(gguf: &Gguf<'_>, tokens: &Tokens<'_>, scores: &[f64]) -> Result<Vec<[String; 2]>, LoadError> {
+    let all = tokens.tokens.iter().enumerate().filter(|(id, _)| tokens.types[*id] == 1);
+    let scored: Vec<Scored<'_>> = all.map(|(id, text)| Scored { id, text, score: scores[id] }).collect();
+    let wrong = || gguf.wrong("tokenizer.ggml.tokens", "tokens made of few others", "of many");
+    sentencepiece::merges(&scored).ok_or_else(wrong)
 }

@@ -1,0 +1,57 @@
+//! Checks the rules by which a sentencepiece model replaces characters, before a library follows them.
+//!
+//! They are the length of a trie, the trie, and texts that end with a zero byte each. A number of the trie holds a
+//! label (8 bits), whether a text belongs to its node (bit 8), and where its children lie (22 bits, shifted by 8 if
+//! bit 9 is set); children lie at that place, each exclusive-ored with its byte. Everything that can be reached from
+//! the root has to lie within the trie, and every text within the texts.
+
+use std::path::Path;
+
+use crate::checkpoint::cursor::malformed;
+use crate::error::LoadError;
+
+const LEAF: u32 = 1 << 8;
+
+/// Where the children of a node lie: the place is exclusive-ored with it.
+fn offset(unit: u32) -> usize {
+    ((unit >> 10) as usize) << ((unit & (1 << 9)) >> 6)
+}
+
+/// Checks the rules; no bytes at all are no rules.
+pub(super) fn check(path: &Path, rules: &[u8]) -> Result<(), LoadError> {
+    let wrong = |expected: &str, got: String| malformed(path, "precompiled_charsmap", expected, got);
+    if rules.is_empty() {
+        return Ok(());
+    }
+    let split = rules.split_first_chunk::<4>().and_then(|(size, rest)| {
+        let size = u32::from_le_bytes(*size) as usize;
+        rest.split_at_checked(size).filter(|_| size > 0 && size.is_multiple_of(4))
+    });
+    let (trie, texts) = split.ok_or_else(|| wrong("a trie and texts", format!("{} bytes", rules.len())))?;
+    let texts = std::str::from_utf8(texts).map_err(|err| wrong("texts in UTF-8", err.to_string()))?;
+    let trie: Vec<u32> = trie.as_chunks().0.iter().map(|unit| u32::from_le_bytes(*unit)).collect();
+    let outside = |place: usize| wrong("a trie that leads nowhere else", format!("place {place} of {}", trie.len()));
+    let mut seen = vec![false; trie.len()];
+    let mut left = vec![(0, true)];
+    while let Some((node, is_root)) = left.pop() {
+        let place = node ^ offset(trie[node]);
+        // The children may lie anywhere in the block of 256.
+        if place | 255 >= trie.len() {
+            return Err(outside(place));
+        }
+        if trie[node] & LEAF != 0 && !is_root {
+            let at = (trie[place] & !(1 << 31)) as usize;
+            if texts.get(at..).is_none() {
+                return Err(wrong("texts within the texts", format!("byte {at} of {}", texts.len())));
+            }
+        }
+        for byte in 1..=255 {
+            let child = place ^ byte;
+            // What has the highest bit set is a value and no node.
+            if trie[child] & ((1 << 31) | 0xff) == byte as u32 && !std::mem::replace(&mut seen[child], true) {
+                left.push((child, false));
+            }
+        }
+    }
+    Ok(())
+}

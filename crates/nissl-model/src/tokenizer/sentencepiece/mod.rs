@@ -1,0 +1,234 @@
+//! Sentencepiece models: `tokenizer.model`, `spiece.model`, `sentencepiece.bpe.model`, or the only `.spm`.
+//!
+//! How a text is normalized and cut stands in the file. Which numbers its pieces have in a model, and what goes
+//! around a text, is a convention of the tokenizer's class.
+
+mod charsmap;
+mod merges;
+mod proto;
+mod text;
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value as Json, json};
+
+pub(crate) use self::merges::{Scored, merges};
+use self::proto::{Algorithm, ModelProto, PieceKind};
+use self::text::Text;
+use super::folder::{Convention, Folder};
+use super::kinds::Kind;
+use super::tokens::{Added, Around, Role, Tokens, role};
+use crate::checkpoint::cursor::malformed;
+use crate::checkpoint::source;
+use crate::error::LoadError;
+
+pub(super) const KIND: Kind = Kind { find, read };
+
+const NAMES: &[&str] = &["tokenizer.model", "spiece.model", "sentencepiece.bpe.model"];
+/// What a piece loses that a digit and a comma end, where they are to be kept apart.
+const APART: f64 = 100.0;
+/// How many tokens for blanks T5 has after its pieces, if nothing is said, and at most.
+const EXTRA: u64 = 100;
+const MAX_EXTRA: u64 = 1 << 16;
+
+/// What sets the tokenizers of a class apart.
+struct Rules {
+    special: &'static [Role],
+    around: Around,
+    numbers: Numbers,
+    /// Whether letters are made small and accents taken off, unless a setting says otherwise; numbers before a comma
+    /// are kept apart from it.
+    folded: bool,
+}
+
+/// Which numbers the pieces have in a model.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Numbers {
+    /// Those of the file.
+    Own,
+    /// Those of the file, then tokens for blanks, the last first.
+    Blanks,
+    /// Those of fairseq: its four special tokens first, the file's pieces from the fourth on, the mask.
+    Fairseq,
+}
+
+const USUAL: &[Role] = &[role("bos_token", "<s>"), role("eos_token", "</s>"), role("unk_token", "<unk>")];
+
+const CONVENTIONS: &[Convention<Rules>] = &[
+    Convention {
+        classes: &[],
+        model_types: &["lstm"],
+        rules: Rules { special: USUAL, around: Around::flags(false, false), numbers: Numbers::Own, folded: false },
+    },
+    Convention {
+        classes: &["LlamaTokenizer", "CodeLlamaTokenizer"],
+        model_types: &["llama", "mistral"],
+        rules: Rules { special: USUAL, around: Around::flags(true, false), numbers: Numbers::Own, folded: false },
+    },
+    Convention {
+        classes: &["T5Tokenizer"],
+        model_types: &["t5", "mt5"],
+        rules: Rules {
+            special: &[role("eos_token", "</s>"), role("unk_token", "<unk>"), role("pad_token", "<pad>")],
+            around: Around { before: false, after: true, first: ("eos_token", None), last: ("eos_token", None) },
+            numbers: Numbers::Blanks,
+            folded: false,
+        },
+    },
+    Convention {
+        classes: &["XLMRobertaTokenizer"],
+        model_types: &["xlm-roberta"],
+        rules: Rules {
+            special: &[
+                role("bos_token", "<s>"),
+                role("eos_token", "</s>"),
+                role("sep_token", "</s>"),
+                role("cls_token", "<s>"),
+                role("unk_token", "<unk>"),
+                role("pad_token", "<pad>"),
+                Role { role: "mask_token", content: "<mask>", spaces: (true, false) },
+            ],
+            around: Around::CLASS,
+            numbers: Numbers::Fairseq,
+            folded: false,
+        },
+    },
+    Convention {
+        classes: &["AlbertTokenizer"],
+        model_types: &["albert"],
+        rules: Rules {
+            special: &[
+                role("bos_token", "[CLS]"),
+                role("eos_token", "[SEP]"),
+                role("sep_token", "[SEP]"),
+                role("cls_token", "[CLS]"),
+                role("unk_token", "<unk>"),
+                role("pad_token", "<pad>"),
+                Role { role: "mask_token", content: "[MASK]", spaces: (true, false) },
+            ],
+            around: Around::CLASS,
+            numbers: Numbers::Own,
+            folded: true,
+        },
+    },
+];
+
+fn find(folder: &Folder<'_>) -> Result<Option<PathBuf>, LoadError> {
+    if let Some(path) = NAMES.iter().find_map(|name| folder.file(name)) {
+        return Ok(Some(path));
+    }
+    let names = source::list(folder.path())?;
+    let of_kind = |name: &&String| Path::new(name).extension().is_some_and(|ext| ext == "spm");
+    let all: Vec<&String> = names.iter().filter(of_kind).collect();
+    match all[..] {
+        [] => Ok(None),
+        [only] => Ok(Some(folder.path().join(only))),
+        [..] => Err(LoadError::NotAModel {
+            path: folder.path().to_owned(),
+            expected: format!("one .spm file, or one called {}", NAMES.join(", ")),
+            got: format!("{} .spm files", all.len()),
+        }),
+    }
+}
+
+fn read(folder: &Folder<'_>, path: &Path) -> Result<Json, LoadError> {
+    let file = fs::read(path).map_err(|source| LoadError::Io { path: path.to_owned(), source })?;
+    let model = ModelProto::read(path, &file)?;
+    let rules = folder.choose(CONVENTIONS)?;
+    let pieces = pieces(folder, path, &model, rules)?;
+    let mut tokens = Tokens::default();
+    for (id, (text, _)) in pieces.iter().enumerate() {
+        tokens.set(id as u32, text.as_str());
+    }
+    let n_own = if rules.numbers == Numbers::Blanks { model.pieces.len() } else { pieces.len() };
+    let blanks = pieces[n_own..].iter().map(|(text, _)| Added::special(text));
+    let own = model.pieces.iter().filter_map(|piece| match piece.kind {
+        PieceKind::Control => Some(Added::special(piece.text)),
+        PieceKind::UserDefined => Some(Added::new(piece.text, false)),
+        _ => None,
+    });
+    own.chain(blanks).for_each(|token| tokens.add(token));
+    tokens.add_special(folder, rules.special)?;
+    let unknown = model.unknown().text;
+    let inner = match model.algorithm {
+        Algorithm::Unigram => unigram(path, &model, &pieces, &tokens)?,
+        Algorithm::Bpe | Algorithm::Characters => json!({
+            "type": "BPE", "dropout": null, "unk_token": unknown, "continuing_subword_prefix": null,
+            "end_of_word_suffix": null, "fuse_unk": true, "byte_fallback": model.byte_fallback,
+            "ignore_merges": false, "vocab": tokens.vocab(), "merges": bpe_merges(path, &model)?,
+        }),
+    };
+    let text = Text::new(folder, &model, rules.folded)?;
+    Ok(json!({
+        "version": "1.0",
+        "added_tokens": tokens.added(),
+        "normalizer": text.normalizer(&model),
+        "pre_tokenizer": text.pre_tokenizer(&model),
+        "post_processor": tokens.around(folder, rules.around)?,
+        "decoder": text.decoder(&model),
+        "model": inner,
+    }))
+}
+
+/// The pieces in order of their numbers in the model, with their scores.
+fn pieces(
+    folder: &Folder<'_>,
+    path: &Path,
+    model: &ModelProto<'_>,
+    rules: &Rules,
+) -> Result<Vec<(String, f64)>, LoadError> {
+    let own = model.pieces.iter().map(|piece| {
+        let kept_apart = rules.folded && piece.text.ends_with(',') && {
+            let before = piece.text.chars().nth_back(1);
+            before.is_some_and(char::is_numeric)
+        };
+        (piece.text.to_owned(), f64::from(piece.score) - if kept_apart { APART } else { 0.0 })
+    });
+    let special = |text: &str| (text.to_owned(), 0.0);
+    Ok(match rules.numbers {
+        Numbers::Own => own.collect(),
+        Numbers::Blanks => {
+            let n = folder.size("extra_ids")?.unwrap_or(EXTRA);
+            if n > MAX_EXTRA {
+                return Err(folder.wrong("extra_ids", format!("at most {MAX_EXTRA}"), n));
+            }
+            own.chain((0..n).rev().map(|i| special(&format!("<extra_id_{i}>")))).collect()
+        }
+        Numbers::Fairseq => {
+            let begins = model.pieces.iter().take(3).map(|piece| piece.text);
+            if !begins.clone().eq(["<unk>", "<s>", "</s>"]) {
+                let got: Vec<&str> = begins.collect();
+                return Err(malformed(path, "pieces", "<unk>, <s>, </s> first", format!("{got:?}")));
+            }
+            let first = ["<s>", "<pad>", "</s>", "<unk>"].into_iter().map(special);
+            first.chain(own.skip(3)).chain([special("<mask>")]).collect()
+        }
+    })
+}
+
+fn unigram(path: &Path, model: &ModelProto<'_>, pieces: &[(String, f64)], tokens: &Tokens) -> Result<Json, LoadError> {
+    let wrong = |expected: &str, got: &str| malformed(path, "pieces", expected, got);
+    if !tokens.is_dense() {
+        return Err(wrong("numbers without gaps, with those of added tokens", "gaps"));
+    }
+    let unknown = tokens.id(model.unknown().text);
+    let unknown = unknown.ok_or_else(|| wrong("the unknown piece among the tokens", "another one in its place"))?;
+    let scores: HashMap<&str, f64> = pieces.iter().map(|(text, score)| (text.as_str(), *score)).collect();
+    let vocab: Vec<Json> =
+        tokens.iter().map(|(_, text)| json!([text, scores.get(text).copied().unwrap_or(0.0)])).collect();
+    Ok(json!({"type": "Unigram", "unk_id": unknown, "vocab": vocab, "byte_fallback": model.byte_fallback}))
+}
+
+fn bpe_merges(path: &Path, model: &ModelProto<'_>) -> Result<Vec<[String; 2]>, LoadError> {
+    if model.algorithm == Algorithm::Characters {
+        return Ok(Vec::new());
+    }
+    let all = model.pieces.iter().enumerate().filter(|(_, piece)| piece.kind == PieceKind::Normal);
+    let scored = all.map(|(id, piece)| Scored { id, text: piece.text, score: piece.score.into() });
+    merges(&scored.collect::<Vec<_>>()).ok_or_else(|| malformed(path, "pieces", "pieces made of few others", "of many"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,124 @@
+//! What sentencepiece does with a text before it is cut into pieces, and how pieces become text again.
+
+use serde_json::{Value as Json, json};
+
+use super::proto::{Algorithm, ModelProto, PieceKind};
+use crate::error::LoadError;
+use crate::tokenizer::folder::Folder;
+
+/// What stands for a space in pieces.
+const MARK: &str = "▁";
+
+/// Which parts of a text, between special tokens, are read as if they began with a space.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Prefix {
+    None,
+    Every,
+    First,
+}
+
+/// How texts are treated.
+pub(super) struct Text {
+    prefix: Prefix,
+    mark: &'static str,
+    /// For texts that are folded: whether accents are kept, and whether letters are made small.
+    folded: Option<(bool, bool)>,
+}
+
+impl Text {
+    pub(super) fn new(folder: &Folder<'_>, model: &ModelProto<'_>, folded: bool) -> Result<Self, LoadError> {
+        let mark = if model.escape_whitespaces { MARK } else { " " };
+        let first = folder.flag("legacy")? == Some(false) && model.escape_whitespaces;
+        let prefix = match folder.flag("add_prefix_space")?.unwrap_or(model.add_dummy_prefix) {
+            false => Prefix::None,
+            true if first => Prefix::First,
+            true => Prefix::Every,
+        };
+        let folded = if folded {
+            Some((folder.flag("keep_accents")?.unwrap_or(false), folder.flag("do_lower_case")?.unwrap_or(true)))
+        } else {
+            None
+        };
+        Ok(Self { prefix, mark, folded })
+    }
+
+    pub(super) fn normalizer(&self, model: &ModelProto<'_>) -> Json {
+        let string = |from: &str, to: &str| json!({"type": "Replace", "pattern": {"String": from}, "content": to});
+        let regex = |from: &str, to: &str| json!({"type": "Replace", "pattern": {"Regex": from}, "content": to});
+        let mut all = Vec::new();
+        if let Some((keep_accents, lower_case)) = self.folded {
+            all.extend([string("``", "\""), string("''", "\"")]);
+            if !keep_accents {
+                all.extend([json!({"type": "NFKD"}), json!({"type": "StripAccents"})]);
+            }
+            if lower_case {
+                all.push(json!({"type": "Lowercase"}));
+            }
+        }
+        if self.prefix == Prefix::Every {
+            all.push(json!({"type": "Prepend", "prepend": " "}));
+        }
+        if !model.charsmap.is_empty() {
+            all.push(json!({"type": "Precompiled", "precompiled_charsmap": base64(model.charsmap)}));
+        }
+        if model.remove_extra_whitespaces {
+            // A mark of the text counts as a space at its end, and nowhere else.
+            all.extend([regex(" {2,}", " "), regex(&format!("[ {}]+\\z", self.mark), "")]);
+            if self.prefix == Prefix::None {
+                all.push(regex(r"\A ", ""));
+            }
+        }
+        all.push(string(" ", self.mark));
+        json!({"type": "Sequence", "normalizers": all})
+    }
+
+    /// No piece reaches over the start of a word: then words can be cut apart first, which is faster.
+    fn words_apart(model: &ModelProto<'_>) -> bool {
+        let normal = || model.pieces.iter().filter(|piece| piece.kind == PieceKind::Normal);
+        let reaches = |text: &str| text.char_indices().skip(1).any(|(at, _)| text[at..].starts_with(MARK));
+        normal().any(|piece| piece.text == MARK) && !normal().any(|piece| reaches(piece.text))
+    }
+
+    pub(super) fn pre_tokenizer(&self, model: &ModelProto<'_>) -> Json {
+        let apart = model.escape_whitespaces && Self::words_apart(model);
+        let mut all = Vec::new();
+        if self.prefix == Prefix::First {
+            all.push(json!({"type": "Metaspace", "replacement": MARK, "prepend_scheme": "first", "split": apart}));
+        } else if apart {
+            let pattern = json!({"String": MARK});
+            all.push(json!({"type": "Split", "pattern": pattern, "behavior": "MergedWithNext", "invert": false}));
+        }
+        if model.byte_fallback && model.algorithm == Algorithm::Unigram {
+            // A text that spells the name of a byte is not that byte.
+            let pattern = json!({"Regex": "<(?=0x[0-9A-F]{2}>)"});
+            all.push(json!({"type": "Split", "pattern": pattern, "behavior": "MergedWithPrevious", "invert": false}));
+        }
+        if all.is_empty() { Json::Null } else { json!({"type": "Sequence", "pretokenizers": all}) }
+    }
+
+    pub(super) fn decoder(&self, model: &ModelProto<'_>) -> Json {
+        let mut all = vec![json!({"type": "Replace", "pattern": {"String": self.mark}, "content": " "})];
+        if model.byte_fallback {
+            all.push(json!({"type": "ByteFallback"}));
+        }
+        all.push(json!({"type": "Fuse"}));
+        if self.prefix != Prefix::None {
+            all.push(json!({"type": "Strip", "content": " ", "start": 1, "stop": 0}));
+        }
+        json!({"type": "Sequence", "decoders": all})
+    }
+}
+
+/// Bytes as text, as tokenizer.json has them.
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for three in bytes.chunks(3) {
+        let number = three.iter().enumerate().fold(0, |number, (i, byte)| number | u32::from(*byte) << (16 - 8 * i));
+        for digit in 0..4 {
+            let value = (number >> (18 - 6 * digit)) & 63;
+            text.push(if digit > three.len() { '=' } else { DIGITS[value as usize].into() });
+        }
+    }
+    text
+}

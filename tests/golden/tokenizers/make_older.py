@@ -1,0 +1,316 @@
+"""Makes small tokenizers as folders without tokenizer.json have them, and what the references make of some texts.
+
+    python make_older.py
+
+Made with transformers 5.23.0, sentencepiece 0.2.3, tokenizers 0.23.3. The text that the sentencepiece models are
+trained on is that of make.py, and the lines below.
+
+    older/<kind>/       the files of a model folder that make a tokenizer
+    older/<kind>.json   a list of [text, ids, offsets]: as expected.json, special tokens have the offsets [0, 0]
+    older/cuts.json     for the ways to cut up a text that GGUF files name, the pieces of every text, in characters
+
+The tokens are those of transformers' tokenizers of the same name; of `llama` those of the converter that made the
+tokenizer.json of published models. Where a text spells no special token, what is made of a sentencepiece model is
+compared with sentencepiece itself, which is right where they differ: in what a mark in the text is (`▁`), and in
+names of bytes that are spelled. There, and where transformers misplaces characters behind one that is removed from
+the start of a text, the offsets are null. `unigram-bytes` and `characters` have no class in transformers.
+"""
+
+import io
+import json
+import pathlib
+import unicodedata
+from types import SimpleNamespace
+
+import sentencepiece
+from tokenizers import AddedToken, Regex, models, normalizers, pre_tokenizers, processors
+from transformers import AlbertTokenizer, BertTokenizer, ByT5Tokenizer, GPT2Tokenizer, MPNetTokenizer
+from transformers import Qwen2Tokenizer, RobertaTokenizer, T5Tokenizer, XLMRobertaTokenizer
+from transformers import convert_slow_tokenizer as convert
+from transformers.integrations.gguf.gguf_tokenizer_mapping import GGUF_PRE_TOKENIZER_SPLITS
+
+import make
+
+HERE = pathlib.Path(__file__).parent / "older"
+MORE = """
+Très bien, dit le médecin: la cellule est brune, déjà tachée. Über alle Zellen wächst nichts.
+In 1906, 1,000 cells; 12, 34, 567, 890. (One "cell" & another; what's it to you?) <b>Bold</b> [brackets] {braces}
+"""
+TEXTS = [
+    "",
+    " ",
+    "   ",
+    "The cell keeps the grains.",
+    "the cell keeps the grains",
+    " leading space",
+    "  two leading spaces",
+    "trailing space ",
+    "trailing spaces   ",
+    "One  unit  answers   to names",
+    "tab\tseparated\t\ttext",
+    "line\nbreak\n\nand\r\nmore\n",
+    "\n",
+    "Café NAÏVE déjà-vu",
+    "e\u0301tude, fu\u0308r, Z\u0351\u036b",
+    "神经细胞 cell 神",
+    "ニューロン と 뉴런",
+    "brain 🧠🧠 👩‍🔬!",
+    "🇧🇷",
+    "won't can't I'll THEY'RE we've it's",
+    "3.14 12345 1,000 2,5 9,",
+    "a,b;c:d.e!f?g-h_i/j\\k|l",
+    "<b>tags</b> & [brackets] {braces} (parens)",
+    "``quoted'' \"double\" 'single'",
+    "x" * 120,
+    "no<s>space</s>around",
+    "a </s> b <pad> c <unk> d <mask> e",
+    "stain[MASK]stain [CLS] [SEP] [UNK] [PAD]",
+    "end<|endoftext|>of text <|endoftext|> here",
+    "<extra_id_0> and<extra_id_7>. <extra_id_99>",
+    "spelled <0x41> byte <0xZZ> <0x4",
+    "▁marks ▁▁ and ▁",
+    "Ġmarked Ċ Ã©",
+    "##ing ## #",
+    "\u00a0nbsp\u00a0\u2003wide\u200bzero",
+    "\ufeffmark of order",
+    "\u0001control\u0007 and \u0000 null",
+    "ＦＵＬＬ ｗｉｄｔｈ ﬁne ½",
+    "İstanbul ß ẞ ǅ Σας",
+    "עברית عربى हिन्दी ไทย",
+    "\u0301alone \u0301\u0301",
+    "mixedCASE WordS_with_Under",
+    "ab " * 40,
+]
+SPELLED = ("<s>", "</s>", "<pad>", "<unk>", "<mask>", "[MASK]", "<extra_id", "<|end", "<0x")
+
+
+def lines():
+    return [line for line in (make.CORPUS + MORE).split("\n") if line]
+
+
+def rules():
+    """A few of the rules of normalization that real models have, for a small file."""
+    table = {"\t": " ", "\n": " ", "\r": " ", "\u00a0": " ", "\u2003": " ", "\u200b": " ", "\ufeff": " ", "\u0001": ""}
+    table |= {"\u0007": "", "ﬁ": "fi", "½": "1⁄2", "e\u0301": "é", "u\u0308": "ü"}
+    table |= {chr(0xFF21 + i): chr(ord("A") + i) for i in range(26)} | {chr(0xFF41 + i): chr(ord("a") + i) for i in range(26)}
+    points = lambda text: " ".join(f"{ord(c):X}" for c in text)
+    path = pathlib.Path(__file__).parent / "rules.tsv"
+    path.write_text("".join(f"{points(old)}\t{points(new)}\n" for old, new in table.items()))
+    return path
+
+
+def train(path, **options):
+    model = io.BytesIO()
+    normal = {"normalization_rule_name": "identity"}
+    if options.pop("normalized", False):
+        normal = {"normalization_rule_tsv": str(rules())}
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(lines()), model_writer=model, hard_vocab_limit=False, minloglevel=2, num_threads=1,
+        **normal, **options,
+    )
+    if "normalization_rule_tsv" in normal:
+        rules().unlink()
+    proto = convert.import_protobuf().ModelProto.FromString(model.getvalue())
+    proto.trainer_spec.ClearField("input")
+    proto.normalizer_spec.ClearField("normalization_rule_tsv")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(proto.SerializeToString())
+    return sentencepiece.SentencePieceProcessor(model_file=str(path))
+
+
+def folder(name, **files):
+    path = HERE / name
+    path.mkdir(parents=True, exist_ok=True)
+    for file, value in files.items():
+        file = file.replace("__", ".")
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=1) + "\n"
+        (path / file).write_text(text)
+    return path
+
+
+def write(name, cases):
+    rows = ",\n".join(json.dumps(case, ensure_ascii=False) for case in cases)
+    (HERE / f"{name}.json").write_text(f"[\n{rows}\n]\n")
+
+
+def case(text, ids, offsets, special):
+    trimmed = [[0, 0] if s else make.trimmed(text, *o) for s, o in zip(special, offsets)]
+    return [text, ids, trimmed]
+
+
+def by_transformers(name, cls):
+    encode = cls.from_pretrained(HERE / name).backend_tokenizer.encode
+    write(name, [compared(name, text, encode(text)) for text in TEXTS])
+
+
+def compared(name, text, encoding, reference=None):
+    ids, offsets, mask = encoding.ids, encoding.offsets, encoding.special_tokens_mask
+    row = case(text, ids, offsets, mask)
+    if reference and text.startswith("\u0001"):
+        row[2] = None
+    if reference and ((name == "unigram-bytes" and "<0x" in text) or not any(spelled in text for spelled in SPELLED)):
+        n_before, n_after = mask.index(0) if 0 in mask else 0, mask[::-1].index(0) if 0 in mask else 0
+        plain = [i for i, s in zip(ids, mask) if not s]
+        want = reference(text)
+        if plain != want:
+            print(f"{name}: {text!r}: transformers {plain}, sentencepiece {want}")
+            row[1:] = [ids[:n_before] + want + ids[len(ids) - n_after :], None]
+    return row
+
+
+def wordpiece():
+    base = json.loads((HERE.parent / "wordpiece/tokenizer.json").read_text())["model"]["vocab"]
+    tokens = sorted(base, key=base.get)
+    tokens = tokens[:20] + list("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789éüß神<>&[]{}()#-_;:!?/\"'") + tokens[20:]
+    tokens = list(dict.fromkeys(tokens + ["##é", "Cell", "The", "##ü", "Caf"]))
+    folder("bert", vocab__txt="".join(token + "\n" for token in tokens))
+    by_transformers("bert", BertTokenizer)
+    config = {"tokenizer_class": "BertTokenizerFast", "do_lower_case": False, "tokenize_chinese_chars": False,
+              "mask_token": "[M]"}
+    special = {"unk_token": "[UNK]", "cls_token": {"content": "[CLS]", "lstrip": False, "rstrip": False,
+               "normalized": False, "single_word": False}, "mask_token": "[MASK]"}
+    folder("bert-cased", vocab__txt="".join(token + "\r\n" for token in tokens), tokenizer_config__json=config,
+           special_tokens_map__json=special)
+    by_transformers("bert-cased", BertTokenizer)
+    rename = {"[CLS]": "<s>", "[SEP]": "</s>", "[PAD]": "<pad>", "[MASK]": "<mask>"}
+    tokens = [rename.get(token, token) for token in tokens]
+    folder("mpnet", vocab__txt="".join(token + "\n" for token in tokens), config__json={"model_type": "mpnet"})
+    by_transformers("mpnet", MPNetTokenizer)
+
+
+def byte_level():
+    saved = json.loads((HERE.parent / "bytelevel/tokenizer.json").read_text())["model"]
+    merges = "#version: 0.2\n" + "".join(" ".join(merge) + "\n" for merge in saved["merges"])
+    folder("gpt2", vocab__json=saved["vocab"], merges__txt=merges)
+    by_transformers("gpt2", GPT2Tokenizer)
+    folder("gpt2-space", vocab__json=saved["vocab"], merges__txt=merges, tokenizer_config__json={
+        "add_prefix_space": True, "add_bos_token": True})
+    by_transformers("gpt2-space", GPT2Tokenizer)
+    special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+    plain = [token for token in sorted(saved["vocab"], key=saved["vocab"].get) if token != "<|endoftext|>"]
+    vocab = {token: i for i, token in enumerate(special[:4] + plain + special[4:])}
+    mask = {"content": "<mask>", "lstrip": True, "rstrip": False, "normalized": False, "single_word": False}
+    folder("roberta", vocab__json=vocab, merges__txt=merges, config__json={"model_type": "roberta"},
+           tokenizer_config__json={"mask_token": {"__type": "AddedToken", **mask}})
+    by_transformers("roberta", RobertaTokenizer)
+    chat = {"content": "<|im_start|>", "lstrip": False, "rstrip": False, "normalized": False, "single_word": False,
+            "special": True}
+    n = len(saved["vocab"])
+    folder("qwen2", vocab__json=saved["vocab"], merges__txt=merges, tokenizer_config__json={
+        "tokenizer_class": "Qwen2Tokenizer", "added_tokens_decoder": {str(n): chat, str(n + 1): chat | {
+            "content": "think", "special": False}}})
+    by_transformers("qwen2", Qwen2Tokenizer)
+
+
+def by_converter(name, converter, file, special, reference, cls=None, before=None):
+    """The tokenizer that a converter of transformers makes of a sentencepiece model.
+
+    `special` are the special tokens in order of their numbers, `reference` is what sentencepiece makes of a text, in
+    the numbers of the model; `cls` is the class that the tokens, not the offsets, are compared with.
+    """
+    original = SimpleNamespace(vocab_file=str(HERE / name / file), legacy=True, add_prefix_space=True, _extra_ids=100,
+                               keep_accents=False, do_lower_case=True)
+    original.convert_ids_to_tokens = special.__getitem__
+    original.convert_tokens_to_ids = special.index
+    tokenizer = converter(original).converted()
+    mask = ("<mask>", "[MASK]")
+    tokenizer.add_special_tokens([AddedToken(t, lstrip=t in mask, special=True, normalized=False) for t in special])
+    if before:
+        ids = [(before, special.index(before))]
+        tokenizer.post_processor = processors.TemplateProcessing(single=f"{before} $A", special_tokens=ids)
+    if cls:
+        other = cls.from_pretrained(HERE / name).backend_tokenizer
+        for text in TEXTS:
+            assert tokenizer.encode(text).ids == other.encode(text).ids or "▁" in text, (name, text)
+    write(name, [compared(name, text, tokenizer.encode(text), reference) for text in TEXTS])
+
+
+class Albert(convert.AlbertConverter):
+    """With the spaces at the end taken off, as transformers' other two tokenizers of ALBERT do."""
+
+    def normalizer(self, proto):
+        return normalizers.Sequence([super().normalizer(proto), normalizers.Strip(left=False, right=True)])
+
+
+class Llama(convert.LlamaConverter):
+    is_bpe = True
+
+    def tokenizer(self, proto):
+        scores = {piece.piece: piece.score for piece in proto.pieces}
+        vocab = {piece: i for i, piece in enumerate(scores)}
+        merges = convert.generate_merges(vocab, scores) if self.is_bpe else []
+        options = {"fuse_unk": True, "byte_fallback": self.is_bpe}
+        return convert.Tokenizer(models.BPE(vocab, merges, unk_token="<unk>", **options))
+
+
+class Characters(Llama):
+    is_bpe = False
+
+
+class Plain(convert.LlamaConverter):
+    def vocab(self, proto):
+        return [(piece.piece, piece.score) for piece in proto.pieces]
+
+
+def sentencepiece_models():
+    usual = ["<unk>", "<s>", "</s>"]
+    kept = {"remove_extra_whitespaces": False, "allow_whitespace_only_pieces": True, "byte_fallback": True}
+    llama = train(HERE / "llama/tokenizer.model", model_type="bpe", vocab_size=460, **kept)
+    token = {"lstrip": False, "rstrip": False, "normalized": False, "single_word": False, "special": True}
+    added = {str(i): {"content": content, **token} for i, content in enumerate(usual)}
+    folder("llama", tokenizer_config__json={
+        "tokenizer_class": "LlamaTokenizer", "add_bos_token": True, "add_eos_token": False, "legacy": True,
+        "added_tokens_decoder": added})
+    by_converter("llama", Llama, "tokenizer.model", usual, llama.encode, before="<s>")
+    plain = train(HERE / "unigram-bytes/tokenizer.model", model_type="unigram", vocab_size=420, **kept)
+    by_converter("unigram-bytes", Plain, "tokenizer.model", usual, plain.encode)
+    characters = train(HERE / "characters/any.spm", model_type="char", vocab_size=60, remove_extra_whitespaces=False)
+    by_converter("characters", Characters, "any.spm", usual, characters.encode)
+    t5 = train(HERE / "t5/spiece.model", model_type="unigram", vocab_size=200, normalized=True, pad_id=0, eos_id=1,
+               unk_id=2, bos_id=-1)
+    folder("t5", config__json={"model_type": "t5"})
+    blanks = [f"<extra_id_{i}>" for i in range(100)]
+    by_converter("t5", convert.T5Converter, "spiece.model", ["<pad>", "</s>", "<unk>", *blanks], t5.encode, T5Tokenizer)
+    xlm = train(HERE / "xlm-roberta/sentencepiece.bpe.model", model_type="unigram", vocab_size=180, normalized=True)
+    folder("xlm-roberta", config__json={"model_type": "xlm-roberta"}, tokenizer_config__json={
+        "mask_token": {"__type": "AddedToken", "content": "<mask>", **token, "lstrip": True}})
+    by_converter("xlm-roberta", convert.XLMRobertaConverter, "sentencepiece.bpe.model",
+                 ["<s>", "<pad>", "</s>", "<unk>", "<mask>"], lambda text: [i + 1 if i else 3 for i in xlm.encode(text)],
+                 XLMRobertaTokenizer)
+    albert = train(HERE / "albert/spiece.model", model_type="unigram", vocab_size=220, normalized=True, pad_id=0,
+                   unk_id=1, bos_id=-1, eos_id=-1, control_symbols="[CLS],[SEP],[MASK]")
+    folder("albert", tokenizer_config__json={"tokenizer_class": "AlbertTokenizer", "mask_token": {
+        "__type": "AddedToken", "content": "[MASK]", **token, "lstrip": True}})
+    folded = lambda text: "".join(
+        c for c in unicodedata.normalize("NFKD", text.replace("``", '"').replace("''", '"')) if not unicodedata.combining(c)
+    ).lower()
+    by_converter("albert", Albert, "spiece.model", ["<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]"],
+                 lambda text: albert.encode(folded(text)), AlbertTokenizer)
+
+
+def byt5():
+    folder("byt5", tokenizer_config__json={"tokenizer_class": "ByT5Tokenizer"})
+    tokenizer = ByT5Tokenizer()
+    write("byt5", [[text, tokenizer(text)["input_ids"], None] for text in TEXTS])
+
+
+def cuts():
+    """The regular expressions are transformers'; those without are ByteLevel's own, after digits where told."""
+    digits = pre_tokenizers.Digits(individual_digits=True)
+    own = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    after = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    all = {"gpt-2": own, "smollm": pre_tokenizers.Sequence([digits, own])}
+    for name in ("llama-bpe", "dbrx", "qwen2", "qwen35", "tekken", "gpt-4o"):
+        split = pre_tokenizers.Split(Regex(GGUF_PRE_TOKENIZER_SPLITS[name]), behavior="isolated")
+        all[name] = pre_tokenizers.Sequence([split, after])
+    rows = {name: [[list(span) for _, span in one.pre_tokenize_str(text)] for text in TEXTS] for name, one in all.items()}
+    lines = [f'"texts": {json.dumps(TEXTS, ensure_ascii=False)}', *(f'"{k}": {json.dumps(v)}' for k, v in rows.items())]
+    (HERE / "cuts.json").write_text("{\n" + ",\n".join(lines) + "\n}\n")
+
+
+if __name__ == "__main__":
+    wordpiece()
+    byte_level()
+    sentencepiece_models()
+    byt5()
+    cuts()

@@ -67,6 +67,7 @@ pub(crate) enum Command {
     Extract(commands::extract::Args),
     Rank(commands::rank::Args),
     Inspect(commands::inspect::Args),
+    Lens(commands::lens::Args),
     Methods(commands::methods::Args),
     Convert(commands::convert::Args),
     Completions(commands::completions::Args),

@@ -5,6 +5,7 @@ pub(crate) mod convert;
 pub(crate) mod demo;
 pub(crate) mod extract;
 pub(crate) mod inspect;
+pub(crate) mod lens;
 pub(crate) mod methods;
 pub(crate) mod models;
 pub(crate) mod rank;
@@ -23,6 +24,7 @@ pub(crate) fn run(command: Command, door: &Door) -> anyhow::Result<()> {
         Command::Extract(args) => extract::run(&args, door),
         Command::Rank(args) => rank::run(&args, door),
         Command::Inspect(args) => inspect::run(&args, door),
+        Command::Lens(args) => lens::run(&args, door),
         Command::Methods(args) => methods::run(&args, door),
         Command::Convert(args) => convert::run(&args, door),
         Command::Completions(args) => completions::run(&args),

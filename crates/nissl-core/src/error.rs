@@ -145,6 +145,14 @@ pub enum ModelError {
         /// The number of objectives.
         got: usize,
     },
+    /// Weights that a point has not, or that cannot be read as they are asked for.
+    #[error("{point}: {what}")]
+    NoWeights {
+        /// The point.
+        point: HookPoint,
+        /// What is missing, and what to ask for instead.
+        what: String,
+    },
     /// Something the engine reported.
     #[error("{what}")]
     Engine {

@@ -2,8 +2,8 @@
 //!
 //! Everything in nissl is one matrix: **rows are positions in text, columns are neurons**. This crate names the
 //! columns ([`NeuronId`], [`HookPoint`], [`Site`]), the rows ([`Batch`], [`TextRows`], [`Labels`]), the matrix
-//! ([`Activations`]), what is asked of a model ([`HookPlan`], [`Model`]) and what a method answers ([`Scores`],
-//! [`Ranking`], [`Profile`]).
+//! ([`Activations`]), what is asked of a model ([`HookPlan`], [`Model`], [`NeuronWeights`]) and what a method answers
+//! ([`Scores`], [`Ranking`], [`Profile`]).
 //!
 //! **Boundary:** no file is opened here, no thread pool is made, no tensor library is known.
 
@@ -24,6 +24,7 @@ mod scores;
 mod site;
 mod suggest;
 mod text;
+mod weights;
 
 pub use activations::{Activations, Matrix};
 pub use batch::Batch;
@@ -44,3 +45,4 @@ pub use scores::{Pool, Scores};
 pub use site::{HookPoint, Site};
 pub use suggest::nearest;
 pub use text::TextRows;
+pub use weights::{Linear, NeuronWeights, Norm};

@@ -10,6 +10,7 @@ use crate::error::ModelError;
 use crate::objective::Objective;
 use crate::plan::HookPlan;
 use crate::site::{HookPoint, Site};
+use crate::weights::NeuronWeights;
 
 /// What a model is: its sizes, its sites, and a fingerprint of its weights.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -173,5 +174,10 @@ pub trait Model: Send + Sync {
     ) -> Result<Gradients, ModelError> {
         let _ = (batch, plan, objectives, wrt);
         Err(ModelError::NoGradients { model: self.info().name.clone() })
+    }
+
+    /// The weights, for methods that read them; `None` if the model shows none.
+    fn weights(&self) -> Option<&dyn NeuronWeights> {
+        None
     }
 }

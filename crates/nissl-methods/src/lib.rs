@@ -19,6 +19,7 @@
 //! [`nissl_core::Model`].
 
 pub mod catalog;
+pub mod lens;
 pub mod profilers;
 pub mod rankers;
 

@@ -1,6 +1,7 @@
 //! A language model, loaded and ready to run.
 
 mod gradients;
+mod neurons;
 
 use std::ops::Range;
 use std::path::Path;
@@ -8,8 +9,8 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use ndarray::{Array2, Array3, ArrayView2, s};
 use nissl_core::{
-    Batch, CaptureSink, Gradients, HookPlan, HookPoint, Model, ModelError, ModelInfo, NoProgress, Objective, Output,
-    Progress, Trace,
+    Batch, CaptureSink, Gradients, HookPlan, HookPoint, Model, ModelError, ModelInfo, NeuronWeights, NoProgress,
+    Objective, Output, Progress, Trace,
 };
 use rayon::prelude::*;
 
@@ -164,6 +165,10 @@ impl LanguageModel {
 impl Model for LanguageModel {
     fn info(&self) -> &ModelInfo {
         &self.info
+    }
+
+    fn weights(&self) -> Option<&dyn NeuronWeights> {
+        Some(self)
     }
 
     fn run(&self, batch: &Batch, plan: &HookPlan) -> Result<Trace, ModelError> {

@@ -125,6 +125,9 @@ impl TaskError {
             Self::Load(LoadError::UnknownArchitecture { .. }) => {
                 Some("nissl models lists the families that can be loaded".to_owned())
             }
+            Self::Model(ModelError::NoLogits { .. }) => {
+                Some("this checkpoint ends with the last layer: take one with its language-model head".to_owned())
+            }
             Self::OtherConfig { .. } => Some("--force overwrites it; or choose another folder".to_owned()),
             _ if matches!(self.store(), Some(StoreError::Corrupt { .. })) => {
                 Some("the file was damaged after it was written: record it anew with nissl extract --force".to_owned())

@@ -11,6 +11,7 @@ pub mod convert;
 pub mod demo;
 pub mod extract;
 pub mod inspect;
+pub mod lens;
 pub mod methods;
 pub mod models;
 pub mod rank;
@@ -24,6 +25,7 @@ pub const TASKS: &[TaskEntry] = &[
     TaskEntry { name: "extract", summary: extract::SUMMARY, run: |c, p| run_json("extract", c, p, extract::run) },
     TaskEntry { name: "rank", summary: rank::SUMMARY, run: |c, p| run_json("rank", c, p, rank::run) },
     TaskEntry { name: "inspect", summary: inspect::SUMMARY, run: |c, p| run_json("inspect", c, p, inspect::run) },
+    TaskEntry { name: "lens", summary: lens::SUMMARY, run: |c, p| run_json("lens", c, p, lens::run) },
     TaskEntry { name: "methods", summary: methods::SUMMARY, run: |c, p| run_json("methods", c, p, methods::run) },
     TaskEntry { name: "convert", summary: convert::SUMMARY, run: |c, p| run_json("convert", c, p, convert::run) },
 ];

@@ -64,6 +64,17 @@ fn damaged_weights_are_named() {
 }
 
 #[test]
+fn what_no_lens_reads_is_said_with_what_to_do() {
+    let place = Place::new();
+    let model = place.model();
+    check("lens-of-nothing", &place, &["lens", model]);
+    check("lens-site", &place, &["lens", "-q", model, "--text", "the cat", "--sites", "0.mlp_post"]);
+    let config = fs::read_to_string(place.path("model/config.json")).unwrap();
+    place.file("model/config.json", config.replace("\"tie_word_embeddings\": true", "\"tie_word_embeddings\": false"));
+    check("lens-without-a-head", &place, &["lens", "-q", model, "--text", "the cat"]);
+}
+
+#[test]
 fn a_site_or_layer_that_does_not_exist_has_a_nearest() {
     let place = Place::new();
     let text = place.file("text.txt", "The cat.\n");

@@ -71,6 +71,20 @@ fn reports_have_the_form_that_others_rely_on() {
 }
 
 #[test]
+fn the_lens_shows_what_layers_predict_and_what_weights_say() {
+    let place = Place::new();
+    let text = ["--text", "the cat sees\tthe dogs", "--top", "3", "--html", "lens.html"];
+    let neurons = ["--neuron", "0.mlp_post[3]", "--neuron", "1.attn_q[5]", "--partners", "all"];
+    let lens = [&["lens", "-q", place.model()], &text[..], &neurons].concat();
+    assert_shown("lens", &place.shown(&place.run(lens)));
+    assert!(fs::read_to_string(place.path("lens.html")).unwrap().starts_with("<!doctype html>"));
+    let report = json(&place.succeed(["lens", "-q", "--json", "model", "--neuron", "0.mlp_post[3]", "--raw"]));
+    assert_eq!((&report["config"]["fold"], &report["text"]), (&Value::from("raw"), &Value::Null));
+    fs::write(place.path("report.json"), report.to_string()).unwrap();
+    assert_eq!(json(&place.succeed(["lens", "-q", "--json", "--config", "report.json"])), report);
+}
+
+#[test]
 fn a_store_is_converted_there_and_back() {
     let place = Place::new();
     let store = place.store();

@@ -17,7 +17,7 @@ use nissl_core::{ModelInfo, nearest};
 use crate::checkpoint::Checkpoint;
 use crate::error::LoadError;
 pub(crate) use config::Config;
-pub(crate) use recurrent::{Decoder, Recurrent, Values};
+pub(crate) use recurrent::{Cell, Decoder, Recurrent, Values};
 pub(crate) use transformer::{Head, Matrix, Positions, Skeleton, Spec};
 
 /// A family of architectures that load and run alike.

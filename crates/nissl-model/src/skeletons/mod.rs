@@ -53,4 +53,15 @@ impl<P: Packing> Network<P> {
         };
         Some(Past { layers, grows: true })
     }
+
+    /// What the head reads of x `[T, d_model]`, were it the last residual stream; none if the head reads more.
+    pub(crate) fn finish<E: Engine<Packing = P>>(&self, engine: &E, x: E::Tensor) -> Option<E::Tensor> {
+        match self {
+            Self::Transformer(transformer) => Some(match &transformer.final_norm {
+                Some(norm) => engine.norm(&x, norm),
+                None => x,
+            }),
+            Self::Recurrent(recurrent) => recurrent.average.is_none().then_some(x),
+        }
+    }
 }

@@ -1,5 +1,9 @@
 //! The embedding tables.
 
+use std::ops::Range;
+
+use ndarray::Array2;
+
 use crate::checkpoint::{Checkpoint, Weight};
 use crate::engine::Engine;
 
@@ -20,10 +24,7 @@ impl Embeddings {
         tokens: &[u32],
         positions: &[usize],
     ) -> E::Tensor {
-        let table = |name: &String| {
-            let tensor = checkpoint.tensor(name).expect("checked when the model was loaded");
-            Weight::new(tensor, &[None, Some(self.width)]).expect("checked when the model was loaded")
-        };
+        let table = |name: &String| self.table(checkpoint, name);
         let token_table = table(&self.tokens);
         let position_table = self.positions.as_ref().map(table);
         let type_row = self.token_type.as_ref().map(|name| {
@@ -40,5 +41,20 @@ impl Embeddings {
                 table.add_to(positions[row] * self.width, values);
             }
         })
+    }
+
+    /// The token embeddings of some tokens, `[n_tokens, width]`.
+    pub(crate) fn rows(&self, checkpoint: &Checkpoint, tokens: Range<usize>) -> Array2<f32> {
+        let table = self.table(checkpoint, &self.tokens);
+        let mut rows = Array2::zeros((tokens.len(), self.width));
+        if let Some(values) = rows.as_slice_mut() {
+            table.decode(tokens.start * self.width, values);
+        }
+        rows
+    }
+
+    fn table<'a>(&self, checkpoint: &'a Checkpoint, name: &str) -> Weight<'a> {
+        let tensor = checkpoint.tensor(name).expect("checked when the model was loaded");
+        Weight::new(tensor, &[None, Some(self.width)]).expect("checked when the model was loaded")
     }
 }

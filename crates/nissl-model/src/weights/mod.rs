@@ -1,7 +1,9 @@
 //! From the checkpoint's weights to the engine's: names are resolved, shapes are checked, matrices are laid out.
 
 mod embeddings;
+mod neurons;
 mod recurrent;
+mod stored;
 mod transformer;
 
 use crate::arch::Architecture;
@@ -11,6 +13,7 @@ use crate::engine::Packing;
 use crate::error::LoadError;
 use crate::skeletons::Network;
 pub(crate) use embeddings::Embeddings;
+pub(crate) use neurons::Units;
 
 /// Checks names and shapes of the embedding tables.
 pub(crate) fn embeddings(checkpoint: &Checkpoint, architecture: &Architecture) -> Result<Embeddings, LoadError> {

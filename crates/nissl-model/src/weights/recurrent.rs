@@ -1,5 +1,7 @@
 //! The weights of recurrent models.
 
+pub(super) mod neurons;
+
 use super::Embeddings;
 use crate::arch::{Decoder, Recurrent, Values};
 use crate::blocks::head::Head;

@@ -1,5 +1,7 @@
 //! The weights of transformers.
 
+pub(super) mod neurons;
+
 use std::borrow::Cow;
 
 use crate::arch::{Matrix, Positions, Skeleton, Spec};

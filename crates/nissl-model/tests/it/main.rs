@@ -7,3 +7,4 @@ mod gradients;
 mod loading;
 mod parity;
 mod properties;
+mod weights;

@@ -7,6 +7,7 @@
 mod cards;
 mod charts;
 mod heat_map;
+mod lens;
 mod markup;
 mod overview;
 mod passage;
@@ -14,6 +15,7 @@ mod passage;
 use nissl_core::NeuronId;
 use serde::{Deserialize, Serialize};
 
+pub use lens::{LensCell, LensList, LensNeuron, LensPage, LensRow, LensToken, render_lens};
 pub(crate) use markup::count;
 use markup::{Markup, esc};
 
@@ -252,6 +254,16 @@ const SCRIPT: &str = include_str!("page.js");
 /// assert!(html.starts_with("<!doctype html>") && html.contains("Neurons of &lt;a model&gt;"));
 /// ```
 pub fn render(page: &Page) -> String {
+    document(page, &sections(page), |out| {
+        overview::concepts(out, page);
+        heat_map::section(out, page);
+        overview::best_neurons(out, page);
+        cards::section(out, page);
+    })
+}
+
+/// A document: heading and facts of `page`, links to `sections`, what `body` writes, how to repeat it.
+fn document(page: &Page, sections: &[(&str, &str)], body: impl FnOnce(&mut Markup)) -> String {
     let mut out = Markup::default();
     out.add(format_args!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
@@ -264,12 +276,9 @@ pub fn render(page: &Page) -> String {
     ));
     overview::masthead(&mut out, page);
     out.add("<div class=\"frame\">\n");
-    navigation(&mut out, page);
+    navigation(&mut out, page, sections);
     out.add("<main id=\"main\">\n");
-    overview::concepts(&mut out, page);
-    heat_map::section(&mut out, page);
-    overview::best_neurons(&mut out, page);
-    cards::section(&mut out, page);
+    body(&mut out);
     overview::repeat(&mut out, page);
     out.add("</main>\n</div>\n");
     out.add(format_args!("<script>\n{SCRIPT}</script>\n</body>\n</html>\n"));
@@ -291,11 +300,11 @@ fn sections(page: &Page) -> Vec<(&'static str, &'static str)> {
     .collect()
 }
 
-fn navigation(out: &mut Markup, page: &Page) {
+fn navigation(out: &mut Markup, page: &Page, sections: &[(&str, &str)]) {
     out.add("<nav aria-label=\"Contents\">\n<ul>\n");
-    for (anchor, name) in sections(page) {
+    for (anchor, name) in sections {
         out.add(format_args!("<li><a href=\"#{anchor}\">{name}</a>"));
-        if anchor == "neurons" {
+        if *anchor == "neurons" {
             out.add("\n<ul>\n");
             for card in &page.neurons {
                 let anchor = markup::anchor(card.neuron);

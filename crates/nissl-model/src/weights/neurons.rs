@@ -1,0 +1,73 @@
+//! The weights of single units and tokens, as methods ask for them.
+
+use std::ops::Range;
+
+use ndarray::{Array2, s};
+use nissl_core::{HookPoint, Linear, Norm};
+
+use super::{recurrent, transformer};
+use crate::arch::Architecture;
+use crate::checkpoint::Checkpoint;
+use crate::error::LoadError;
+
+/// What was asked for, or what to ask for instead.
+pub(crate) type Answer<T> = Result<Result<T, String>, LoadError>;
+
+/// The weights of a model's units. Points and ranges were checked.
+#[derive(Clone, Copy)]
+pub(crate) struct Units<'a> {
+    pub(crate) checkpoint: &'a Checkpoint,
+    pub(crate) architecture: &'a Architecture,
+}
+
+impl Units<'_> {
+    pub(crate) fn reads(self, point: HookPoint, units: Range<usize>) -> Answer<Linear> {
+        match self.architecture {
+            Architecture::Transformer(spec) => transformer::neurons::reads(self.checkpoint, spec, point, units),
+            Architecture::Recurrent(model) => recurrent::neurons::reads(self.checkpoint, model, point, units),
+        }
+    }
+
+    pub(crate) fn reads_state(self, point: HookPoint, units: Range<usize>) -> Answer<Linear> {
+        match self.architecture {
+            Architecture::Transformer(_) => Ok(Err("only gates of an LSTM read a state".to_owned())),
+            Architecture::Recurrent(model) => recurrent::neurons::reads_state(self.checkpoint, model, point, units),
+        }
+    }
+
+    pub(crate) fn writes(self, point: HookPoint, units: Range<usize>, width: usize) -> Answer<Linear> {
+        match self.architecture {
+            Architecture::Transformer(spec) => transformer::neurons::writes(self.checkpoint, spec, point, units),
+            Architecture::Recurrent(_) => Ok(recurrent::neurons::writes(point, units, width)),
+        }
+    }
+
+    pub(crate) fn unembedding(self, tokens: Range<usize>) -> Result<Linear, LoadError> {
+        match self.architecture {
+            Architecture::Transformer(spec) => transformer::neurons::unembedding(self.checkpoint, spec, tokens),
+            Architecture::Recurrent(model) => recurrent::neurons::unembedding(self.checkpoint, model, tokens),
+        }
+    }
+
+    pub(crate) fn path(self, from: Option<HookPoint>, to: Option<HookPoint>) -> Result<Option<Vec<Norm>>, LoadError> {
+        match self.architecture {
+            Architecture::Transformer(spec) => transformer::neurons::path(self.checkpoint, spec, from, to),
+            Architecture::Recurrent(model) => Ok(recurrent::neurons::is_joined(model, from, to).then(Vec::new)),
+        }
+    }
+
+    /// Whether the head has a layer of its own before the unembedding.
+    pub(crate) fn has_transform(self) -> bool {
+        match self.architecture {
+            Architecture::Transformer(spec) => spec.head.transform.is_some(),
+            Architecture::Recurrent(_) => false,
+        }
+    }
+}
+
+/// Some unit vectors of a stream, one a row.
+pub(super) fn unit_vectors(units: Range<usize>, width: usize) -> Linear {
+    let mut weights = Array2::zeros((units.len(), width));
+    weights.slice_mut(s![.., units]).diag_mut().fill(1.0);
+    Linear { weights, bias: None }
+}

@@ -1,0 +1,179 @@
+//! The weights of a transformer's units.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use ndarray::{Array1, Axis};
+use nissl_core::{HookPoint, Linear, Norm, Site};
+
+use super::{Names, head_norm};
+use crate::arch::{Matrix, Skeleton, Spec};
+use crate::checkpoint::{Checkpoint, Weight};
+use crate::engine::NormKind;
+use crate::error::LoadError;
+use crate::weights::neurons::{Answer, unit_vectors};
+use crate::weights::stored::Stored;
+
+/// What units read of the residual stream.
+pub(in crate::weights) fn reads(
+    checkpoint: &Checkpoint,
+    spec: &Spec,
+    point: HookPoint,
+    units: Range<usize>,
+) -> Answer<Linear> {
+    let layer = usize::from(point.layer().unwrap_or(0));
+    let (q, kv) = (spec.n_heads * spec.d_head, spec.n_kv_heads * spec.d_head);
+    let matrix = |part: Matrix, n_out| stored(checkpoint, spec, part, layer, [n_out, spec.d_model]);
+    let attention = |idx: usize, before: usize, n_out: usize| -> Result<Stored<'_>, LoadError> {
+        match spec.qkv.get(idx) {
+            Some(part) if spec.qkv.len() == 3 => matrix(*part, n_out),
+            _ => Ok(Stored { first: before, ..matrix(spec.qkv[0], q + 2 * kv)? }),
+        }
+    };
+    Ok(Ok(match point.site() {
+        Site::AttnQ => attention(0, 0, q)?.outputs(units),
+        Site::AttnK => attention(1, q, kv)?.outputs(units),
+        Site::AttnV => attention(2, q + kv, kv)?.outputs(units),
+        Site::AttnZ => averaged(spec, &attention(2, q + kv, kv)?, units),
+        Site::MlpPre | Site::MlpPost => matrix(spec.mlp_in, spec.d_mlp)?.outputs(units),
+        Site::MlpPreLinear => match spec.mlp_linear {
+            Some(linear) => matrix(linear, spec.d_mlp)?.outputs(units),
+            None => return Ok(Err("this MLP has no linear branch".to_owned())),
+        },
+        site => return Ok(Err(format!("no row of a matrix makes a unit of {site}; mlp_post and attn_v have one"))),
+    }))
+}
+
+/// The rows of the values that heads average: several heads may share them.
+fn averaged(spec: &Spec, values: &Stored<'_>, units: Range<usize>) -> Linear {
+    let group = spec.n_heads / spec.n_kv_heads;
+    let rows: Vec<Linear> = units
+        .map(|unit| {
+            let row = unit / spec.d_head / group * spec.d_head + unit % spec.d_head;
+            values.outputs(row..row + 1)
+        })
+        .collect();
+    let weights: Vec<_> = rows.iter().map(|row| row.weights.view()).collect();
+    let bias: Option<Array1<f32>> = rows.iter().map(|row| row.bias.as_ref().map(|bias| bias[0])).collect();
+    let weights = ndarray::concatenate(Axis(0), &weights);
+    Linear { weights: weights.unwrap_or_else(|_| ndarray::Array2::zeros((0, spec.d_model))), bias }
+}
+
+/// What units add to the residual stream.
+pub(in crate::weights) fn writes(
+    checkpoint: &Checkpoint,
+    spec: &Spec,
+    point: HookPoint,
+    units: Range<usize>,
+) -> Answer<Linear> {
+    let layer = usize::from(point.layer().unwrap_or(0));
+    Ok(Ok(match point.site() {
+        Site::AttnZ => {
+            let n_in = spec.n_heads * spec.d_head;
+            stored(checkpoint, spec, spec.attn_out, layer, [spec.d_model, n_in])?.inputs(units)
+        }
+        Site::MlpPost => stored(checkpoint, spec, spec.mlp_out, layer, [spec.d_model, spec.d_mlp])?.inputs(units),
+        Site::Embed
+        | Site::ResidPre
+        | Site::AttnOut
+        | Site::ResidMid
+        | Site::MlpOut
+        | Site::ResidPost
+        | Site::FinalNorm => unit_vectors(units, spec.d_model),
+        Site::MlpPre | Site::MlpPreLinear => {
+            return Ok(Err("it writes through its activation function: ask for mlp_post".to_owned()));
+        }
+        _ => return Ok(Err("it writes through the attention: ask for attn_z".to_owned())),
+    }))
+}
+
+/// Rows of the unembedding.
+pub(in crate::weights) fn unembedding(
+    checkpoint: &Checkpoint,
+    spec: &Spec,
+    tokens: Range<usize>,
+) -> Result<Linear, LoadError> {
+    let names = Names::find(checkpoint, spec)?;
+    let decoder = names.decoder.as_ref().ok_or_else(|| LoadError::MissingWeight {
+        path: checkpoint.path().to_owned(),
+        name: spec.head.decoder.to_owned(),
+        nearest: None,
+    })?;
+    let weight = Weight::new(checkpoint.tensor(decoder)?, &[Some(spec.d_vocab), Some(spec.d_model)])?;
+    let bias = checkpoint.contains(spec.head.bias).then(|| checkpoint.f32(spec.head.bias, &[spec.d_vocab]));
+    let bias = bias.transpose()?.map(|bias| Array1::from(bias[tokens.clone()].to_vec()));
+    let rows = Stored { weight, transposed: false, first: 0, bias: None }.outputs(tokens);
+    Ok(Linear { weights: rows.weights, bias })
+}
+
+/// The norms between two points of the residual stream.
+pub(in crate::weights) fn path(
+    checkpoint: &Checkpoint,
+    spec: &Spec,
+    from: Option<HookPoint>,
+    to: Option<HookPoint>,
+) -> Result<Option<Vec<Norm>>, LoadError> {
+    let reader = to.map(|to| reader(to).ok_or(())).transpose();
+    let Ok(reader) = reader else { return Ok(None) };
+    if reader.is_some_and(|reader| from.is_some_and(|from| from >= reader)) {
+        return Ok(None);
+    }
+    let mut passed: Vec<(&str, HookPoint)> = Vec::new();
+    if let Some(name) = spec.embedding_norm {
+        passed.push((name, HookPoint::new(0, Site::Embed)));
+    }
+    let layers = 0..spec.n_layers as u16;
+    match spec.skeleton {
+        Skeleton::Encoder => passed.extend(layers.flat_map(|layer| {
+            let at = |site| HookPoint::new(layer, site);
+            [(spec.attn_norm, at(Site::ResidMid)), (spec.mlp_norm, at(Site::ResidPost))]
+        })),
+        // Nothing but the norm before the reader is on the way.
+        Skeleton::Decoder => passed.extend(match reader {
+            None => spec.final_norm.map(|name| (name, HookPoint::new(0, Site::FinalNorm))),
+            Some(reader) if reader.site() == Site::MlpPre => Some((spec.mlp_norm, reader)),
+            Some(reader) => Some((spec.attn_norm, reader)),
+        }),
+    }
+    passed.retain(|(_, point)| from.is_none_or(|from| from < *point) && reader.is_none_or(|reader| *point <= reader));
+    let names = Names::find(checkpoint, spec)?;
+    passed
+        .into_iter()
+        .map(|(name, point)| norm(checkpoint, spec, &names, name, point))
+        .collect::<Result<_, _>>()
+        .map(Some)
+}
+
+/// The site whose matrix reads for a unit of a point; none if none reads.
+fn reader(point: HookPoint) -> Option<HookPoint> {
+    let at = |site| point.layer().map(|layer| HookPoint::new(layer, site));
+    match point.site() {
+        Site::AttnQ | Site::AttnK | Site::AttnV | Site::AttnZ => at(Site::AttnQ),
+        Site::MlpPre | Site::MlpPreLinear | Site::MlpPost => at(Site::MlpPre),
+        _ => None,
+    }
+}
+
+fn norm(checkpoint: &Checkpoint, spec: &Spec, names: &Names, name: &str, point: HookPoint) -> Result<Norm, LoadError> {
+    let layer = usize::from(point.layer().unwrap_or(0));
+    let (gain, bias) = head_norm(checkpoint, &names.full(name, layer), spec.d_model)?;
+    let (centers, eps) = match spec.norm {
+        NormKind::Layer { eps } => (true, eps),
+        NormKind::Rms { eps } => (false, eps),
+    };
+    Ok(Norm { point, gain: gain.into(), bias: bias.map(Array1::from), centers, eps })
+}
+
+fn stored<'a>(
+    checkpoint: &'a Checkpoint,
+    spec: &Spec,
+    part: Matrix,
+    layer: usize,
+    [n_out, n_in]: [usize; 2],
+) -> Result<Stored<'a>, LoadError> {
+    let stem = Names::find(checkpoint, spec)?.full(part.name, layer);
+    let shape = if part.transposed { [Some(n_in), Some(n_out)] } else { [Some(n_out), Some(n_in)] };
+    let weight = Weight::new(checkpoint.tensor(&format!("{stem}.weight"))?, &shape)?;
+    let bias = part.bias.then(|| checkpoint.f32(&format!("{stem}.bias"), &[n_out])).transpose()?;
+    Ok(Stored { weight, transposed: part.transposed, first: 0, bias: bias.map(Cow::into_owned) })
+}

@@ -153,6 +153,24 @@ pub enum ModelError {
         /// What is missing, and what to ask for instead.
         what: String,
     },
+    /// A parameter of generation out of its range.
+    #[error("generation: {name} = {value}: expected {expected}")]
+    Generation {
+        /// The parameter.
+        name: &'static str,
+        /// Its value.
+        value: String,
+        /// What is allowed.
+        expected: &'static str,
+    },
+    /// The model gives no next token.
+    #[error("{model} cannot generate: {why}")]
+    CannotGenerate {
+        /// The model's name.
+        model: String,
+        /// What stands against it.
+        why: String,
+    },
     /// Something the engine reported.
     #[error("{what}")]
     Engine {

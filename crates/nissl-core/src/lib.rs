@@ -10,6 +10,7 @@
 mod activations;
 mod batch;
 mod error;
+mod generation;
 mod labels;
 mod method;
 mod model;
@@ -29,6 +30,7 @@ mod weights;
 pub use activations::{Activations, Matrix};
 pub use batch::Batch;
 pub use error::{ActivationsError, MethodError, ModelError, NameError, PlanError};
+pub use generation::{End, Generated, Generation, NewToken};
 pub use labels::{Concept, Labels};
 pub use method::{
     Attributor, Context, Describe, LabeledActivations, MethodCard, Profiler, Prompt, Ranker, Scope, TextActivations,

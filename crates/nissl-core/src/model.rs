@@ -1,12 +1,14 @@
 //! A language model, as methods see it.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 
 use ndarray::{Array2, Array3, ArrayView2};
 use serde::{Deserialize, Serialize};
 
 use crate::batch::Batch;
 use crate::error::ModelError;
+use crate::generation::{Generated, Generation, NewToken};
 use crate::objective::Objective;
 use crate::plan::HookPlan;
 use crate::site::{HookPoint, Site};
@@ -179,5 +181,26 @@ pub trait Model: Send + Sync {
     /// The weights, for methods that read them; `None` if the model shows none.
     fn weights(&self) -> Option<&dyn NeuronWeights> {
         None
+    }
+
+    /// Goes on with every prompt. The plan's edits act on the prompts and on what is added (see [`Positions`]), its
+    /// captures and logits are those of the finished texts. `on_token` gets every token as soon as it is chosen (after
+    /// a beam search at the end), prompt by prompt at each step, and may stop it all. Edits of attention patterns give
+    /// nothing to keys that come after their query: while a text grows they are not there yet.
+    ///
+    /// [`Positions`]: crate::Positions
+    ///
+    /// # Errors
+    /// If the model cannot generate, the plan or the options do not fit, or a prompt is empty, too long or has tokens
+    /// beyond the vocabulary. The default refuses.
+    fn generate(
+        &self,
+        prompts: &Batch,
+        options: &Generation,
+        plan: &HookPlan,
+        on_token: &mut dyn FnMut(NewToken) -> ControlFlow<()>,
+    ) -> Result<Vec<Generated>, ModelError> {
+        let _ = (prompts, options, plan, on_token);
+        Err(ModelError::CannotGenerate { model: self.info().name.clone(), why: "it only runs".to_owned() })
     }
 }

@@ -43,6 +43,11 @@ impl<'a> Prepared<'a> {
         self
     }
 
+    /// As [`Prepared::new`], for texts that grow.
+    pub(crate) fn growing(plan: &'a HookPlan, n_ctx: usize) -> Self {
+        Self { grows: true, ..Self::new(plan, n_ctx) }
+    }
+
     /// Whether nothing at all is asked for.
     pub(crate) fn is_empty(&self) -> bool {
         self.plan.output == Output::None && self.plan.capture.is_empty()

@@ -3,14 +3,14 @@
 mod gradients;
 mod neurons;
 
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 use std::path::Path;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use ndarray::{Array2, Array3, ArrayView2, s};
 use nissl_core::{
-    Batch, CaptureSink, Gradients, HookPlan, HookPoint, Model, ModelError, ModelInfo, NeuronWeights, NoProgress,
-    Objective, Output, Progress, Trace,
+    Batch, CaptureSink, Generated, Generation, Gradients, HookPlan, HookPoint, Model, ModelError, ModelInfo,
+    NeuronWeights, NewToken, NoProgress, Objective, Output, Progress, Trace,
 };
 use rayon::prelude::*;
 
@@ -23,10 +23,10 @@ use crate::engine::cpu::{Cpu, Tensor};
 use crate::engine::{Engine, Halt};
 use crate::error::LoadError;
 use crate::hooks::{Hooks, NoCapture, Prepared};
-use crate::hub;
-use crate::skeletons::Network;
+use crate::skeletons::{Network, Past};
 use crate::tokenizer::Tokenizer;
 use crate::weights::{self, Embeddings};
+use crate::{generate, hub};
 
 /// Tokens that one thread takes through all layers at a time: their activations stay in its cache.
 const GROUP: usize = 256;
@@ -35,6 +35,7 @@ const GROUP: usize = 256;
 pub struct LanguageModel {
     info: ModelInfo,
     tokenizer: Option<Tokenizer>,
+    end_tokens: Vec<u32>,
     checkpoint: Checkpoint,
     architecture: Architecture,
     embeddings: Embeddings,
@@ -68,7 +69,18 @@ impl LanguageModel {
         // Checked now, so that a wrong head is an error of loading; laid out when it is needed.
         let has_logits = weights::has_head(&checkpoint, &architecture)?;
         let info = architecture.info(name, found.family, has_logits, checkpoint.fingerprint(&config));
-        Ok(Self { info, tokenizer, checkpoint, architecture, embeddings, engine, network, head: OnceLock::new() })
+        let end_tokens = found.end_tokens();
+        Ok(Self {
+            info,
+            tokenizer,
+            end_tokens,
+            checkpoint,
+            architecture,
+            embeddings,
+            engine,
+            network,
+            head: OnceLock::new(),
+        })
     }
 
     /// Loads a model from a folder, quietly.
@@ -82,6 +94,29 @@ impl LanguageModel {
     /// The tokenizer, if the model's folder has one.
     pub fn tokenizer(&self) -> Option<&Tokenizer> {
         self.tokenizer.as_ref()
+    }
+
+    /// The tokens that end a text, by the model's config.
+    pub fn end_tokens(&self) -> &[u32] {
+        &self.end_tokens
+    }
+
+    pub(crate) fn engine(&self) -> &Cpu {
+        &self.engine
+    }
+
+    /// The past of texts that have nothing behind them, if one can be kept.
+    pub(crate) fn past(&self, n_texts: usize) -> Option<Past<Cpu>> {
+        self.network.past(&self.engine, n_texts)
+    }
+
+    /// Whether longer texts than the model reads are read from their end.
+    pub(crate) fn slides(&self) -> bool {
+        self.network.slides()
+    }
+
+    pub(crate) fn n_logits(&self) -> usize {
+        self.architecture.n_logits()
     }
 
     fn head(&self) -> Result<&Head<Cpu>, ModelError> {
@@ -130,19 +165,17 @@ impl LanguageModel {
         Some(ndarray::concatenate(ndarray::Axis(0), &views).expect("logits of one vocabulary"))
     }
 
-    /// One group of sentences through the model; its logits, if they are asked for.
-    fn run_group(
+    /// The tokens of a group through the model, each sentence after its past; the logits, if they are asked for.
+    pub(crate) fn run_group(
         &self,
         engine: &Cpu,
-        batch: &Batch,
+        tokens: &[u32],
         hooks: &Hooks<'_>,
-        sentences: Range<usize>,
+        past: Option<&mut Past<Cpu>>,
         output: Output,
     ) -> Result<Option<Array2<f32>>, Halt> {
-        let first_row = batch.offsets()[sentences.start];
-        let tokens = &batch.tokens()[first_row..batch.offsets()[sentences.end]];
         let x = self.embeddings.embed(engine, &self.checkpoint, tokens, hooks.positions());
-        let x = self.network.forward(engine, x, hooks, None)?;
+        let x = self.network.forward(engine, x, hooks, past)?;
         self.logits(engine, &x, hooks, output)
     }
 
@@ -196,7 +229,8 @@ impl Model for LanguageModel {
         let n_helpers = (n_threads / groups.len().max(1)).saturating_sub(1);
         let run = |sentences: &Range<usize>| {
             let hooks = Hooks::new(&prepared, sink, batch, sentences.clone());
-            let run = |engine: &Cpu| self.run_group(engine, batch, &hooks, sentences.clone(), plan.output);
+            let tokens = &batch.tokens()[batch.offsets()[sentences.start]..batch.offsets()[sentences.end]];
+            let run = |engine: &Cpu| self.run_group(engine, tokens, &hooks, None, plan.output);
             match self.engine.with_helpers(n_helpers, run) {
                 Ok(logits) => Ok(logits),
                 Err(Halt::Done) => Ok(None),
@@ -216,6 +250,16 @@ impl Model for LanguageModel {
         wrt: &[HookPoint],
     ) -> Result<Gradients, ModelError> {
         gradients::gradients(self, batch, plan, objectives, wrt)
+    }
+
+    fn generate(
+        &self,
+        prompts: &Batch,
+        options: &Generation,
+        plan: &HookPlan,
+        on_token: &mut dyn FnMut(NewToken) -> ControlFlow<()>,
+    ) -> Result<Vec<Generated>, ModelError> {
+        generate::generate(self, prompts, options, plan, on_token)
     }
 }
 
@@ -272,14 +316,14 @@ fn groups(batch: &Batch, n_threads: usize) -> Vec<Range<usize>> {
 }
 
 /// Collects captures into whole arrays.
-struct Collect<'a> {
+pub(crate) struct Collect<'a> {
     batch: &'a Batch,
     sites: Vec<Mutex<Array2<f32>>>,
     patterns: Vec<Mutex<Vec<Array3<f32>>>>,
 }
 
 impl<'a> Collect<'a> {
-    fn new(info: &ModelInfo, batch: &'a Batch, plan: &HookPlan) -> Self {
+    pub(crate) fn new(info: &ModelInfo, batch: &'a Batch, plan: &HookPlan) -> Self {
         let site = |point: &nissl_core::HookPoint| {
             let ragged = point.site().is_ragged();
             let width = if ragged { 0 } else { info.width(*point).expect("the plan was checked") };
@@ -300,7 +344,7 @@ impl<'a> Collect<'a> {
         }
     }
 
-    fn finish(self, plan: &HookPlan) -> Trace {
+    pub(crate) fn finish(self, plan: &HookPlan) -> Trace {
         let mut trace = Trace::default();
         for ((point, site), pattern) in plan.capture.iter().zip(self.sites).zip(self.patterns) {
             if point.site().is_ragged() {

@@ -2,6 +2,7 @@
 //!
 //! - `checkpoint`, `hub`, `tokenizer`: what lies on disk.
 //! - `arch`: one small file a family turns its config and weight names into a specification.
+//! - `generate`: text that a model goes on with.
 //! - `skeletons`, `blocks`: the forward pass, top to bottom; the only places that call a hook.
 //! - `engine`: the dozen operations a forward pass is made of, on the CPU.
 //!
@@ -12,6 +13,7 @@ mod blocks;
 mod checkpoint;
 mod engine;
 mod error;
+mod generate;
 mod hooks;
 mod hub;
 mod language_model;
@@ -23,6 +25,7 @@ mod weights;
 pub use arch::{FAMILIES, Family};
 pub use checkpoint::{Checkpoint, Dtype, Quant, TensorView};
 pub use error::LoadError;
+pub use generate::TextStream;
 pub use hub::{Hub, ModelFiles, resolve};
 pub use language_model::LanguageModel;
 pub use tokenizer::{Encoding, Tokenizer};

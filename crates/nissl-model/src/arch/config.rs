@@ -97,6 +97,15 @@ impl Config {
         }
     }
 
+    /// Numbers of tokens, one or a list; what is none is passed over.
+    pub(crate) fn tokens(&self, field: &str) -> Vec<u32> {
+        let number = |value: &Value| value.as_u64().and_then(|n| u32::try_from(n).ok());
+        match self.get(field) {
+            Some(Value::Array(list)) => list.iter().filter_map(number).collect(),
+            value => value.and_then(number).into_iter().collect(),
+        }
+    }
+
     /// A field within an object, for options that are grouped.
     pub(crate) fn group(&self, field: &str) -> Result<Option<Self>, LoadError> {
         let value = self.read(field, "an object", Value::as_object)?;

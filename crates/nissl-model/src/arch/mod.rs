@@ -76,6 +76,11 @@ impl Found {
         Some(Self { family, config: Config::empty(checkpoint.path()) })
     }
 
+    /// The tokens that end a text.
+    pub(crate) fn end_tokens(&self) -> Vec<u32> {
+        self.config.tokens("eos_token_id")
+    }
+
     /// What the family makes of the config and of the names of the weights.
     pub(crate) fn architecture(&self, checkpoint: &Checkpoint) -> Result<Architecture, LoadError> {
         let architecture = (self.family.read)(&self.config, checkpoint)?;

@@ -43,15 +43,19 @@ impl<P: Packing> Network<P> {
         }
     }
 
+    /// Whether the network reads so many tokens and no more, padding before shorter sentences.
+    pub(crate) fn slides(&self) -> bool {
+        matches!(self, Self::Recurrent(Recurrent { padding: Some(_), .. }))
+    }
+
     /// The past of `n_sentences` that have nothing behind them; none if what a position gives can depend on what comes
     /// after it, or on how far from the end it is.
-    #[expect(dead_code, reason = "generation, which keeps a past, comes next")]
     pub(crate) fn past<E: Engine<Packing = P>>(&self, engine: &E, n_sentences: usize) -> Option<Past<E>> {
         let layers = match self {
             Self::Transformer(transformer) => transformer.past(n_sentences)?,
             Self::Recurrent(recurrent) => recurrent.past(engine, n_sentences)?,
         };
-        Some(Past { layers, grows: true })
+        Some(Past { n_sentences, layers, grows: true })
     }
 
     /// What the head reads of x `[T, d_model]`, were it the last residual stream; none if the head reads more.

@@ -1,11 +1,10 @@
 //! What a network keeps of the positions that sentences have behind them.
 
-#![expect(dead_code, reason = "generation, which keeps a past, comes next")]
-
 use crate::engine::Engine;
 
 /// The past of a group's sentences, at every layer.
 pub(crate) struct Past<E: Engine> {
+    pub(crate) n_sentences: usize,
     pub(crate) layers: Vec<LayerPast<E>>,
     /// Whether what is read is added to it; otherwise it is only looked at.
     pub(crate) grows: bool,
@@ -33,7 +32,25 @@ impl<E: Engine> Past<E> {
                 LayerPast::Lstm { cells: engine.rows(cells, sentences), states: engine.rows(states, sentences) }
             }
         };
-        Self { layers: self.layers.iter().map(layer).collect(), grows: self.grows }
+        let layers = self.layers.iter().map(layer).collect();
+        Self { n_sentences: sentences.len(), layers, grows: self.grows }
+    }
+
+    /// Adds the past of other sentences behind these.
+    pub(crate) fn join(&mut self, engine: &E, other: Self) {
+        let of = |part: usize, n: usize| (0..n).map(move |row| (part, row));
+        let places: Vec<(usize, usize)> = of(0, self.n_sentences).chain(of(1, other.n_sentences)).collect();
+        self.n_sentences = places.len();
+        for (here, other) in self.layers.iter_mut().zip(other.layers) {
+            match (here, other) {
+                (LayerPast::Attention(past), LayerPast::Attention(other)) => past.extend(other),
+                (LayerPast::Lstm { cells, states }, LayerPast::Lstm { cells: other_cells, states: other_states }) => {
+                    *cells = engine.gather(&[cells, &other_cells], &places);
+                    *states = engine.gather(&[states, &other_states], &places);
+                }
+                _ => unreachable!("the layers of one network are alike"),
+            }
+        }
     }
 }
 

@@ -55,6 +55,7 @@ fn config(gguf: &Gguf<'_>) -> Result<Json, LoadError> {
         "rms_norm_eps": eps.ok_or_else(|| gguf.wrong("llama.attention.layer_norm_rms_epsilon", "a number", "nothing"))?,
         "rope_theta": gguf.number("llama.rope.freq_base")?.unwrap_or(10_000.0),
         "vocab_size": d_vocab,
+        "eos_token_id": gguf.size("tokenizer.ggml.eos_token_id")?,
         "tie_word_embeddings": !has("output.weight"),
     }))
 }

@@ -23,6 +23,7 @@ use crate::engine::cpu::{Cpu, Tensor};
 use crate::engine::{Engine, Halt};
 use crate::error::LoadError;
 use crate::hooks::{Hooks, NoCapture, Prepared};
+use crate::options::LoadOptions;
 use crate::skeletons::{Network, Past};
 use crate::tokenizer::Tokenizer;
 use crate::weights::{self, Embeddings};
@@ -52,8 +53,16 @@ impl LanguageModel {
     /// # Errors
     /// If it is not there, is no model, is of an unknown family, or its weights do not fit its config.
     pub fn load(source: &str, progress: &dyn Progress) -> Result<Self, LoadError> {
+        Self::load_with(source, &LoadOptions::default(), progress)
+    }
+
+    /// Loads a model as `options` say.
+    ///
+    /// # Errors
+    /// As [`LanguageModel::load`].
+    pub fn load_with(source: &str, options: &LoadOptions, progress: &dyn Progress) -> Result<Self, LoadError> {
         let files = hub::resolve(source, progress)?;
-        Self::from_folder(&files.folder, &files.name)
+        Self::from_folder_with(&files.folder, &files.name, options)
     }
 
     /// Loads a model from a folder or a GGUF file; `name` is what reports call it.
@@ -61,9 +70,13 @@ impl LanguageModel {
     /// # Errors
     /// As [`LanguageModel::load`].
     pub fn from_folder(folder: &Path, name: &str) -> Result<Self, LoadError> {
+        Self::from_folder_with(folder, name, &LoadOptions::default())
+    }
+
+    fn from_folder_with(folder: &Path, name: &str, options: &LoadOptions) -> Result<Self, LoadError> {
         let Parts { found, config, checkpoint, tokenizer } = Parts::open(folder)?;
         let architecture = found.architecture(&checkpoint)?;
-        let engine = Cpu::new();
+        let engine = Cpu::new(options.weights);
         let embeddings = weights::embeddings(&checkpoint, &architecture)?;
         let network = weights::network(&engine, &checkpoint, &architecture)?;
         // Checked now, so that a wrong head is an error of loading; laid out when it is needed.

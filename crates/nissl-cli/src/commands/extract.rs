@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use nissl_tasks::tasks::extract::{self, Report};
 use serde::Serialize;
 
-use crate::commands::read::{Dtype, Read};
+use crate::commands::read::{Dtype, Read, Weights};
 use crate::door::{Door, Page};
 use crate::progress::thousands;
 use crate::size;
@@ -58,6 +58,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     overlap: Option<usize>,
+    /// What the model's matrices are in memory; the numbers do not depend on it [default: f32]
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    weights: Option<Weights>,
     /// Tokens of a batch; the numbers do not depend on it [default: 4096]
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]

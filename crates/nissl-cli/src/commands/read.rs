@@ -1,4 +1,4 @@
-//! Flags that several commands share: how a corpus is read, how values are kept.
+//! Flags that several commands share: how a corpus is read, how weights and values are kept.
 
 use std::path::PathBuf;
 
@@ -41,6 +41,15 @@ pub(crate) struct Read {
     #[arg(long)]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     split_sentences: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Weights {
+    /// 32-bit floats: fastest for many tokens at a time
+    F32,
+    /// As the checkpoint stores them (16-bit, quantized): as small, and fastest for tokens one by one
+    Native,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum, Serialize)]

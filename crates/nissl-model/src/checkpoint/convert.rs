@@ -59,13 +59,20 @@ impl TensorView<'_> {
             let (row, column) = (at / n_in, at % n_in);
             let n = (n_in - column).min(left.len());
             let (now, rest) = std::mem::take(&mut left).split_at_mut(n);
-            // Row `i` of the first half of a head is stored as row `2 i`, that of the second half behind it.
-            let (head, in_head) = (row / width, row % width);
-            let stored = head * width + 2 * (in_head % (width / 2)) + in_head / (width / 2);
-            self.decode_stored(stored * n_in + column, now);
+            self.decode_stored(stored_row(row, width) * n_in + column, now);
             at += n;
             left = rest;
         }
+    }
+
+    /// The bytes of a row of a matrix, as the file holds them.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub(super) fn row_bytes(&self, row: usize) -> &[u8] {
+        let row = self.paired.map_or(row, |width| stored_row(row, width));
+        let row_bytes = self.bytes.len() / self.shape[0];
+        &self.bytes[row * row_bytes..][..row_bytes]
     }
 
     /// Converts numbers in the order in which the file holds them.
@@ -88,6 +95,13 @@ impl TensorView<'_> {
         out.par_chunks_mut(CHUNK).enumerate().for_each(|(i, out)| self.decode(i * CHUNK, out));
         out
     }
+}
+
+/// Where a row is stored that belongs to heads whose rows are stored in pairs: row `i` of the first half of a head as
+/// row `2 i`, that of the second half behind it.
+fn stored_row(row: usize, width: usize) -> usize {
+    let (head, in_head) = (row / width, row % width);
+    head * width + 2 * (in_head % (width / 2)) + in_head / (width / 2)
 }
 
 /// The bytes as numbers, if they lie aligned and the machine is little-endian.

@@ -27,6 +27,7 @@ use rayon::prelude::*;
 
 pub use self::dtype::Dtype;
 pub use self::quant::Quant;
+pub(crate) use self::quant::{PIECE, Piece};
 pub(crate) use self::weight::Weight;
 
 use self::mmap::MappedFile;

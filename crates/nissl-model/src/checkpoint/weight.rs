@@ -43,6 +43,19 @@ impl<'a> Weight<'a> {
         self.tensor.shape
     }
 
+    /// How its values are stored.
+    pub(crate) fn dtype(&self) -> Dtype {
+        self.tensor.dtype
+    }
+
+    /// The bytes of a row of a matrix, as they are stored.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub(crate) fn row_bytes(&self, row: usize) -> &[u8] {
+        self.tensor.row_bytes(row)
+    }
+
     /// Converts the values from `start` on into `out`.
     ///
     /// # Panics

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use half::{bf16, f16};
 use ndarray::Array2;
-use nissl_core::{Batch, HookPlan, HookPoint, Model, Output, Site};
-use nissl_model::{Checkpoint, LanguageModel, LoadError};
+use nissl_core::{Batch, HookPlan, HookPoint, Model, NoProgress, Output, Site};
+use nissl_model::{Checkpoint, LanguageModel, LoadError, LoadOptions, WeightFormat};
 use proptest::prelude::*;
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
@@ -134,6 +134,9 @@ fn shards_and_16_bit_weights_give_the_numbers_they_hold() {
             }
             let (small, rounded) = (folder(&config(family), &small), folder(&config(family), &rounded));
             assert_eq!(logits(&load(&small).unwrap()), logits(&load(&rounded).unwrap()), "{family} {dtype:?}");
+            let options = LoadOptions { weights: WeightFormat::Native };
+            let native = LanguageModel::load_with(&small.path().display().to_string(), &options, &NoProgress).unwrap();
+            assert_eq!(logits(&native), logits(&load(&rounded).unwrap()), "{family}, {dtype:?}, kept as it is");
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::blocks::head::Head;
 use crate::checkpoint::Checkpoint;
 use crate::engine::cpu::Cpu;
 use crate::hooks::{Hooks, Prepared};
+use crate::options::WeightFormat;
 use crate::skeletons::Network;
 use crate::weights::{self, Embeddings};
 
@@ -129,7 +130,7 @@ fn assert_near(label: &str, got: &Array2<f32>, want: &Array2<f32>, tolerance: f3
 #[test]
 fn both_engines_agree_at_every_site() {
     for family in models() {
-        let ours = Loaded::new(Cpu::new(), family);
+        let ours = Loaded::new(Cpu::new(WeightFormat::F32), family);
         let twin = Loaded::new(Candle::cpu(DType::F32), family);
         let (batch, plan) = (batch(&ours.info), everything(&ours.info));
         let (sites, logits) = ours.run(&batch, &plan);
@@ -147,7 +148,7 @@ fn both_engines_agree_at_every_site() {
 #[test]
 fn both_engines_agree_on_every_edit() {
     for family in models() {
-        let ours = Loaded::new(Cpu::new(), family);
+        let ours = Loaded::new(Cpu::new(WeightFormat::F32), family);
         let twin = Loaded::new(Candle::cpu(DType::F32), family);
         let text = fs::read_to_string(golden(family).join("edits.json")).unwrap();
         let edits: Vec<EditSpec> = serde_json::from_str(&text).unwrap();

@@ -12,12 +12,17 @@ use super::math;
 use super::pack::Packed;
 use super::team::Team;
 use super::tensor::{PANEL, Tensor};
+use crate::checkpoint::PIECE;
 use crate::engine::Epilogue;
 
 /// Inner steps a block: a panel of B this deep and the rows of A beside it stay in the second-level cache.
 const DEPTH: usize = 384;
 /// Values of A that stay in the first-level cache: with few rows, a block is as deep as that allows.
 const NEAR: usize = 65536;
+/// Decoded values that stay in the first-level cache beside what they meet.
+const DECODED: usize = 4096;
+/// Floats of a cache line.
+const ALIGN: usize = 16;
 /// Multiplications from which on threads share a product: handing over a piece takes as long as some 20,000.
 const WORTH_SHARING: usize = 100_000;
 /// Panels that a thread takes at a time from a shared product.
@@ -93,7 +98,7 @@ impl Product<'_> {
     /// Computes all rows of some panels, to be left in `out`.
     fn panels(&self, panels: Range<usize>, out: &mut Columns<'_>) {
         let Self { isa, x, w, .. } = *self;
-        let depth = DEPTH.max(NEAR / x.n_rows());
+        let depth = DEPTH.max(NEAR / x.n_rows() / PIECE * PIECE);
         let n_groups = panels.len().div_ceil(beside(isa, x.n_rows()));
         for from in (0..w.n_in()).step_by(depth) {
             let to = w.n_in().min(from + depth);
@@ -102,15 +107,51 @@ impl Product<'_> {
                 // Groups of equal width: 9 panels are 3 times 3 instead of 4, 4 and 1.
                 let group = group * panels.len() / n_groups..(group + 1) * panels.len() / n_groups;
                 let first_panel = panels.start + group.start;
-                let b = &w.panels(first_panel)[from * PANEL..];
-                let b = Panels { values: b, stride: w.n_in() * PANEL, depth: to - from };
-                let mut out = out.within(group);
-                tiles(isa, a, b, &mut out, from == 0, &mut |rows, out| {
+                let mut out = out.within(group.clone());
+                let mut finish = |rows: Range<usize>, out: &mut Columns<'_>| {
                     if to == w.n_in() {
                         self.finish(rows, first_panel, out);
                     }
-                });
+                };
+                if let Some(b) = w.f32_panels(first_panel, group.len()) {
+                    let b = Panels { values: &b[from * PANEL..], stride: w.n_in() * PANEL, depth: to - from };
+                    tiles(isa, a, b, &mut out, from == 0, &mut finish);
+                } else {
+                    self.decoded(first_panel, from..to, a, &mut out, &mut finish);
+                }
             }
+        }
+    }
+
+    /// The inner steps `block` of some panels that are stored otherwise than the kernels take them.
+    fn decoded(
+        &self,
+        first_panel: usize,
+        block: Range<usize>,
+        a: Rows<'_>,
+        out: &mut Columns<'_>,
+        finish: &mut dyn FnMut(Range<usize>, &mut Columns<'_>),
+    ) {
+        let n = out.n_panels;
+        // One tile takes each number once, soon after it was decoded; several take it from the second-level cache.
+        let values = if a.n_rows <= tile_rows(self.isa) { DECODED } else { DEPTH * PANEL };
+        let step = (values / PANEL / n / PIECE * PIECE).max(PIECE);
+        let mut scratch = Tensor::new(1, n * step * PANEL + ALIGN);
+        let start = scratch.values().as_ptr().align_offset(64).min(ALIGN);
+        let scratch = &mut scratch.values_mut()[start..];
+        for from in block.clone().step_by(step) {
+            let to = block.end.min(from + step);
+            let len = (to - from) * PANEL;
+            for (panel, to) in scratch.chunks_exact_mut(len).take(n).enumerate() {
+                self.w.decode(self.isa, first_panel + panel, from, to);
+            }
+            let a = Rows { values: &a.values[from - block.start..], ..a };
+            let b = Panels { values: &scratch[..n * len], stride: len, depth: to - from };
+            tiles(self.isa, a, b, out, from == 0, &mut |rows, out| {
+                if to == block.end {
+                    finish(rows, out);
+                }
+            });
         }
     }
 

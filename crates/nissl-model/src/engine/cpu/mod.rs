@@ -5,11 +5,13 @@
 //! bits.
 
 mod attention;
+mod buffer;
 pub(super) mod gemm;
 pub(super) mod isa;
 #[cfg(target_arch = "x86_64")]
 mod kernel_x86;
 pub(super) mod math;
+mod native;
 mod norm;
 mod pack;
 mod past;
@@ -27,6 +29,7 @@ use super::{
     Values,
 };
 use crate::engine::cpu::isa::Isa;
+use crate::options::WeightFormat;
 pub(crate) use pack::Packed;
 pub(crate) use past::Past;
 use team::Team;
@@ -37,19 +40,20 @@ pub(crate) use weights::Weights;
 #[derive(Clone)]
 pub(crate) struct Cpu {
     pub(super) isa: Isa,
+    weights: WeightFormat,
     team: Arc<Team>,
 }
 
 impl Cpu {
-    /// The engine for this processor, on the calling thread alone.
-    pub(crate) fn new() -> Self {
-        Self { isa: Isa::detect(), team: Team::alone() }
+    /// The engine for this processor, on the calling thread alone; matrices are laid out as `weights` says.
+    pub(crate) fn new(weights: WeightFormat) -> Self {
+        Self { isa: Isa::detect(), weights, team: Team::alone() }
     }
 
     /// Calls `run` with an engine whose products up to `n_helpers` more threads of the pool share. The results are the
     /// same, to the last bit.
     pub(crate) fn with_helpers<R: Send>(&self, n_helpers: usize, run: impl FnOnce(&Self) -> R + Send) -> R {
-        Team::gather(n_helpers, |team| run(&Self { isa: self.isa, team: Arc::clone(team) }))
+        Team::gather(n_helpers, |team| run(&Self { team: Arc::clone(team), ..*self }))
     }
 
     /// x W + b, then the epilogue.
@@ -70,7 +74,7 @@ impl Packing for Cpu {
     type Norm = Arc<Norm>;
 
     fn pack(&self, parts: &[LinearPart<'_>]) -> Arc<Weights> {
-        Arc::new(Weights::new(parts))
+        Arc::new(Weights::new(parts, self.weights))
     }
 
     fn pack_norm(&self, kind: NormKind, gain: &[f32], bias: Option<&[f32]>) -> Arc<Norm> {

@@ -2,18 +2,29 @@
 
 use rayon::prelude::*;
 
+use super::buffer::Buffer;
+use super::isa::Isa;
+use super::native::{self, Kind, Layout};
 use super::tensor::PANEL;
+use crate::checkpoint::PIECE;
 use crate::engine::LinearPart;
+use crate::options::WeightFormat;
 
 /// Matrices that share an input, side by side: `[n_in, n_out]` as panels `[n_in, 32]`, and their biases.
 pub(crate) struct Packed {
-    /// The panels from `start` on, which is where a cache line begins.
-    values: Vec<f32>,
-    start: usize,
+    buffer: Buffer,
+    panels: Vec<Panel>,
     /// One a column of the panels.
     bias: Vec<f32>,
     n_in: usize,
     n_out: usize,
+}
+
+/// A panel: how its numbers are stored, and where.
+#[derive(Clone, Copy)]
+struct Panel {
+    kind: Kind,
+    start: usize,
 }
 
 /// Inner steps that are transposed at a time.
@@ -21,48 +32,73 @@ const BLOCK: usize = 64;
 
 impl Packed {
     /// Packs the parts one beside the other.
-    pub(crate) fn new(parts: &[LinearPart<'_>]) -> Self {
+    pub(crate) fn new(parts: &[LinearPart<'_>], format: WeightFormat) -> Self {
         let n_in = parts[0].n_in();
         assert!(parts.iter().all(|part| part.n_in() == n_in), "parts of a product share their input");
-        let n_out: usize = parts.iter().map(LinearPart::n_out).sum();
-        let Self { mut values, start, mut bias, .. } = Self::zeros(n_in, n_out);
-        let mut columns = Vec::with_capacity(n_out);
-        for (part_idx, part) in parts.iter().enumerate() {
+        let columns: Vec<(usize, usize)> = parts
+            .iter()
+            .enumerate()
+            .flat_map(|(part_idx, part)| (0..part.n_out()).map(move |column| (part_idx, column)))
+            .collect();
+        let kinds: Vec<Kind> = columns.chunks(PANEL).map(|columns| kind(parts, columns, format)).collect();
+        let mut packed = Self::zeros(n_in, columns.len(), &kinds);
+        let mut first = 0;
+        for part in parts {
             if let Some(values) = &part.bias {
-                bias[columns.len()..columns.len() + values.len()].copy_from_slice(values);
+                packed.bias[first..first + values.len()].copy_from_slice(values);
             }
-            columns.extend((0..part.n_out()).map(|column| (part_idx, column)));
+            first += part.n_out();
         }
-        values[start..]
-            .par_chunks_exact_mut(n_in * PANEL)
+        packed
+            .panels_mut()
+            .into_par_iter()
             .zip(columns.par_chunks(PANEL))
-            .for_each(|(panel, columns)| pack_panel(parts, n_in, columns, panel));
-        Self { values, start, bias, n_in, n_out }
+            .for_each(|((kind, panel), columns)| pack_panel(kind, parts, n_in, columns, panel));
+        packed
     }
 
-    /// The transposed matrix `[n_out, n_in]`, without biases.
+    /// Zeros, without biases.
+    fn zeros(n_in: usize, n_out: usize, kinds: &[Kind]) -> Self {
+        let mut len = 0;
+        let panels = kinds.iter().map(|&kind| {
+            let start = len;
+            len += kind.panel_bytes(n_in);
+            Panel { kind, start }
+        });
+        let panels = panels.collect();
+        Self { buffer: Buffer::new(len), panels, bias: vec![0.0; kinds.len() * PANEL], n_in, n_out }
+    }
+
+    /// All panels, to be filled.
+    fn panels_mut(&mut self) -> Vec<(Kind, &mut [u8])> {
+        let mut left = self.buffer.bytes_mut();
+        let panels = self.panels.iter().map(|panel| {
+            let (bytes, rest) = std::mem::take(&mut left).split_at_mut(panel.kind.panel_bytes(self.n_in));
+            left = rest;
+            (panel.kind, bytes)
+        });
+        panels.collect()
+    }
+
+    /// The transposed matrix `[n_out, n_in]` as 32-bit floats, without biases.
     pub(crate) fn transpose(&self) -> Self {
         // On the calling thread alone: others may wait for the result, and must not be waited for.
-        let (n_in, n_out) = (self.n_out, self.n_in);
-        let mut transposed = Self::zeros(n_in, n_out);
-        for column in 0..n_out {
-            let to = transposed.start + column / PANEL * n_in * PANEL + column % PANEL;
+        let kinds = vec![Kind::F32; self.n_in.div_ceil(PANEL)];
+        let mut transposed = Self::zeros(self.n_out, self.n_in, &kinds);
+        let mut square = [0.0f32; PANEL * PANEL];
+        for (to, (_, panel)) in transposed.panels_mut().into_iter().enumerate() {
+            let panel: &mut [f32] = bytemuck::cast_slice_mut(panel);
+            let steps = PANEL.min(self.n_in - to * PANEL);
             for from in 0..self.n_panels() {
-                let row = &self.panels(from)[column * PANEL..][..PANEL.min(n_in - from * PANEL)];
-                for (k, value) in row.iter().enumerate() {
-                    transposed.values[to + (from * PANEL + k) * PANEL] = *value;
+                let values = &mut square[..steps * PANEL];
+                self.decode(Isa::detect(), from, to * PANEL, values);
+                let rows = panel[from * PANEL * PANEL..].as_chunks_mut::<PANEL>().0;
+                for (column, row) in rows.iter_mut().take(PANEL).enumerate() {
+                    row.iter_mut().zip(values.as_chunks::<PANEL>().0).for_each(|(to, step)| *to = step[column]);
                 }
             }
         }
         transposed
-    }
-
-    /// Zeros, without biases.
-    fn zeros(n_in: usize, n_out: usize) -> Self {
-        let n_panels = n_out.div_ceil(PANEL);
-        let values = vec![0.0f32; n_panels * n_in * PANEL + PANEL];
-        let start = values.as_ptr().align_offset(64).min(PANEL);
-        Self { values, start, bias: vec![0.0; n_panels * PANEL], n_in, n_out }
     }
 
     /// Width of the input.
@@ -75,14 +111,33 @@ impl Packed {
         self.n_out
     }
 
+    /// Bytes of the values.
+    #[cfg(test)]
+    pub(crate) fn n_bytes(&self) -> usize {
+        self.buffer.bytes().len()
+    }
+
     /// Number of panels.
     pub(crate) fn n_panels(&self) -> usize {
         self.n_out.div_ceil(PANEL)
     }
 
-    /// A panel, `[n_in, 32]`, and those behind it.
-    pub(crate) fn panels(&self, first: usize) -> &[f32] {
-        &self.values[self.start + first * self.n_in * PANEL..][..(self.n_panels() - first) * self.n_in * PANEL]
+    /// The values of `n` panels and of all behind them, `[n_in, 32]` one behind the other; none if one of them is
+    /// stored otherwise.
+    pub(crate) fn f32_panels(&self, first: usize, n: usize) -> Option<&[f32]> {
+        let panels = &self.panels[first..first + n];
+        let all = panels.iter().all(|panel| panel.kind == Kind::F32);
+        all.then(|| {
+            // What lies behind them is read ahead, whatever it is.
+            let end = panels.iter().map(|panel| panel.start).max().unwrap_or(0) + Kind::F32.panel_bytes(self.n_in);
+            bytemuck::cast_slice(&self.buffer.bytes()[self.panels[first].start..end])
+        })
+    }
+
+    /// The values of a panel from inner step `from` on, `[out.len() / 32, 32]`; `from` is a multiple of 32.
+    pub(crate) fn decode(&self, isa: Isa, panel: usize, from: usize, out: &mut [f32]) {
+        let Panel { kind, start } = self.panels[panel];
+        native::decode(isa, kind, &self.buffer.bytes()[start..], from, out);
     }
 
     /// The biases, 32 a panel; 0 where there is none.
@@ -91,8 +146,50 @@ impl Packed {
     }
 }
 
-/// Fills a panel `[n_in, 32]` with up to 32 columns, each `(part, output of the part)`.
-fn pack_panel(parts: &[LinearPart<'_>], n_in: usize, columns: &[(usize, usize)], panel: &mut [f32]) {
+/// How a panel of such columns is stored: all in one way, so 32-bit floats where they differ. Quantized blocks lie
+/// along the inner steps only if the matrix does.
+fn kind(parts: &[LinearPart<'_>], columns: &[(usize, usize)], format: WeightFormat) -> Kind {
+    let of = |&(part_idx, _): &(usize, usize)| {
+        let part = &parts[part_idx];
+        match Kind::of(part.weight.dtype()) {
+            _ if format == WeightFormat::F32 => Kind::F32,
+            Kind::Quant(_) if part.transposed => Kind::F32,
+            kind => kind,
+        }
+    };
+    let kind = columns.first().map_or(Kind::F32, of);
+    if columns.iter().all(|column| of(column) == kind) { kind } else { Kind::F32 }
+}
+
+/// Fills a panel with up to 32 columns, each `(part, output of the part)`.
+fn pack_panel(kind: Kind, parts: &[LinearPart<'_>], n_in: usize, columns: &[(usize, usize)], panel: &mut [u8]) {
+    match kind {
+        Kind::F32 => pack_f32(parts, n_in, columns, bytemuck::cast_slice_mut(panel)),
+        Kind::F16 | Kind::Bf16 => {
+            for (at, &(part_idx, column)) in columns.iter().enumerate() {
+                let LinearPart { weight, transposed, .. } = &parts[part_idx];
+                let places = panel.as_chunks_mut::<{ 2 * PANEL }>().0.iter_mut().map(|step| &mut step[2 * at..][..2]);
+                if *transposed {
+                    places.enumerate().for_each(|(k, to)| to.copy_from_slice(&weight.row_bytes(k)[2 * column..][..2]));
+                } else {
+                    let row = weight.row_bytes(column).as_chunks::<2>().0;
+                    places.zip(row).for_each(|(to, bytes)| to.copy_from_slice(bytes));
+                }
+            }
+        }
+        Kind::Quant(quant) => {
+            let layout = Layout::of(quant);
+            for (at, &(part_idx, column)) in columns.iter().enumerate() {
+                let row = parts[part_idx].weight.row_bytes(column);
+                for piece in 0..n_in / PIECE {
+                    layout.put(quant, panel, at, piece, &quant.piece(row, piece));
+                }
+            }
+        }
+    }
+}
+
+fn pack_f32(parts: &[LinearPart<'_>], n_in: usize, columns: &[(usize, usize)], panel: &mut [f32]) {
     let mut scratch = [0.0f32; BLOCK];
     for from in (0..n_in).step_by(BLOCK) {
         let n = BLOCK.min(n_in - from);

@@ -4,6 +4,7 @@ use std::sync::OnceLock;
 
 use super::pack::Packed;
 use crate::engine::LinearPart;
+use crate::options::WeightFormat;
 
 /// Matrices that share an input, packed.
 pub(crate) struct Weights {
@@ -14,8 +15,8 @@ pub(crate) struct Weights {
 
 impl Weights {
     /// Packs the parts one beside the other.
-    pub(crate) fn new(parts: &[LinearPart<'_>]) -> Self {
-        Self { packed: Packed::new(parts), transposed: OnceLock::new() }
+    pub(crate) fn new(parts: &[LinearPart<'_>], format: WeightFormat) -> Self {
+        Self { packed: Packed::new(parts, format), transposed: OnceLock::new() }
     }
 
     /// `[n_in, n_out]`, with the biases.

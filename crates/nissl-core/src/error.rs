@@ -75,6 +75,16 @@ pub enum PlanError {
         /// The point.
         point: HookPoint,
     },
+    /// A condition of an edit that cannot be told when the edit acts.
+    #[error("edit at {point} if {neuron}: {why}")]
+    Condition {
+        /// The point of the edit.
+        point: HookPoint,
+        /// The neuron whose value is asked for.
+        neuron: crate::NeuronId,
+        /// What stands against it.
+        why: &'static str,
+    },
     /// A position that is in no sentence of the batch.
     #[error("edit at {point}: token row {row} is out of range, the batch has {n_tokens} tokens")]
     PositionOutOfRange {

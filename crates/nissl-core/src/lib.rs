@@ -38,7 +38,7 @@ pub use method::{
 pub use model::{CaptureSink, Gradients, Model, ModelInfo, SiteInfo, Trace};
 pub use neuron::{NeuronId, site_columns};
 pub use objective::{Objective, Weighted};
-pub use plan::{Edit, EditSpec, HookPlan, Output, Positions, Units};
+pub use plan::{Condition, Edit, EditSpec, HookPlan, Output, Positions, Units};
 pub use profile::{Excerpt, Profile, WordScore};
 pub use progress::{NoProgress, Progress};
 pub use provenance::Provenance;

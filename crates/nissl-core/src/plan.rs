@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::batch::Batch;
 use crate::error::PlanError;
 use crate::model::ModelInfo;
+use crate::neuron::NeuronId;
 use crate::site::HookPoint;
 use crate::suggest::nearest;
 
@@ -50,6 +51,74 @@ pub struct EditSpec {
     pub positions: Positions,
     /// What to do.
     pub edit: Edit,
+    /// Where it acts: only at positions where this holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when: Option<Condition>,
+}
+
+/// What the value of another neuron at the same position must be: above one bound, below the other, or between both.
+///
+/// The neuron comes no later in the forward pass than the edit. Its value is that after its site's edits; at the edit's
+/// own site, after those that stand before it in the list.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Condition {
+    /// The neuron.
+    pub neuron: NeuronId,
+    /// Its value must be more than this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub above: Option<f32>,
+    /// Its value must be less than this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub below: Option<f32>,
+}
+
+impl Condition {
+    /// Whether it holds of a value.
+    pub fn holds(&self, value: f32) -> bool {
+        self.above.is_none_or(|bound| value > bound) && self.below.is_none_or(|bound| value < bound)
+    }
+
+    /// Checks it against the edit that it stands at.
+    fn check(&self, edit: &EditSpec, model: &ModelInfo) -> Result<(), PlanError> {
+        let (point, neuron) = (edit.point, self.neuron);
+        let width = width_of(neuron.point, model)?;
+        if neuron.idx as usize >= width {
+            return Err(PlanError::UnitOutOfRange { point: neuron.point, idx: neuron.idx, width });
+        }
+        let bounds: Vec<f32> = self.above.into_iter().chain(self.below).collect();
+        if let Some(value) = bounds.iter().find(|bound| !bound.is_finite()) {
+            return Err(PlanError::NotFinite { point, edit: "condition", value: value.to_string() });
+        }
+        let refuse = |why| Err(PlanError::Condition { point, neuron, why });
+        if bounds.is_empty() {
+            return refuse("it has no bound; expected above, below or both");
+        }
+        if neuron.point.site().is_ragged() {
+            return refuse("an attention pattern has no value at a position");
+        }
+        if neuron.point > point {
+            return refuse("its value is computed after the edit");
+        }
+        // The backward direction of a layer follows the forward one, and holds the second half of its units.
+        let recurrent = |point: HookPoint| point.site().is_recurrent();
+        if !model.causal
+            && recurrent(point)
+            && recurrent(neuron.point)
+            && point.layer() == neuron.point.layer()
+            && neuron.idx as usize >= width / 2
+        {
+            let half = width_of(point, model)? / 2;
+            let backward = match &edit.units {
+                Units::All => false,
+                Units::Some(list) => list.iter().all(|&unit| unit as usize >= half),
+            };
+            if !backward {
+                return refuse("it is of the backward direction, which is computed after the forward one");
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Units of a site.
@@ -230,6 +299,9 @@ impl EditSpec {
             && let Some(&row) = rows.iter().find(|&&row| row >= batch.n_tokens())
         {
             return Err(PlanError::PositionOutOfRange { point, row, n_tokens: batch.n_tokens() });
+        }
+        if let Some(when) = &self.when {
+            when.check(self, model)?;
         }
         let values = self.edit.values();
         let expected = match (&self.edit, &self.positions) {

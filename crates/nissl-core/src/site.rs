@@ -108,6 +108,11 @@ impl Site {
         !matches!(self, Self::Embed | Self::FinalNorm)
     }
 
+    /// Whether the site is within a recurrence: gates, cell and state of an LSTM.
+    pub fn is_recurrent(self) -> bool {
+        (Self::LstmI..=Self::LstmH).contains(&self)
+    }
+
     /// Whether the site's rows have another width in every sentence (attention patterns).
     pub fn is_ragged(self) -> bool {
         self == Self::AttnPattern

@@ -1,18 +1,25 @@
 //! Carries out a hook plan during the forward pass of a group of sentences.
 
+mod rows;
+mod seen;
+
 use std::ops::Range;
 
 use ndarray::{ArrayView2, ArrayViewMut1};
-use nissl_core::{Batch, CaptureSink, Edit, EditSpec, HookPlan, HookPoint, ModelError, Output, Positions, Units};
+use nissl_core::{
+    Batch, CaptureSink, Edit, EditSpec, HookPlan, HookPoint, ModelError, NeuronId, Output, Positions, Units,
+};
 
 use crate::engine::{Engine, Flow, Halt, Piece, Values, Wanted};
+pub(crate) use rows::RowEdits;
+use seen::Seen;
 
 /// A checked plan, ready for the groups of a batch.
 pub(crate) struct Prepared<'a> {
     plan: &'a HookPlan,
     /// The points that gradients are wanted for, in order.
     wrt: &'a [HookPoint],
-    /// Every point that is captured or edited, or that a gradient is wanted for, in order.
+    /// Every point that is captured, edited or asked for by a condition, or that a gradient is wanted for, in order.
     touched: Vec<HookPoint>,
     /// The deepest point that is needed; none if the pass runs to its end.
     last: Option<HookPoint>,
@@ -27,6 +34,7 @@ impl<'a> Prepared<'a> {
     pub(crate) fn new(plan: &'a HookPlan, n_ctx: usize) -> Self {
         let mut touched: Vec<HookPoint> =
             plan.capture.iter().copied().chain(plan.edits.iter().map(|edit| edit.point)).collect();
+        touched.extend(plan.edits.iter().filter_map(|edit| edit.when.as_ref()).map(|when| when.neuron.point));
         touched.sort_unstable();
         touched.dedup();
         let last = if plan.output == Output::None { plan.capture.iter().max().copied() } else { None };
@@ -46,6 +54,11 @@ impl<'a> Prepared<'a> {
     /// As [`Prepared::new`], for texts that grow.
     pub(crate) fn growing(plan: &'a HookPlan, n_ctx: usize) -> Self {
         Self { grows: true, ..Self::new(plan, n_ctx) }
+    }
+
+    /// The neurons that conditions ask for.
+    fn asked(&self) -> impl Iterator<Item = NeuronId> {
+        self.plan.edits.iter().filter_map(|edit| edit.when.as_ref()).map(|when| when.neuron)
     }
 
     /// Whether nothing at all is asked for.
@@ -74,6 +87,8 @@ pub(crate) struct Hooks<'a> {
     offsets: Vec<usize>,
     /// The position in its text of every row.
     positions: Vec<usize>,
+    /// The values of the neurons that conditions ask for, one a row, as the pass goes.
+    seen: Seen,
 }
 
 impl<'a> Hooks<'a> {
@@ -96,8 +111,9 @@ impl<'a> Hooks<'a> {
             *end += part.positions.len();
             Some(*end)
         }));
-        let positions = parts.iter().flat_map(|part| part.positions.clone()).collect();
-        Self { prepared, sink, first_sentence: 0, first_row: 0, parts, offsets, positions }
+        let positions: Vec<usize> = parts.iter().flat_map(|part| part.positions.clone()).collect();
+        let seen = Seen::new(prepared.asked(), positions.len());
+        Self { prepared, sink, first_sentence: 0, first_row: 0, parts, offsets, positions, seen }
     }
 
     /// Where the group's sentences start and the last one ends, in rows of the group.
@@ -144,7 +160,7 @@ impl<'a> Hooks<'a> {
     }
 
     /// The edits at a point of `width` units, to be made row by row on the units from `first_unit` on.
-    pub(crate) fn by_row(&self, point: HookPoint, width: usize, first_unit: usize) -> RowEdits<'a> {
+    pub(crate) fn by_row(&self, point: HookPoint, width: usize, first_unit: usize) -> RowEdits<'_> {
         let rows_of = |edit: &'a EditSpec| {
             let mut rows = Vec::new();
             for part in 0..self.parts.len() {
@@ -154,7 +170,16 @@ impl<'a> Hooks<'a> {
             (edit, rows)
         };
         let wanted = self.prepared.wrt.binary_search(&point).ok();
-        RowEdits { width, first_unit, edits: self.edits(point).map(rows_of).collect(), wanted }
+        let asked = self.seen.units(point);
+        RowEdits {
+            point,
+            width,
+            first_unit,
+            edits: self.edits(point).map(rows_of).collect(),
+            wanted,
+            seen: &self.seen,
+            asked,
+        }
     }
 
     /// Edits and captures some columns of a tensor.
@@ -171,6 +196,11 @@ impl<'a> Hooks<'a> {
         engine.visit(x, columns, &mut |mut values| {
             for edit in self.edits(point) {
                 self.edit(edit, &mut values);
+            }
+            for unit in self.seen.units(point) {
+                for (row, value) in values.now.column(unit as usize).iter().enumerate() {
+                    self.seen.note(NeuronId::new(point, unit), row, *value);
+                }
             }
             for capture_idx in self.captures(point) {
                 self.sink.capture(capture_idx, self.first_sentence, self.first_row, values.now.view())?;
@@ -212,6 +242,9 @@ impl<'a> Hooks<'a> {
     fn edit(&self, edit: &EditSpec, values: &mut Values<'_>) {
         for part in 0..self.parts.len() {
             self.rows_of(edit, part, &mut |row, patch_row| {
+                if !self.seen.lets(edit, row, |unit| Some(values.now[[row, unit]])) {
+                    return;
+                }
                 edit.edit.apply(side_by_side(&mut values.now.row_mut(row)), &edit.units, patch_row);
                 if let Some(slope) = &mut values.slope {
                     edit.edit.apply_slope(side_by_side(&mut slope.row_mut(row)), &edit.units);
@@ -229,6 +262,9 @@ impl<'a> Hooks<'a> {
             Units::Some(list) => list.len(),
         };
         self.rows_of(edit, part, &mut |row, patch_row| {
+            if !self.seen.lets(edit, row, |_| None) {
+                return;
+            }
             let seen = if self.prepared.grows { self.positions[row] + 1 } else { n_keys };
             let mut change = |i: usize, head: usize, key: usize| {
                 if key < seen {
@@ -294,57 +330,6 @@ impl<'a> Hooks<'a> {
 /// A row of some columns of a tensor.
 pub(crate) fn side_by_side<'a>(row: &'a mut ArrayViewMut1<'_, f32>) -> &'a mut [f32] {
     row.as_slice_mut().expect("columns of a tensor lie side by side")
-}
-
-/// The edits at a point for values that come row by row, some of the point's units at a time.
-pub(crate) struct RowEdits<'a> {
-    width: usize,
-    first_unit: usize,
-    /// Each with the rows of the group that it concerns, in order, and their rows of a patch.
-    edits: Vec<(&'a EditSpec, Vec<(usize, usize)>)>,
-    /// The number of the point among those that gradients are wanted for.
-    wanted: Option<usize>,
-}
-
-impl RowEdits<'_> {
-    /// Whether there is an edit for a row of the group, or a gradient is wanted.
-    pub(crate) fn concern(&self, row: usize) -> bool {
-        self.wanted.is_some()
-            || self.edits.iter().any(|(_, rows)| rows.binary_search_by_key(&row, |(row, _)| *row).is_ok())
-    }
-
-    /// Asks for the gradient with respect to the values of some rows of the group, if it is wanted.
-    pub(crate) fn want(&self, rows: &[Option<usize>], values: &mut Values<'_>) {
-        if let (Some(wanted), Some(idx)) = (&mut values.wanted, self.wanted) {
-            let part = Piece::Rows { rows: rows.to_vec(), first_unit: self.first_unit };
-            **wanted = Some(Wanted { idx, part });
-        }
-    }
-
-    /// Makes the edits of a row of the group on its `values`, and on their slopes where gradients are taken.
-    pub(crate) fn apply(&self, row: usize, values: &mut [f32], mut slope: Option<&mut [f32]>) {
-        for (edit, rows) in &self.edits {
-            let first = rows.partition_point(|(other, _)| *other < row);
-            for (_, patch_row) in rows[first..].iter().take_while(|(other, _)| *other == row) {
-                self.whole(values, |whole| edit.edit.apply(whole, &edit.units, *patch_row));
-                if let Some(slope) = &mut slope {
-                    self.whole(slope, |whole| edit.edit.apply_slope(whole, &edit.units));
-                }
-            }
-        }
-    }
-
-    /// Calls `change` with a row of all the point's units of which `own` are some.
-    fn whole(&self, own: &mut [f32], change: impl FnOnce(&mut [f32])) {
-        if own.len() == self.width {
-            return change(own);
-        }
-        let mut whole = vec![0.0; self.width];
-        let units = self.first_unit..self.first_unit + own.len();
-        whole[units.clone()].copy_from_slice(own);
-        change(&mut whole);
-        own.copy_from_slice(&whole[units]);
-    }
 }
 
 /// A sink for runs that capture nothing.

@@ -1,5 +1,6 @@
 //! A language model of a few lines whose every value follows from a formula.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
@@ -189,7 +190,7 @@ impl Model for ToyModel {
         let mut logits = Array2::zeros((n_rows, self.info.d_vocab));
         for sentence_idx in 0..batch.n_sentences() {
             let rows = batch.rows(sentence_idx);
-            let hooks = Hooks { plan, sink, sentence_idx, first_row: rows.start };
+            let hooks = Hooks { plan, sink, sentence_idx, first_row: rows.start, seen: RefCell::default() };
             let x = self.forward(batch.sentence(sentence_idx), &hooks)?;
             match plan.output {
                 Output::None => {}
@@ -210,6 +211,8 @@ struct Hooks<'a> {
     sink: &'a dyn CaptureSink,
     sentence_idx: usize,
     first_row: usize,
+    /// The values of whole sites, for conditions.
+    seen: RefCell<BTreeMap<HookPoint, Array2<f32>>>,
 }
 
 impl Hooks<'_> {
@@ -218,10 +221,21 @@ impl Hooks<'_> {
         let point = HookPoint::new(layer as u16, site);
         for spec in self.plan.edits.iter().filter(|spec| spec.point == point) {
             for (row, patch_row) in self.edited_rows(spec, x.nrows()) {
+                if let Some(when) = &spec.when {
+                    let (asked, unit) = (when.neuron.point, when.neuron.idx as usize);
+                    let seen = self.seen.borrow();
+                    let values = if asked == point { &*x } else { &seen[&asked] };
+                    if !when.holds(values[[row, unit]]) {
+                        continue;
+                    }
+                }
                 let mut row = x.row_mut(row);
                 let values = row.as_slice_mut().expect("rows of a fresh array are contiguous");
                 spec.edit.apply(values, &spec.units, patch_row);
             }
+        }
+        if self.plan.edits.iter().any(|spec| spec.when.is_some_and(|when| when.neuron.point == point)) {
+            self.seen.borrow_mut().insert(point, x.clone());
         }
         for (capture_idx, _) in self.plan.capture.iter().enumerate().filter(|(_, captured)| **captured == point) {
             self.sink.capture(capture_idx, self.sentence_idx, self.first_row, x.view())?;

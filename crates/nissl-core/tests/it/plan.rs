@@ -1,7 +1,8 @@
 //! Hook plans: each check with the words of its error, and what edits do.
 
 use nissl_core::{
-    Batch, Edit, EditSpec, HookPlan, HookPoint, ModelInfo, Output, PlanError, Positions, Site, SiteInfo, Units,
+    Batch, Condition, Edit, EditSpec, HookPlan, HookPoint, ModelInfo, NeuronId, Output, PlanError, Positions, Site,
+    SiteInfo, Units,
 };
 use proptest::prelude::*;
 
@@ -42,7 +43,7 @@ fn point(name: &str) -> HookPoint {
 }
 
 fn edit(units: Units, positions: Positions, edit: Edit) -> HookPlan {
-    let edits = vec![EditSpec { point: point("1.mlp_post"), units, positions, edit }];
+    let edits = vec![EditSpec { point: point("1.mlp_post"), units, positions, edit, when: None }];
     HookPlan { edits, ..HookPlan::default() }
 }
 
@@ -84,8 +85,13 @@ fn a_point_that_the_model_has_not_is_refused_with_the_nearest() {
         &HookPlan::capture([point("1.mlp_pre")]),
         "blocks.1.mlp.hook_pre: tiny has no such hook point; did you mean blocks.1.mlp.hook_post?",
     );
-    let spec =
-        EditSpec { point: point("7.resid_post"), units: Units::All, positions: Positions::All, edit: Edit::Zero };
+    let spec = EditSpec {
+        point: point("7.resid_post"),
+        units: Units::All,
+        positions: Positions::All,
+        edit: Edit::Zero,
+        when: None,
+    };
     let err = check(&HookPlan { edits: vec![spec], ..HookPlan::default() }).unwrap_err();
     assert!(err.starts_with("blocks.7.hook_resid_post: tiny has no such hook point"), "{err}");
 }
@@ -237,4 +243,50 @@ proptest! {
 #[test]
 fn a_plan_that_asks_for_nothing_asks_for_no_logits() {
     assert_eq!(HookPlan::default(), HookPlan { capture: vec![], edits: vec![], output: Output::None });
+}
+
+#[test]
+fn a_condition_is_of_a_neuron_that_is_known_when_the_edit_acts() {
+    let plan = |neuron: &str, above, below| {
+        let mut plan = edit(Units::Some(vec![0]), Positions::All, Edit::Zero);
+        plan.edits[0].when = Some(Condition { neuron: neuron.parse::<NeuronId>().unwrap(), above, below });
+        plan
+    };
+    check(&plan("0.resid_post[2]", Some(0.5), None)).unwrap();
+    check(&plan("1.mlp_post[3]", None, Some(0.5))).unwrap();
+    let before = "edit at blocks.1.mlp.hook_post if ";
+    refused(
+        &plan("1.resid_post[0]", Some(0.5), None),
+        &format!("{before}blocks.1.hook_resid_post[0]: its value is computed after the edit"),
+    );
+    refused(
+        &plan("hook_embed[0]", None, None),
+        &format!("{before}hook_embed[0]: it has no bound; expected above, below or both"),
+    );
+    refused(&plan("hook_embed[9]", Some(0.0), None), "hook_embed[9]: the site has 3 units, from 0 to 2");
+    refused(
+        &plan("hook_embed[0]", Some(f32::NAN), None),
+        "edit 'condition' at blocks.1.mlp.hook_post: value NaN is not finite",
+    );
+}
+
+#[test]
+fn a_condition_of_an_lstm_does_not_wait_for_the_backward_direction() {
+    let site = |site| SiteInfo { site, width: WIDTH, weight: String::new() };
+    let sites = vec![site(Site::LstmI), site(Site::LstmC)];
+    let mut model = ModelInfo { sites, causal: false, ..model() };
+    let check = |model: &ModelInfo, unit, neuron| {
+        let when = Some(Condition { neuron: NeuronId::new(point("0.lstm_i"), neuron), above: Some(0.1), below: None });
+        let units = Units::Some(vec![unit]);
+        let spec = EditSpec { point: point("0.lstm_c"), units, positions: Positions::All, edit: Edit::Zero, when };
+        let plan = HookPlan { edits: vec![spec], ..HookPlan::default() };
+        plan.check(model, &batch()).map_err(|err| err.to_string())
+    };
+    check(&model, 0, 1).unwrap();
+    check(&model, 3, 1).unwrap();
+    check(&model, 3, 2).unwrap();
+    let refused = check(&model, 1, 2).unwrap_err();
+    assert!(refused.ends_with("it is of the backward direction, which is computed after the forward one"), "{refused}");
+    model.causal = true;
+    check(&model, 1, 2).unwrap();
 }

@@ -54,12 +54,13 @@ fn a_plan_written_by_hand_may_leave_out_what_is_usual() {
     .unwrap();
     let point = HookPoint::new(0, Site::MlpPost);
     let edits = vec![
-        EditSpec { point, units: Units::All, positions: Positions::All, edit: Edit::Zero },
+        EditSpec { point, units: Units::All, positions: Positions::All, edit: Edit::Zero, when: None },
         EditSpec {
             point,
             units: Units::Some(vec![3, 1]),
             positions: Positions::InSentence(vec![-1]),
             edit: Edit::Set { value: 2.5 },
+            when: None,
         },
     ];
     let capture = vec![point, HookPoint::new(0, Site::ResidPost)];
@@ -129,6 +130,7 @@ fn spec() -> impl Strategy<Value = EditSpec> {
         units,
         positions,
         edit,
+        when: None,
     })
 }
 

@@ -212,7 +212,7 @@ struct Sites<'a> {
 }
 
 impl<'a> Sites<'a> {
-    fn new<P: Packing>(layer: u16, hooks: &Hooks<'a>, idx: usize, n: usize, direction: &Direction<P>) -> Self {
+    fn new<P: Packing>(layer: u16, hooks: &'a Hooks<'_>, idx: usize, n: usize, direction: &Direction<P>) -> Self {
         let (h, d_state) = (direction.d_hidden, direction.d_state);
         let edits = |site, width: usize| hooks.by_row(at(layer, site), n * width, idx * width);
         Self {

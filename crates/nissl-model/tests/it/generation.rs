@@ -4,8 +4,8 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use nissl_core::{
-    Batch, Edit, EditSpec, End, Generated, Generation, HookPlan, HookPoint, Model, ModelError, NewToken, Output,
-    Positions, Units,
+    Batch, Condition, Edit, EditSpec, End, Generated, Generation, HookPlan, HookPoint, Model, ModelError, NeuronId,
+    NewToken, Output, Positions, Units,
 };
 use nissl_model::LanguageModel;
 use serde::Deserialize;
@@ -129,8 +129,21 @@ fn edits(model: &LanguageModel, prompts: &Batch) -> Vec<EditSpec> {
             let turn = edits.len();
             let mut chosen = vec![kinds[turn % 5].clone(), kinds[(turn + 2) % 5].clone()];
             chosen.extend((n_rows > 0).then_some(patch));
-            let spec = |edit| EditSpec { point, units: Units::Some(units.clone()), positions: positions.clone(), edit };
+            let spec = |edit| EditSpec {
+                point,
+                units: Units::Some(units.clone()),
+                positions: positions.clone(),
+                edit,
+                when: None,
+            };
             edits.extend(chosen.into_iter().map(spec));
+            // The last one once more, where an earlier neuron, or one of the same site, is above or below a bound.
+            let embed = NeuronId::new(HookPoint::new(0, nissl_core::Site::Embed), 1);
+            let own = NeuronId::new(point, width as u32 - 1);
+            let neuron = if idx % 2 == 0 || point.site().is_ragged() { embed } else { own };
+            let (above, below) = if idx % 3 == 0 { (Some(0.1), None) } else { (None, Some(0.3)) };
+            let last = edits[edits.len() - 1].clone();
+            edits.push(EditSpec { when: Some(Condition { neuron, above, below }), ..last });
         }
     }
     edits
@@ -192,7 +205,13 @@ fn an_edit_of_generated_tokens_leaves_the_first_one_as_it_is() {
     for model in models() {
         let batch = prompts(&model, &[6]);
         let point = HookPoint::new(0, nissl_core::Site::ResidPost);
-        let edit = |positions| EditSpec { point, units: Units::All, positions, edit: Edit::Scale { factor: -3.0 } };
+        let edit = |positions| EditSpec {
+            point,
+            units: Units::All,
+            positions,
+            edit: Edit::Scale { factor: -3.0 },
+            when: None,
+        };
         let run = |edits| generate(&model, &batch, &options(), &HookPlan { edits, ..HookPlan::default() }).remove(0);
         let (plain, generated) = (run(vec![]), run(vec![edit(Positions::Generated)]));
         assert_eq!(plain.tokens[0], generated.tokens[0]);

@@ -39,7 +39,7 @@ fn largest(values: &Array2<f32>) -> f32 {
 }
 
 fn with_edit(point: HookPoint, edit: Edit) -> HookPlan {
-    let edit = EditSpec { point, units: Units::All, positions: Positions::All, edit };
+    let edit = EditSpec { point, units: Units::All, positions: Positions::All, edit, when: None };
     HookPlan { edits: vec![edit], ..HookPlan::default() }
 }
 

@@ -102,6 +102,41 @@ fn every_edit_equals_the_reference() {
     }
 }
 
+#[derive(serde::Deserialize)]
+struct Conditions {
+    sentences: Vec<Vec<u32>>,
+    cases: Vec<ConditionCase>,
+}
+
+#[derive(serde::Deserialize)]
+struct ConditionCase {
+    edit: EditSpec,
+    rows: Vec<usize>,
+    logits: Vec<Vec<f32>>,
+}
+
+#[test]
+fn edits_act_where_their_condition_holds_as_in_the_reference() {
+    for name in ["bert", "gpt2", "llama", "lstm", "lstm-deep", "textgenrnn"] {
+        let model = LanguageModel::from_folder(&golden(name), name).unwrap();
+        let path = golden(name).join("../../conditions").join(format!("{name}.json"));
+        let Conditions { sentences, cases } = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+        assert!(cases.len() > 4);
+        let batch = Batch::from_sentences(sentences);
+        for ConditionCase { edit, rows, logits: want } in cases {
+            let run = |edits| HookPlan { edits, output: Output::Last, ..HookPlan::default() };
+            let got = model.run(&batch, &run(vec![edit.clone()])).unwrap().logits.unwrap();
+            let scale = want.iter().flatten().fold(0.0f32, |most, v| most.max(v.abs()));
+            for (got, want) in got.iter().zip(want.iter().flatten()) {
+                assert!((got - want).abs() <= LOGITS * scale, "{name} {edit:?}: {got}, want {want}");
+            }
+            // The same as the edit at these rows, whatever the values are.
+            let there = EditSpec { positions: nissl_core::Positions::Rows(rows), when: None, ..edit };
+            assert_eq!(got, model.run(&batch, &run(vec![there])).unwrap().logits.unwrap());
+        }
+    }
+}
+
 #[test]
 fn several_edits_and_captures_together_equal_the_reference() {
     for family in models() {

@@ -77,6 +77,7 @@ fn patching_activations_into_themselves_changes_no_bit() {
                 units: Units::All,
                 positions: Positions::All,
                 edit: Edit::Patch { values: values.iter().copied().collect() },
+                when: None,
             };
             let plan = HookPlan { edits: vec![edit], output: Output::All, ..HookPlan::default() };
             let patched = model.run(&batch, &plan).unwrap();
@@ -99,6 +100,7 @@ fn an_edit_within_a_recurrence_changes_what_comes_after_it_and_nothing_before() 
                 units: Units::Some(vec![0, 3]),
                 positions: Positions::InSentence(vec![4]),
                 edit: Edit::Set { value: 0.77 },
+                when: None,
             };
             let plan = HookPlan { capture: capture.clone(), edits: vec![edit], output: Output::None };
             let edited = model.run(&batch, &plan).unwrap();

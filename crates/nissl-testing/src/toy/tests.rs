@@ -1,7 +1,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 use ndarray::array;
-use nissl_core::{Edit, PlanError, Units};
+use nissl_core::{Condition, Edit, NeuronId, PlanError, Units};
 
 use super::*;
 use crate::close::{Tol, assert_close};
@@ -17,7 +17,7 @@ fn prompt() -> Batch {
 }
 
 fn edited(point: HookPoint, units: Units, positions: Positions, edit: Edit) -> HookPlan {
-    let edits = vec![EditSpec { point, units, positions, edit }];
+    let edits = vec![EditSpec { point, units, positions, edit, when: None }];
     HookPlan { edits, output: Output::Last, ..HookPlan::default() }
 }
 
@@ -71,6 +71,16 @@ fn edits_reach_the_chosen_places_alone() {
     assert_eq!(run(Positions::All, set()), [2.0; 5]);
     assert_eq!(run(Positions::InSentence(vec![-1]), set()), [0.0, 2.0, 0.0, 0.0, 2.0]);
     assert_eq!(run(Positions::InSentence(vec![2, -9]), set()), [0.0, 0.0, 0.0, 0.0, 2.0]);
+    // The first fact's neuron fires on what follows its subject.
+    let where_it_fires = |above, below| {
+        let mut plan = edited(point, Units::Some(vec![1]), Positions::All, Edit::Set { value: 2.0 });
+        plan.capture = vec![point];
+        plan.edits[0].when = Some(Condition { neuron: NeuronId::new(point, 0), above, below });
+        model().run(&batch, &plan).unwrap().sites[&point].column(1).to_vec()
+    };
+    assert_eq!(where_it_fires(Some(0.5), None), [0.0, 2.0, 0.0, 2.0, 2.0]);
+    assert_eq!(where_it_fires(None, Some(0.5)), [2.0, 0.0, 2.0, 0.0, 0.0]);
+    assert_eq!(where_it_fires(Some(0.5), Some(0.5)), [0.0; 5]);
     assert_eq!(run(Positions::From(1), set()), [0.0, 2.0, 0.0, 2.0, 2.0]);
     assert_eq!(run(Positions::From(-2), set()), [2.0, 2.0, 0.0, 2.0, 2.0]);
     assert_eq!(run(Positions::Generated, set()), [0.0; 5]);
@@ -85,7 +95,7 @@ fn a_run_patched_into_itself_is_the_same_run() {
     let trace = model.run(&batch, &plain).unwrap();
     for (point, values) in &trace.sites {
         let edit = Edit::Patch { values: values.iter().copied().collect() };
-        let spec = EditSpec { point: *point, units: Units::All, positions: Positions::All, edit };
+        let spec = EditSpec { point: *point, units: Units::All, positions: Positions::All, edit, when: None };
         let patched = model.run(&batch, &HookPlan { edits: vec![spec], ..plain.clone() }).unwrap();
         assert_eq!(patched, trace, "{point}");
     }

@@ -76,7 +76,8 @@ impl Tree {
     pub(crate) fn manifests(&self) -> impl Iterator<Item = (&str, &str)> {
         self.texts().filter_map(|(path, text)| {
             let folder = path.strip_suffix("/Cargo.toml")?;
-            let name = folder.strip_prefix("crates/").unwrap_or(folder);
+            // The fuzzers are a workspace of their own.
+            let name = folder.strip_prefix("crates/").or((folder == "xtask").then_some(folder))?;
             (!name.contains('/')).then_some((name, text))
         })
     }

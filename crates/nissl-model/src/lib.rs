@@ -13,6 +13,9 @@ mod blocks;
 mod checkpoint;
 mod engine;
 mod error;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod generate;
 mod hooks;
 mod hub;

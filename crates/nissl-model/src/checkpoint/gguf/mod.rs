@@ -118,6 +118,14 @@ pub(crate) fn model(path: &Path) -> Result<GgufModel, LoadError> {
     Ok(GgufModel { config: config.to_string().into_bytes(), checkpoint, tokenizer })
 }
 
+/// The tokenizer of a file of any architecture, as tokenizer.json would be.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn tokenizer(path: &Path) -> Result<Option<Vec<u8>>, LoadError> {
+    let file = MappedFile::open(path).map_err(|source| LoadError::Io { path: path.to_owned(), source })?;
+    let gguf = Gguf::read(path, file.bytes())?;
+    Ok(tokenizer::json(&gguf)?.map(|json| json.to_string().into_bytes()))
+}
+
 /// A setting.
 #[derive(Clone, Debug, PartialEq)]
 enum Setting<'a> {

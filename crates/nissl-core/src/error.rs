@@ -135,6 +135,14 @@ pub enum ModelError {
         /// The model's name.
         model: String,
     },
+    /// Gradients of the parameters are asked of a model whose checkpoint holds them in another order than they are used.
+    #[error("{model}: the checkpoints of {family} hold the weights in another order than they are used: no training")]
+    NotTrainable {
+        /// The model's name.
+        model: String,
+        /// Its family.
+        family: String,
+    },
     /// An objective that does not fit the sentence or the model.
     #[error("objective of sentence {sentence_idx}: {what}: expected {expected}, got {got}")]
     Objective {

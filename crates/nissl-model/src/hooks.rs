@@ -224,9 +224,9 @@ impl<'a> Hooks<'a> {
     }
 
     /// Asks for the gradient with respect to the values, if it is wanted.
-    fn want(&self, point: HookPoint, part: Piece, values: &mut Values<'_>) {
+    fn want(&self, point: HookPoint, piece: Piece, values: &mut Values<'_>) {
         if let (Some(wanted), Ok(idx)) = (&mut values.wanted, self.prepared.wrt.binary_search(&point)) {
-            **wanted = Some(Wanted { idx, part });
+            **wanted = Some(Wanted { idx, piece });
         }
     }
 

@@ -24,6 +24,7 @@ use crate::engine::{Engine, Halt};
 use crate::error::LoadError;
 use crate::hooks::{Hooks, NoCapture, Prepared};
 use crate::options::LoadOptions;
+use crate::parameters::{self, ParameterGradients, Trained};
 use crate::skeletons::{Network, Past};
 use crate::tokenizer::Tokenizer;
 use crate::weights::{self, Embeddings};
@@ -132,6 +133,24 @@ impl LanguageModel {
         self.architecture.n_logits()
     }
 
+    /// Runs a batch and takes the gradient of the sum of the cross-entropies with `targets`, `[n_tokens]`, with respect
+    /// to every parameter of the checkpoint that the model reads. A target is what a position should expect, none where
+    /// it does not count. The same batch gives the same bits on any number of threads.
+    ///
+    /// # Errors
+    /// If a sentence or a target does not fit the model, if it has no logits, or if its checkpoints hold the weights in
+    /// another order than they are used: then their gradients have no names.
+    pub fn parameter_gradients(
+        &self,
+        batch: &Batch,
+        targets: &[Option<u32>],
+    ) -> Result<ParameterGradients, ModelError> {
+        let Self { info, architecture, checkpoint, embeddings, engine, network, .. } = self;
+        let head = self.head()?;
+        let model = Trained { info, architecture, checkpoint, embeddings, engine, network, head };
+        parameters::parameter_gradients(&model, batch, targets)
+    }
+
     fn head(&self) -> Result<&Head<Cpu>, ModelError> {
         if let Some(head) = self.head.get() {
             return Ok(head);
@@ -149,19 +168,11 @@ impl LanguageModel {
         if plan.output != Output::None && !self.info.has_logits {
             return Err(ModelError::NoLogits { model: self.info.name.clone() });
         }
-        let (n_ctx, d_vocab) = (self.info.n_ctx, self.info.d_vocab);
-        for sentence_idx in 0..batch.n_sentences() {
-            let tokens = batch.sentence(sentence_idx);
-            if tokens.len() > n_ctx {
-                return Err(ModelError::TooLong { sentence_idx, n_tokens: tokens.len(), n_ctx });
-            }
-            if let Some(&token) = tokens.iter().find(|&&token| token as usize >= d_vocab) {
-                return Err(ModelError::TokenOutOfRange { token, sentence_idx, d_vocab });
-            }
-            if tokens.is_empty() && plan.output == Output::Last {
-                let what = format!("sentence {sentence_idx} is empty: it has no last token to give logits for");
-                return Err(ModelError::Engine { what });
-            }
+        check_batch(&self.info, batch)?;
+        let empty = (0..batch.n_sentences()).find(|&sentence| batch.sentence(sentence).is_empty());
+        if let (Some(sentence_idx), Output::Last) = (empty, plan.output) {
+            let what = format!("sentence {sentence_idx} is empty: it has no last token to give logits for");
+            return Err(ModelError::Engine { what });
         }
         Ok(())
     }
@@ -311,9 +322,28 @@ impl Parts {
     }
 }
 
+/// Whether the model can read every sentence.
+pub(crate) fn check_batch(info: &ModelInfo, batch: &Batch) -> Result<(), ModelError> {
+    let (n_ctx, d_vocab) = (info.n_ctx, info.d_vocab);
+    for sentence_idx in 0..batch.n_sentences() {
+        let tokens = batch.sentence(sentence_idx);
+        if tokens.len() > n_ctx {
+            return Err(ModelError::TooLong { sentence_idx, n_tokens: tokens.len(), n_ctx });
+        }
+        if let Some(&token) = tokens.iter().find(|&&token| token as usize >= d_vocab) {
+            return Err(ModelError::TokenOutOfRange { token, sentence_idx, d_vocab });
+        }
+    }
+    Ok(())
+}
+
 /// Whole sentences in groups of about [`GROUP`] tokens, fewer where threads would stand idle.
 fn groups(batch: &Batch, n_threads: usize) -> Vec<Range<usize>> {
-    let target = GROUP.min(batch.n_tokens().div_ceil(n_threads.max(1))).max(1);
+    groups_of(batch, GROUP.min(batch.n_tokens().div_ceil(n_threads.max(1))).max(1))
+}
+
+/// Whole sentences in groups of `target` tokens or few more.
+pub(crate) fn groups_of(batch: &Batch, target: usize) -> Vec<Range<usize>> {
     let mut groups = Vec::new();
     let mut start = 0;
     for sentence in 0..batch.n_sentences() {

@@ -14,6 +14,13 @@ pub(crate) struct Term<'a> {
     among: Among<'a>,
 }
 
+impl Term<'_> {
+    /// The cross-entropy of a row with a token.
+    pub(crate) fn cross_entropy(row: usize, token: u32) -> Self {
+        Self { row, weight: -1.0, token: token as usize, among: Among::All }
+    }
+}
+
 /// What a token's logit is compared with.
 #[derive(Clone, Debug)]
 enum Among<'a> {

@@ -7,6 +7,7 @@ use super::lstm::MAX_LENGTH;
 use super::recurrent::{Cell, Decoder, Recurrent, Values};
 use super::{Architecture, Config, Family};
 use crate::checkpoint::{Checkpoint, Weight};
+use crate::engine::Vector;
 use crate::error::LoadError;
 
 pub(super) const FAMILY: Family = Family {
@@ -66,9 +67,9 @@ fn cell(checkpoint: &Checkpoint, model: &Recurrent, layer: usize, _: usize) -> R
     let forget = |gate: usize| if gate / h == 1 { FORGET_BIAS } else { 0.0 };
     Ok(Cell {
         input: Values::new([4 * h, n_in], |gate, from| weights[from * 4 * h + column(gate)]),
-        input_bias: Some((0..4 * h).map(|gate| biases[column(gate)]).collect()),
+        input_bias: Some(Vector::unnamed((0..4 * h).map(|gate| biases[column(gate)]).collect())),
         hidden: Values::new([4 * h, h], |gate, from| weights[(n_in + from) * 4 * h + column(gate)]),
-        hidden_bias: Some((0..4 * h).map(forget).collect()),
+        hidden_bias: Some(Vector::unnamed((0..4 * h).map(forget).collect())),
         projection: None,
     })
 }

@@ -25,6 +25,7 @@ use serde_json::json;
 use super::recurrent::{Cell, Decoder, Recurrent, Values};
 use super::{Architecture, Config, Family};
 use crate::checkpoint::{Checkpoint, Weight};
+use crate::engine::Vector;
 use crate::error::LoadError;
 
 pub(super) const FAMILY: Family = Family {
@@ -84,12 +85,12 @@ fn cell(checkpoint: &Checkpoint, model: &Recurrent, layer: usize, direction: usi
         let weight = Weight::new(checkpoint.tensor(&name(what))?, &shape.map(Some))?;
         let mut values = vec![0.0; shape[0] * shape[1]];
         weight.decode(0, &mut values);
-        Ok(Values::new(shape, |row, column| values[row * shape[1] + column]))
+        Ok(Values::new(shape, |row, column| values[row * shape[1] + column]).named(name(what)))
     };
     let n_gates = 4 * model.d_hidden;
     let bias = |what: &str| {
         let bias = checkpoint.contains(&name(what)).then(|| checkpoint.f32(&name(what), &[n_gates]));
-        bias.transpose().map(|bias| bias.map(std::borrow::Cow::into_owned))
+        bias.transpose().map(|bias| bias.map(|bias| Vector { name: name(what), values: bias.into_owned() }))
     };
     Ok(Cell {
         input: matrix("weight_ih", [n_gates, model.d_in(layer)])?,

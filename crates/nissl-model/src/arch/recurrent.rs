@@ -4,6 +4,7 @@ use nissl_core::{Site, SiteInfo};
 
 use super::Config;
 use crate::checkpoint::{Checkpoint, Weight};
+use crate::engine::Vector;
 use crate::error::LoadError;
 
 /// A model of LSTM layers: the answer of a family to a config and the names of the weights.
@@ -53,16 +54,18 @@ pub(crate) struct Cell {
     /// `[4 d_hidden, n_in]`.
     pub(crate) input: Values,
     /// `[4 d_hidden]`, as the one below; what the gates get is the sum of both.
-    pub(crate) input_bias: Option<Vec<f32>>,
+    pub(crate) input_bias: Option<Vector>,
     /// `[4 d_hidden, d_state]`.
     pub(crate) hidden: Values,
-    pub(crate) hidden_bias: Option<Vec<f32>>,
+    pub(crate) hidden_bias: Option<Vector>,
     /// `[d_state, d_hidden]`.
     pub(crate) projection: Option<Values>,
 }
 
 /// A matrix that was put in order, row after row.
 pub(crate) struct Values {
+    /// The checkpoint's name of it; nothing, if it holds the values in another order.
+    name: String,
     shape: [usize; 2],
     bytes: Vec<u8>,
 }
@@ -72,12 +75,21 @@ impl Values {
     pub(crate) fn new(shape: [usize; 2], at: impl Fn(usize, usize) -> f32) -> Self {
         let [rows, columns] = shape;
         let values = (0..rows).flat_map(|row| (0..columns).map(move |column| (row, column)));
-        Self { shape, bytes: values.flat_map(|(row, column)| at(row, column).to_le_bytes()).collect() }
+        Self {
+            name: String::new(),
+            shape,
+            bytes: values.flat_map(|(row, column)| at(row, column).to_le_bytes()).collect(),
+        }
+    }
+
+    /// The same, held so by the checkpoint under a name.
+    pub(crate) fn named(self, name: String) -> Self {
+        Self { name, ..self }
     }
 
     /// The matrix as a weight.
     pub(crate) fn weight(&self) -> Weight<'_> {
-        Weight::of_f32(&self.shape, &self.bytes)
+        Weight::of_f32(&self.name, &self.shape, &self.bytes)
     }
 }
 

@@ -9,6 +9,7 @@
 use super::recurrent::{Cell, Decoder, Recurrent, Values};
 use super::{Architecture, Config, Family};
 use crate::checkpoint::{Checkpoint, Weight};
+use crate::engine::Vector;
 use crate::error::LoadError;
 
 pub(super) const FAMILY: Family = Family {
@@ -66,9 +67,9 @@ fn cell(checkpoint: &Checkpoint, model: &Recurrent, layer: usize, _: usize) -> R
     let block = |values: &[f32], gate: usize, place: usize| values[place / h * 4 * h + gate / h * h + place % h];
     Ok(Cell {
         input: Values::new([4 * h, n_in], |gate, from| block(&kernel, gate, gate % h * n_in + from)),
-        input_bias: Some(bias[..4 * h].to_vec()),
+        input_bias: Some(Vector::unnamed(bias[..4 * h].to_vec())),
         hidden: Values::new([4 * h, h], |gate, from| block(&recurrent, gate, gate % h * h + from)),
-        hidden_bias: Some(bias[4 * h..].to_vec()),
+        hidden_bias: Some(Vector::unnamed(bias[4 * h..].to_vec())),
         projection: None,
     })
 }

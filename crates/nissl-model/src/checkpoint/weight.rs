@@ -29,13 +29,19 @@ impl<'a> Weight<'a> {
         Ok(Self { tensor })
     }
 
-    /// A matrix of 32-bit floats, as little-endian bytes, that does not lie in a checkpoint as it is.
+    /// A matrix of 32-bit floats, as little-endian bytes; `name` is the checkpoint's, or nothing if it does not hold
+    /// these values in this order.
     ///
     /// # Panics
     /// If `bytes` are not as many as `shape` says.
-    pub(crate) fn of_f32(shape: &'a [usize], bytes: &'a [u8]) -> Self {
+    pub(crate) fn of_f32(name: &'a str, shape: &'a [usize], bytes: &'a [u8]) -> Self {
         assert_eq!(bytes.len(), 4 * shape.iter().product::<usize>(), "a matrix has as many values as its shape says");
-        Self { tensor: TensorView { name: "", dtype: Dtype::F32, shape, bytes, paired: None } }
+        Self { tensor: TensorView { name, dtype: Dtype::F32, shape, bytes, paired: None } }
+    }
+
+    /// What the checkpoint calls it.
+    pub(crate) fn name(&self) -> &'a str {
+        self.tensor.name
     }
 
     /// Its dimensions.

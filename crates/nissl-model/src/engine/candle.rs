@@ -12,7 +12,7 @@ use ndarray::{ArcArray2, Array2};
 
 use super::{
     Activation, AttentionShape, Engine, Epilogue, Flow, Halt, LinearPart, NormKind, Packing, PatternHook, Rotary, See,
-    Values, Wanted,
+    Values, Vector, Wanted,
 };
 
 /// The engine; all its tensors are of one type on one device.
@@ -22,6 +22,8 @@ pub(crate) struct Candle {
     pub(crate) dtype: DType,
     /// Zeros that were added to values whose gradients are wanted: their gradients are those.
     pub(crate) probes: Mutex<Vec<(Wanted, Var)>>,
+    /// All weights that were packed, by the checkpoint's names and in its shapes.
+    pub(crate) parameters: Mutex<Vec<(String, Var)>>,
 }
 
 /// A matrix `[n_in, n_out]` and its bias `[n_out]`.
@@ -48,18 +50,26 @@ fn done<T>(result: Result<T>) -> T {
 impl Candle {
     /// On the CPU, in numbers of type `dtype`.
     pub(crate) fn cpu(dtype: DType) -> Self {
-        Self { device: Device::Cpu, dtype, probes: Mutex::default() }
+        Self { device: Device::Cpu, dtype, probes: Mutex::default(), parameters: Mutex::default() }
     }
 
     fn tensor(&self, values: Vec<f32>, shape: &[usize]) -> Result<Tensor> {
         Tensor::from_vec(values, shape, &self.device)?.to_dtype(self.dtype)
     }
 
+    /// A tensor that gradients can be taken of.
+    fn parameter(&self, name: &str, values: Vec<f32>, shape: &[usize]) -> Result<Tensor> {
+        let parameter = Var::from_tensor(&self.tensor(values, shape)?)?;
+        let tensor = parameter.as_tensor().clone();
+        self.parameters.lock().unwrap_or_else(PoisonError::into_inner).push((name.to_owned(), parameter));
+        Ok(tensor)
+    }
+
     fn matrix(&self, part: &LinearPart<'_>) -> Result<Tensor> {
         let shape = part.weight.shape();
         let mut values = vec![0.0; shape.iter().product()];
         part.weight.decode(0, &mut values);
-        let matrix = self.tensor(values, shape)?;
+        let matrix = self.parameter(part.weight.name(), values, shape)?;
         if part.transposed { Ok(matrix) } else { matrix.t()?.contiguous() }
     }
 
@@ -69,14 +79,12 @@ impl Candle {
         if parts.iter().all(|part| part.bias.is_none()) {
             return Ok(Linear { weight, bias: None });
         }
-        let mut bias = Vec::with_capacity(weight.dim(1)?);
-        for (part, matrix) in parts.iter().zip(&matrices) {
-            match &part.bias {
-                Some(values) => bias.extend_from_slice(values),
-                None => bias.resize(bias.len() + matrix.dim(1)?, 0.0),
-            }
-        }
-        let bias = self.tensor(bias, &[weight.dim(1)?])?;
+        let bias = |(part, matrix): (&LinearPart<'_>, &Tensor)| match &part.bias {
+            Some(Vector { name, values }) => self.parameter(name, values.clone(), &[values.len()]),
+            None => Tensor::zeros(matrix.dim(1)?, self.dtype, &self.device),
+        };
+        let biases: Vec<Tensor> = parts.iter().zip(&matrices).map(bias).collect::<Result<_>>()?;
+        let bias = Tensor::cat(&biases, 0)?;
         Ok(Linear { weight, bias: Some(bias) })
     }
 
@@ -217,8 +225,11 @@ impl Packing for Candle {
         done(self.packed(parts))
     }
 
-    fn pack_norm(&self, kind: NormKind, gain: &[f32], bias: Option<&[f32]>) -> Norm {
-        let vector = |values: &[f32]| done(self.tensor(values.to_vec(), &[values.len()]));
+    fn pack_norm(&self, kind: NormKind, gain: Vector, bias: Option<Vector>) -> Norm {
+        let vector = |Vector { name, values }| {
+            let width = values.len();
+            done(self.parameter(&name, values, &[width]))
+        };
         Norm { kind, gain: vector(gain), bias: bias.map(vector) }
     }
 }

@@ -4,7 +4,7 @@
 //! record from which gradients are taken; the candle engine is the twin that tests both. A tensor is always `[n_tokens, width]`: the rows of a group of whole sentences.
 
 #[cfg(test)]
-mod candle;
+pub(crate) mod candle;
 pub(crate) mod cpu;
 pub(crate) mod tape;
 
@@ -45,6 +45,24 @@ pub(crate) enum NormKind {
     },
 }
 
+/// A vector and what the checkpoint calls it; nothing, if it does not hold it as it is.
+pub(crate) struct Vector {
+    pub(crate) name: String,
+    pub(crate) values: Vec<f32>,
+}
+
+impl Vector {
+    /// The values.
+    pub(crate) fn values(&self) -> &[f32] {
+        &self.values
+    }
+
+    /// A vector that the checkpoint does not hold as it is.
+    pub(crate) fn unnamed(values: Vec<f32>) -> Self {
+        Self { name: String::new(), values }
+    }
+}
+
 /// A matrix of the checkpoint and its bias, as one part of a product: `[n_out, n_in]`, or transposed.
 pub(crate) struct LinearPart<'a> {
     /// The matrix.
@@ -52,7 +70,7 @@ pub(crate) struct LinearPart<'a> {
     /// Whether it is stored `[n_in, n_out]`.
     pub(crate) transposed: bool,
     /// The bias, `[n_out]`.
-    pub(crate) bias: Option<Vec<f32>>,
+    pub(crate) bias: Option<Vector>,
 }
 
 /// What happens to a product before it leaves the cache.
@@ -156,7 +174,7 @@ pub(crate) struct Wanted {
     /// The number of the point among those that are wanted.
     pub(crate) idx: usize,
     /// What of the point the values are.
-    pub(crate) part: Piece,
+    pub(crate) piece: Piece,
 }
 
 /// What of a point some values are.
@@ -187,7 +205,7 @@ pub(crate) trait Packing: Send + Sync + 'static {
     /// Lays out matrices that share an input, so that they are one product with their outputs side by side.
     fn pack(&self, parts: &[LinearPart<'_>]) -> Self::Linear;
     /// Takes the gain, and the bias where there is one, `[width]`.
-    fn pack_norm(&self, kind: NormKind, gain: &[f32], bias: Option<&[f32]>) -> Self::Norm;
+    fn pack_norm(&self, kind: NormKind, gain: Vector, bias: Option<Vector>) -> Self::Norm;
 }
 
 /// The matrices that an engine multiplies with.

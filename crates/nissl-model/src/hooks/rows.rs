@@ -30,8 +30,8 @@ impl RowEdits<'_> {
     /// Asks for the gradient with respect to the values of some rows of the group, if it is wanted.
     pub(crate) fn want(&self, rows: &[Option<usize>], values: &mut Values<'_>) {
         if let (Some(wanted), Some(idx)) = (&mut values.wanted, self.wanted) {
-            let part = Piece::Rows { rows: rows.to_vec(), first_unit: self.first_unit };
-            **wanted = Some(Wanted { idx, part });
+            let piece = Piece::Rows { rows: rows.to_vec(), first_unit: self.first_unit };
+            **wanted = Some(Wanted { idx, piece });
         }
     }
 

@@ -140,7 +140,7 @@ impl Run<'_> {
 impl Collect<'_> {
     /// Adds a part of a gradient that a group gives.
     fn add(&self, wanted: &Wanted, first_sentence: usize, first_row: usize, values: &ArrayView2<'_, f32>) {
-        let stored = match &wanted.part {
+        let stored = match &wanted.piece {
             Piece::Whole => self.capture(wanted.idx, first_sentence, first_row, values.view()),
             Piece::Sentence(sentence) => self.pattern(wanted.idx, first_sentence + sentence, values.view()),
             Piece::Rows { rows, first_unit } => {

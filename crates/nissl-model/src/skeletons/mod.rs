@@ -20,6 +20,12 @@ pub(crate) struct Here<'a, E: Engine> {
     pub(crate) past: Option<At<'a, E>>,
 }
 
+/// Products and norms, as they are laid out.
+pub(crate) struct LaidOut<'a, P: Packing> {
+    pub(crate) linears: Vec<&'a P::Linear>,
+    pub(crate) norms: Vec<&'a P::Norm>,
+}
+
 /// A model between its embeddings and its head, laid out for an engine.
 pub(crate) enum Network<P: Packing> {
     /// Blocks of attention and MLP.
@@ -29,6 +35,16 @@ pub(crate) enum Network<P: Packing> {
 }
 
 impl<P: Packing> Network<P> {
+    /// Everything that is laid out but the head, in a fixed order.
+    pub(crate) fn laid_out(&self) -> LaidOut<'_, P> {
+        let mut all = LaidOut { linears: Vec::new(), norms: Vec::new() };
+        match self {
+            Self::Transformer(transformer) => transformer.laid_out(&mut all),
+            Self::Recurrent(recurrent) => recurrent.laid_out(&mut all),
+        }
+        all
+    }
+
     /// What the head reads, of embedded tokens x `[T, width]`, after the sentences' past where there is one.
     pub(crate) fn forward<E: Engine<Packing = P>>(
         &self,

@@ -6,7 +6,7 @@ use crate::blocks::lstm::{Layout, Lstm};
 use crate::engine::{AttentionShape, Engine, Epilogue, Flow, Halt, Packing};
 use crate::hooks::Hooks;
 
-use super::{LayerPast, Past};
+use super::{LaidOut, LayerPast, Past};
 
 /// The weights of a recurrent model, laid out for an engine.
 pub(crate) struct Recurrent<P: Packing> {
@@ -31,6 +31,15 @@ pub(crate) struct Average<P: Packing> {
 }
 
 impl<P: Packing> Recurrent<P> {
+    /// Adds everything that is laid out.
+    pub(super) fn laid_out<'a>(&'a self, all: &mut LaidOut<'a, P>) {
+        for direction in self.layers.iter().flat_map(|layer| &layer.directions) {
+            all.linears.extend([&direction.input, &direction.hidden]);
+            all.linears.extend(&direction.projection);
+        }
+        all.linears.extend(self.average.iter().map(|average| &average.qkv));
+    }
+
     /// What the head reads, of embedded tokens x `[T, d_embed]`.
     pub(crate) fn forward<E: Engine<Packing = P>>(
         &self,

@@ -2,7 +2,7 @@
 
 use nissl_core::{HookPoint, Site};
 
-use super::{Here, LayerPast, Past, decoder, encoder};
+use super::{Here, LaidOut, LayerPast, Past, decoder, encoder};
 use crate::arch::Skeleton;
 use crate::blocks::attention::Attention;
 use crate::blocks::mlp::Mlp;
@@ -28,6 +28,15 @@ pub(crate) struct Block<P: Packing> {
 }
 
 impl<P: Packing> Transformer<P> {
+    /// Adds everything that is laid out.
+    pub(super) fn laid_out<'a>(&'a self, all: &mut LaidOut<'a, P>) {
+        all.norms.extend(self.embedding_norm.iter().chain(&self.final_norm));
+        for Block { attention, attn_norm, mlp, mlp_norm } in &self.blocks {
+            all.linears.extend([&attention.qkv, &attention.out, &mlp.inner, &mlp.out]);
+            all.norms.extend([attn_norm, mlp_norm]);
+        }
+    }
+
     /// The last residual stream (after the final norm) of embedded tokens x `[T, d_model]`.
     pub(crate) fn forward<E: Engine<Packing = P>>(
         &self,

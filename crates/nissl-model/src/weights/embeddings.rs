@@ -1,8 +1,9 @@
 //! The embedding tables.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
-use ndarray::Array2;
+use ndarray::{Array2, ArrayView2};
 
 use crate::checkpoint::{Checkpoint, Weight};
 use crate::engine::Engine;
@@ -16,6 +17,45 @@ pub(crate) struct Embeddings {
 }
 
 impl Embeddings {
+    /// Width of what they give.
+    pub(crate) fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Zeros in the shapes of the tables, by their names.
+    pub(crate) fn gradients(&self, checkpoint: &Checkpoint) -> BTreeMap<String, Vec<f32>> {
+        let tables = [Some(&self.tokens), self.token_type.as_ref(), self.positions.as_ref()];
+        let zeros = |name: &String| {
+            let shape = checkpoint.tensor(name).expect("checked when the model was loaded").shape;
+            (name.clone(), vec![0.0; shape.iter().product()])
+        };
+        tables.into_iter().flatten().map(zeros).collect()
+    }
+
+    /// Adds the gradient with respect to what the tables gave, `[T, d_model]`, to those of the tables.
+    pub(crate) fn add_gradient(
+        &self,
+        tokens: &[u32],
+        positions: &[usize],
+        gradient: &ArrayView2<'_, f32>,
+        tables: &mut BTreeMap<String, Vec<f32>>,
+    ) {
+        let mut add = |name: &String, row_of: &dyn Fn(usize) -> usize| {
+            let table = tables.get_mut(name).expect("every table has its zeros");
+            for (row, gradient) in gradient.rows().into_iter().enumerate() {
+                let sum = &mut table[row_of(row) * self.width..][..self.width];
+                sum.iter_mut().zip(gradient).for_each(|(sum, part)| *sum += part);
+            }
+        };
+        add(&self.tokens, &|row| tokens[row] as usize);
+        if let Some(name) = &self.token_type {
+            add(name, &|_| 0);
+        }
+        if let Some(name) = &self.positions {
+            add(name, &|row| positions[row]);
+        }
+    }
+
     /// The sum of the embeddings of every token, `[T, d_model]`: token, then type, then that of its position.
     pub(crate) fn embed<E: Engine>(
         &self,

@@ -9,7 +9,7 @@ mod transformer;
 use crate::arch::Architecture;
 use crate::blocks::head::Head;
 use crate::checkpoint::Checkpoint;
-use crate::engine::Packing;
+use crate::engine::{Packing, Vector};
 use crate::error::LoadError;
 use crate::skeletons::Network;
 pub(crate) use embeddings::Embeddings;
@@ -55,4 +55,9 @@ pub(crate) fn head<P: Packing>(
         Architecture::Transformer(spec) => transformer::head(packing, checkpoint, spec),
         Architecture::Recurrent(model) => recurrent::head(packing, checkpoint, model),
     }
+}
+
+/// A vector of the checkpoint.
+fn vector(checkpoint: &Checkpoint, name: &str, width: usize) -> Result<Vector, LoadError> {
+    Ok(Vector { name: name.to_owned(), values: checkpoint.f32(name, &[width])?.into_owned() })
 }

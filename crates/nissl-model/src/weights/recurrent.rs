@@ -7,7 +7,7 @@ use crate::arch::{Decoder, Recurrent, Values};
 use crate::blocks::head::Head;
 use crate::blocks::lstm::{Direction, Lstm};
 use crate::checkpoint::{Checkpoint, Weight};
-use crate::engine::{LinearPart, Packing};
+use crate::engine::{LinearPart, Packing, Vector};
 use crate::error::LoadError;
 use crate::skeletons::{Average, Padding, Recurrent as Network};
 
@@ -33,7 +33,7 @@ pub(super) fn recurrent<P: Packing>(
         let mut directions = Vec::new();
         for direction in 0..model.n_directions {
             let cell = (model.cell)(checkpoint, model, layer, direction)?;
-            let pack = |values: &Values, bias: Option<Vec<f32>>| {
+            let pack = |values: &Values, bias: Option<Vector>| {
                 packing.pack(&[LinearPart { weight: values.weight(), transposed: false, bias }])
             };
             directions.push(Direction {
@@ -75,7 +75,8 @@ fn average<P: Packing>(
     });
     let mut bias = vec![0.0; 3 * width];
     bias[0] = 1.0;
-    let qkv = packing.pack(&[LinearPart { weight: qkv.weight(), transposed: false, bias: Some(bias) }]);
+    let qkv =
+        packing.pack(&[LinearPart { weight: qkv.weight(), transposed: false, bias: Some(Vector::unnamed(bias)) }]);
     Ok(Average { qkv, width })
 }
 
@@ -100,7 +101,6 @@ fn part<'a>(checkpoint: &'a Checkpoint, model: &Recurrent, decoder: &Decoder) ->
     let (n_in, n_out) = (Some(model.d_head_in()), Some(decoder.n_out));
     let shape = if decoder.transposed { [n_in, n_out] } else { [n_out, n_in] };
     let weight = Weight::new(checkpoint.tensor(&decoder.weight)?, &shape)?;
-    let bias = decoder.bias.as_ref().map(|name| checkpoint.f32(name, &[decoder.n_out])).transpose()?;
-    let bias = bias.map(std::borrow::Cow::into_owned);
+    let bias = decoder.bias.as_ref().map(|name| super::vector(checkpoint, name, decoder.n_out)).transpose()?;
     Ok(LinearPart { weight, transposed: decoder.transposed, bias })
 }

@@ -2,15 +2,13 @@
 
 pub(super) mod neurons;
 
-use std::borrow::Cow;
-
 use crate::arch::{Matrix, Positions, Skeleton, Spec};
 use crate::blocks::attention::Attention;
 use crate::blocks::head::Head;
 use crate::blocks::mlp::Mlp;
 use crate::blocks::rotary::Angles;
 use crate::checkpoint::{Checkpoint, Weight};
-use crate::engine::{AttentionShape, LinearPart, Packing};
+use crate::engine::{AttentionShape, LinearPart, Packing, Vector};
 use crate::error::LoadError;
 use crate::skeletons::{Block, Transformer};
 
@@ -133,7 +131,7 @@ pub(super) fn head<P: Packing>(packing: &P, checkpoint: &Checkpoint, spec: &Spec
             let d_model = spec.d_model;
             let dense = loader.linear(std::slice::from_ref(dense), 0, d_model, &[d_model])?;
             let (gain, bias) = head_norm(checkpoint, norm, d_model)?;
-            Some((dense, spec.activation, packing.pack_norm(spec.norm, &gain, bias.as_deref())))
+            Some((dense, spec.activation, packing.pack_norm(spec.norm, gain, bias)))
         }
     };
     let decoder = names.decoder.as_ref().ok_or_else(|| LoadError::MissingWeight {
@@ -142,21 +140,18 @@ pub(super) fn head<P: Packing>(packing: &P, checkpoint: &Checkpoint, spec: &Spec
         nearest: None,
     })?;
     let weight = Weight::new(checkpoint.tensor(decoder)?, &[Some(spec.d_vocab), Some(spec.d_model)])?;
-    let bias = if checkpoint.contains(spec.head.bias) {
-        Some(checkpoint.f32(spec.head.bias, &[spec.d_vocab])?.into_owned())
-    } else {
-        None
-    };
+    let bias = checkpoint.contains(spec.head.bias).then(|| super::vector(checkpoint, spec.head.bias, spec.d_vocab));
+    let bias = bias.transpose()?;
     let decoder = packing.pack(&[LinearPart { weight, transposed: false, bias }]);
     Ok(Head { transform, decoder })
 }
 
 /// Gain and bias of a norm that no prefix stands before.
-fn head_norm(checkpoint: &Checkpoint, name: &str, width: usize) -> Result<(Vec<f32>, Option<Vec<f32>>), LoadError> {
-    let gain = checkpoint.f32(&norm_name(checkpoint, name, "weight", "gamma"), &[width])?.into_owned();
+fn head_norm(checkpoint: &Checkpoint, name: &str, width: usize) -> Result<(Vector, Option<Vector>), LoadError> {
+    let gain = super::vector(checkpoint, &norm_name(checkpoint, name, "weight", "gamma"), width)?;
     let bias = norm_name(checkpoint, name, "bias", "beta");
-    let bias = checkpoint.contains(&bias).then(|| checkpoint.f32(&bias, &[width])).transpose()?;
-    Ok((gain, bias.map(Cow::into_owned)))
+    let bias = checkpoint.contains(&bias).then(|| super::vector(checkpoint, &bias, width)).transpose()?;
+    Ok((gain, bias))
 }
 
 /// The name of a norm's vector: the present one, or the one of old checkpoints.
@@ -215,8 +210,8 @@ impl<P: Packing> Loader<'_, P> {
             let stem = self.names.full(part.name, layer);
             let shape = if part.transposed { [Some(n_in), Some(n_out)] } else { [Some(n_out), Some(n_in)] };
             let weight = Weight::new(self.checkpoint.tensor(&format!("{stem}.weight"))?, &shape)?;
-            let bias = part.bias.then(|| self.checkpoint.f32(&format!("{stem}.bias"), &[n_out])).transpose()?;
-            packed.push(LinearPart { weight, transposed: part.transposed, bias: bias.map(Cow::into_owned) });
+            let bias = part.bias.then(|| super::vector(self.checkpoint, &format!("{stem}.bias"), n_out)).transpose()?;
+            packed.push(LinearPart { weight, transposed: part.transposed, bias });
         }
         let linear = self.packing.pack(&packed);
         // The packed copy is the one in memory; the file's pages may go.
@@ -228,6 +223,6 @@ impl<P: Packing> Loader<'_, P> {
 
     fn norm(&self, name: &str, layer: usize) -> Result<P::Norm, LoadError> {
         let (gain, bias) = head_norm(self.checkpoint, &self.names.full(name, layer), self.spec.d_model)?;
-        Ok(self.packing.pack_norm(self.spec.norm, &gain, bias.as_deref()))
+        Ok(self.packing.pack_norm(self.spec.norm, gain, bias))
     }
 }

@@ -6,6 +6,7 @@ mod demo;
 mod generation;
 mod gradients;
 mod loading;
+mod parameters;
 mod parity;
 mod properties;
 mod weights;

@@ -27,9 +27,9 @@ pub(crate) fn models() -> impl Iterator<Item = &'static str> {
 /// A golden model on an engine of choice.
 pub(crate) struct Loaded<E: Engine<Packing = E> + Packing> {
     pub(crate) engine: E,
-    checkpoint: Checkpoint,
+    pub(crate) checkpoint: Checkpoint,
     pub(crate) info: ModelInfo,
-    embeddings: Embeddings,
+    pub(crate) embeddings: Embeddings,
     network: Network<E>,
     head: Head<E>,
 }

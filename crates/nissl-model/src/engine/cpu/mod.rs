@@ -26,7 +26,7 @@ use ndarray::Array2;
 
 use super::{
     Activation, AttentionShape, Engine, Epilogue, Flow, Halt, LinearPart, NormKind, Packing, PatternHook, Rotary, See,
-    Values,
+    Values, Vector,
 };
 use crate::engine::cpu::isa::Isa;
 use crate::options::WeightFormat;
@@ -67,6 +67,8 @@ pub(crate) struct Norm {
     pub(super) kind: NormKind,
     pub(super) gain: Vec<f32>,
     bias: Vec<f32>,
+    /// What the checkpoint calls the gain, and the bias where it has one.
+    pub(crate) names: (String, Option<String>),
 }
 
 impl Packing for Cpu {
@@ -77,9 +79,10 @@ impl Packing for Cpu {
         Arc::new(Weights::new(parts, self.weights))
     }
 
-    fn pack_norm(&self, kind: NormKind, gain: &[f32], bias: Option<&[f32]>) -> Arc<Norm> {
-        let bias = bias.map_or_else(|| vec![0.0; gain.len()], <[f32]>::to_vec);
-        Arc::new(Norm { kind, gain: gain.to_vec(), bias })
+    fn pack_norm(&self, kind: NormKind, gain: Vector, bias: Option<Vector>) -> Arc<Norm> {
+        let names = (gain.name, bias.as_ref().map(|bias| bias.name.clone()));
+        let bias = bias.map_or_else(|| vec![0.0; gain.values.len()], |bias| bias.values);
+        Arc::new(Norm { kind, gain: gain.values, bias, names })
     }
 }
 

@@ -7,7 +7,7 @@ use super::isa::Isa;
 use super::native::{self, Kind, Layout};
 use super::tensor::PANEL;
 use crate::checkpoint::PIECE;
-use crate::engine::LinearPart;
+use crate::engine::{LinearPart, Vector};
 use crate::options::WeightFormat;
 
 /// Matrices that share an input, side by side: `[n_in, n_out]` as panels `[n_in, 32]`, and their biases.
@@ -44,7 +44,7 @@ impl Packed {
         let mut packed = Self::zeros(n_in, columns.len(), &kinds);
         let mut first = 0;
         for part in parts {
-            if let Some(values) = &part.bias {
+            if let Some(Vector { values, .. }) = &part.bias {
                 packed.bias[first..first + values.len()].copy_from_slice(values);
             }
             first += part.n_out();
@@ -220,7 +220,7 @@ impl LinearPart<'_> {
         self.weight.shape()[usize::from(!self.transposed)]
     }
 
-    fn n_out(&self) -> usize {
+    pub(super) fn n_out(&self) -> usize {
         self.weight.shape()[usize::from(self.transposed)]
     }
 }

@@ -6,8 +6,21 @@ use super::pack::Packed;
 use crate::engine::LinearPart;
 use crate::options::WeightFormat;
 
+/// What a matrix and its bias are in the checkpoint.
+pub(crate) struct Origin {
+    /// Its name; nothing, if the checkpoint does not hold it as it is.
+    pub(crate) weight: String,
+    /// Whether it is stored `[n_in, n_out]`.
+    pub(crate) transposed: bool,
+    /// The name of the bias, where there is one.
+    pub(crate) bias: Option<String>,
+    pub(crate) n_out: usize,
+}
+
 /// Matrices that share an input, packed.
 pub(crate) struct Weights {
+    /// What they are in the checkpoint, side by side.
+    pub(crate) origins: Vec<Origin>,
     packed: Packed,
     /// Made when a gradient first passes, kept for all runs.
     transposed: OnceLock<Packed>,
@@ -16,7 +29,17 @@ pub(crate) struct Weights {
 impl Weights {
     /// Packs the parts one beside the other.
     pub(crate) fn new(parts: &[LinearPart<'_>], format: WeightFormat) -> Self {
-        Self { packed: Packed::new(parts, format), transposed: OnceLock::new() }
+        let origin = |part: &LinearPart<'_>| Origin {
+            weight: part.weight.name().to_owned(),
+            transposed: part.transposed,
+            bias: part.bias.as_ref().map(|bias| bias.name.clone()),
+            n_out: part.n_out(),
+        };
+        Self {
+            origins: parts.iter().map(origin).collect(),
+            packed: Packed::new(parts, format),
+            transposed: OnceLock::new(),
+        }
     }
 
     /// `[n_in, n_out]`, with the biases.

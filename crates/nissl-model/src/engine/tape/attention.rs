@@ -179,7 +179,8 @@ impl Sentence<'_> {
         let mut right = [0.0f32; QUERIES * PANEL];
         let right = &mut right[..block.n * PANEL];
         let mut gradient = |left: (&[f32], usize), turned: &mut Vec<f32>, from: &Values, to: &mut [f32]| {
-            turn(left, block.n, seen, turned);
+            turned.resize(seen * block.n, 0.0);
+            turn(&left.0.chunks(left.1).take(block.n), block.n, turned);
             let left = Rows { values: turned, stride: block.n, n_rows: seen };
             for (panel, column) in queries.clone().step_by(PANEL).enumerate() {
                 let width = PANEL.min(queries.end - column);
@@ -266,13 +267,12 @@ fn scores(isa: Isa, left: Rows<'_>, across: &[f32], depth: usize, seen: usize, (
     }
 }
 
-/// Transposes `n` rows of `seen` values, some floats apart: `[seen, n]`.
-fn turn((rows, stride): (&[f32], usize), n: usize, seen: usize, out: &mut Vec<f32>) {
-    out.resize(seen * n, 0.0);
-    for (block, out) in out[..seen * n].chunks_mut(TURNED * n).enumerate() {
-        for (query, row) in rows.chunks(stride).take(n).enumerate() {
+/// Transposes the first columns of `n` rows, as many as there is room for in `out`, `[n_columns, n]`.
+pub(super) fn turn<'a>(rows: &(impl Iterator<Item = &'a [f32]> + Clone), n: usize, out: &mut [f32]) {
+    for (block, out) in out.chunks_mut(TURNED * n).enumerate() {
+        for (to, row) in rows.clone().enumerate() {
             let row = &row[block * TURNED..][..out.len() / n];
-            row.iter().enumerate().for_each(|(i, value)| out[i * n + query] = *value);
+            row.iter().enumerate().for_each(|(i, value)| out[i * n + to] = *value);
         }
     }
 }

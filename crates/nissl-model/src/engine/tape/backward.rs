@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError};
 use ndarray::ArrayView2;
 
 use super::attention::{self, Attention};
+use super::parameters::Group;
 use super::{Id, Op, Parent, Recorded, Tape, Values, Wanted, slopes, unshared};
 use crate::engine::cpu::isa::Isa;
 use crate::engine::cpu::{Cpu, math};
@@ -40,11 +41,28 @@ impl Tape {
         record.truncate(last + 1);
         let mut adjoints = Adjoints((0..record.len()).map(|_| None).collect());
         adjoints.0[last] = Some(Arc::new(seed));
+        let mut group =
+            self.parameters.map(|(parameters, number)| Group::new(self.cpu.isa, parameters, number, &record));
         while let Some(op) = record.pop() {
             if let Some(dy) = adjoints.0.pop().flatten() {
+                if let Some(group) = &mut group {
+                    parameters(&op, &dy, group);
+                }
                 step(&self.cpu, op, dy, &mut adjoints, deliver);
             }
         }
+        if let Some(group) = group {
+            group.finish();
+        }
+    }
+}
+
+/// Hands the gradient of a result to the parameters that made it.
+fn parameters(op: &Op, dy: &Arc<Values>, group: &mut Group) {
+    match op {
+        Op::Linear { values: Some(values), w, .. } => group.linear(w, Arc::clone(values), Arc::clone(dy)),
+        Op::Norm { values, norm, .. } => group.norm(norm, values, dy),
+        _ => {}
     }
 }
 
@@ -61,7 +79,7 @@ fn step(cpu: &Cpu, op: Op, mut dy: Arc<Values>, adjoints: &mut Adjoints, deliver
             part *= &slope;
             adjoints.add(cpu, Some(x), dy);
         }
-        Op::Linear { x, w, residual } => {
+        Op::Linear { x, w, residual, .. } => {
             if let Some(x) = x {
                 let before = adjoints.0[x].take();
                 let epilogue = before.as_deref().map_or(Epilogue::None, Epilogue::Add);
@@ -70,6 +88,7 @@ fn step(cpu: &Cpu, op: Op, mut dy: Arc<Values>, adjoints: &mut Adjoints, deliver
             adjoints.add(cpu, residual, dy);
         }
         Op::Norm { x, values, norm } => {
+            let Some(x) = x else { return };
             let dx = adjoints.sum(x, n_rows, values.width());
             for row in 0..n_rows {
                 slopes::norm(isa, values.row(row), &norm.gain, norm.kind, dy.row(row), dx.row_mut(row));

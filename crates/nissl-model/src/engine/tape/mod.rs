@@ -5,11 +5,13 @@
 
 mod attention;
 mod backward;
+mod parameters;
 mod slopes;
 
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
+pub(crate) use self::parameters::{Gradients, Parameters};
 use ndarray::Array2;
 
 use super::cpu::tensor::Tensor as Values;
@@ -22,6 +24,8 @@ use super::{
 pub(crate) struct Tape {
     cpu: Cpu,
     record: Mutex<Vec<Op>>,
+    /// The parameters whose gradients are wanted, and the number of the group that is recorded.
+    parameters: Option<(Arc<Parameters>, usize)>,
 }
 
 /// A tensor's place in the record.
@@ -49,21 +53,80 @@ pub(crate) struct Tensor {
 
 /// What made a tensor: its operands' places, and what their adjoints need.
 enum Op {
-    Want { x: Option<Id>, columns: Range<usize>, wanted: Wanted },
-    Edit { x: Id, columns: Range<usize>, slope: Array2<f32> },
-    Linear { x: Option<Id>, w: Arc<Weights>, residual: Option<Id> },
-    Norm { x: Id, values: Arc<Values>, norm: Arc<Norm> },
-    Add { x: Option<Id>, y: Option<Id> },
-    Activate { x: Id, values: Arc<Values>, activation: Activation },
-    Gate { x: Id, values: Arc<Values>, activation: Activation },
-    Rotate { x: Id, columns: Range<usize>, d_head: usize, positions: Vec<usize>, rotary: Rotary },
-    Attention { qkv: Option<Id>, values: Arc<Values>, shape: AttentionShape, offsets: Vec<usize>, shown: Vec<Pattern> },
-    LstmGates { pre: Id, gates: Arc<Values> },
-    LstmCell { gates: Parent, c: Parent },
-    LstmState { gates: Parent, c: Parent },
-    Rows { x: Id, n_rows: usize, rows: Vec<usize> },
-    Gather { parts: Vec<(Option<Id>, usize)>, places: Vec<(usize, usize)> },
-    Beside { parts: Vec<(Option<Id>, Range<usize>, usize)> },
+    Want {
+        x: Option<Id>,
+        columns: Range<usize>,
+        wanted: Wanted,
+    },
+    Edit {
+        x: Id,
+        columns: Range<usize>,
+        slope: Array2<f32>,
+    },
+    /// The values are kept where the gradients of parameters are wanted.
+    Linear {
+        x: Option<Id>,
+        values: Option<Arc<Values>>,
+        w: Arc<Weights>,
+        residual: Option<Id>,
+    },
+    Norm {
+        x: Option<Id>,
+        values: Arc<Values>,
+        norm: Arc<Norm>,
+    },
+    Add {
+        x: Option<Id>,
+        y: Option<Id>,
+    },
+    Activate {
+        x: Id,
+        values: Arc<Values>,
+        activation: Activation,
+    },
+    Gate {
+        x: Id,
+        values: Arc<Values>,
+        activation: Activation,
+    },
+    Rotate {
+        x: Id,
+        columns: Range<usize>,
+        d_head: usize,
+        positions: Vec<usize>,
+        rotary: Rotary,
+    },
+    Attention {
+        qkv: Option<Id>,
+        values: Arc<Values>,
+        shape: AttentionShape,
+        offsets: Vec<usize>,
+        shown: Vec<Pattern>,
+    },
+    LstmGates {
+        pre: Id,
+        gates: Arc<Values>,
+    },
+    LstmCell {
+        gates: Parent,
+        c: Parent,
+    },
+    LstmState {
+        gates: Parent,
+        c: Parent,
+    },
+    Rows {
+        x: Id,
+        n_rows: usize,
+        rows: Vec<usize>,
+    },
+    Gather {
+        parts: Vec<(Option<Id>, usize)>,
+        places: Vec<(usize, usize)>,
+    },
+    Beside {
+        parts: Vec<(Option<Id>, Range<usize>, usize)>,
+    },
 }
 
 /// An operand whose values its neighbor's adjoint needs.
@@ -90,7 +153,18 @@ struct Pattern {
 impl Tape {
     /// An empty record of what `cpu` computes.
     pub(crate) fn new(cpu: &Cpu) -> Self {
-        Self { cpu: cpu.clone(), record: Mutex::default() }
+        Self { cpu: cpu.clone(), record: Mutex::default(), parameters: None }
+    }
+
+    /// An empty record of the `group`th part of a run whose gradients with respect to `parameters` are summed.
+    pub(crate) fn of_parameters(cpu: &Cpu, parameters: &Arc<Parameters>, group: usize) -> Self {
+        Self { parameters: Some((Arc::clone(parameters), group)), ..Self::new(cpu) }
+    }
+
+    /// Asks for the gradient with respect to a whole tensor.
+    pub(crate) fn want(&self, x: &mut Tensor, wanted: Wanted) {
+        let columns = 0..x.values.width();
+        x.id = Some(self.push(Op::Want { x: x.id, columns, wanted }));
     }
 
     fn push(&self, op: Op) -> Id {
@@ -147,25 +221,25 @@ impl Engine for Tape {
     }
 
     fn linear(&self, x: &Tensor, w: &Arc<Weights>, epilogue: Epilogue<'_, Tensor>) -> Tensor {
-        let op = |residual| Op::Linear { x: x.id, w: Arc::clone(w), residual };
-        match epilogue {
-            Epilogue::None => self.made(self.cpu.linear(&x.values, w, Epilogue::None), &[x], || op(None)),
-            Epilogue::Add(residual) => {
-                let y = self.cpu.linear(&x.values, w, Epilogue::Add(&residual.values));
-                self.made(y, &[x, residual], || op(residual.id))
+        let (y, residual) = match epilogue {
+            Epilogue::None => (self.cpu.linear(&x.values, w, Epilogue::None), None),
+            Epilogue::Add(residual) => (self.cpu.linear(&x.values, w, Epilogue::Add(&residual.values)), residual.id),
+            Epilogue::Activate(activation) if x.id.is_some() || self.parameters.is_some() => {
+                return self.activate(&self.linear(x, w, Epilogue::None), activation);
             }
-            Epilogue::Activate(activation) if x.id.is_some() => {
-                self.activate(&self.linear(x, w, Epilogue::None), activation)
-            }
-            Epilogue::Activate(activation) => {
-                let y = self.cpu.linear(&x.values, w, Epilogue::Activate(activation));
-                Tensor { values: Arc::new(y), id: None }
-            }
-        }
+            Epilogue::Activate(activation) => (self.cpu.linear(&x.values, w, Epilogue::Activate(activation)), None),
+        };
+        let recorded = x.id.is_some() || residual.is_some() || self.parameters.is_some();
+        let id = recorded.then(|| {
+            let values = self.parameters.as_ref().map(|_| Arc::clone(&x.values));
+            self.push(Op::Linear { x: x.id, values, w: Arc::clone(w), residual })
+        });
+        Tensor { values: Arc::new(y), id }
     }
 
     fn norm(&self, x: &Tensor, norm: &Arc<Norm>) -> Tensor {
-        let id = x.id.map(|id| self.push(Op::Norm { x: id, values: Arc::clone(&x.values), norm: Arc::clone(norm) }));
+        let id = (x.id.is_some() || self.parameters.is_some())
+            .then(|| self.push(Op::Norm { x: x.id, values: Arc::clone(&x.values), norm: Arc::clone(norm) }));
         Tensor { values: Arc::new(self.cpu.norm(&x.values, norm)), id }
     }
 

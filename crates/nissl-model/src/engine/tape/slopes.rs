@@ -41,6 +41,12 @@ for_each_isa! {
 }
 
 for_each_isa! {
+    /// Adds the gradients of a norm's gain and bias, for one row x.
+    fn norm_parameters(x: &[f32], kind: NormKind, dy: &[f32], dgain: &mut [f32], dbias: &mut [f32]) =
+        norm_parameters_body
+}
+
+for_each_isa! {
     /// dp becomes scale · p · (dp - p · dp): the gradient through a softmax of scores times scale that gave p.
     fn softmax(p: &[f32], scale: f32, dp: &mut [f32]) = softmax_body
 }
@@ -129,15 +135,31 @@ fn multiply_body(x: &mut [f32], y: &[f32]) {
     x.iter_mut().zip(y).for_each(|(x, y)| *x *= y);
 }
 
+/// The mean of a row, and one over the root of its variance.
 #[inline(always)]
-fn norm_body(x: &[f32], gain: &[f32], kind: NormKind, dy: &[f32], dx: &mut [f32]) {
+fn moments(x: &[f32], kind: NormKind) -> (f32, f32) {
     let n = x.len() as f32;
     let (mean, eps) = match kind {
         NormKind::Layer { eps } => (sum(x, x, |x, _| x) / n, eps),
         NormKind::Rms { eps } => (0.0, eps),
     };
     let variance = sum(x, x, |x, _| (x - mean) * (x - mean)) / n;
-    let inverse = 1.0 / (variance + eps).sqrt();
+    (mean, 1.0 / (variance + eps).sqrt())
+}
+
+#[inline(always)]
+fn norm_parameters_body(x: &[f32], kind: NormKind, dy: &[f32], dgain: &mut [f32], dbias: &mut [f32]) {
+    let (mean, inverse) = moments(x, kind);
+    for (((dgain, dbias), x), dy) in dgain.iter_mut().zip(dbias).zip(x).zip(dy) {
+        *dgain += (x - mean) * inverse * dy;
+        *dbias += dy;
+    }
+}
+
+#[inline(always)]
+fn norm_body(x: &[f32], gain: &[f32], kind: NormKind, dy: &[f32], dx: &mut [f32]) {
+    let n = x.len() as f32;
+    let (mean, inverse) = moments(x, kind);
     // With x̂ = (x - mean) inverse and dx̂ = gain dy: dx = inverse (dx̂ - mean(dx̂) - x̂ mean(dx̂ x̂)).
     let shift = match kind {
         NormKind::Layer { .. } => sum(gain, dy, |gain, dy| gain * dy) / n,

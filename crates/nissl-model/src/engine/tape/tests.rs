@@ -90,7 +90,7 @@ fn twin(family: &str, plan: &HookPlan, objective: &Objective, batch: &Batch) -> 
         let gradient = gradient.to_vec2::<f64>().unwrap();
         let width = gradient.first().map_or(0, Vec::len);
         let gradient = Array2::from_shape_vec((gradient.len(), width), gradient.concat()).unwrap();
-        match &wanted.part {
+        match &wanted.piece {
             Piece::Whole => drop(found.insert((point, 0), gradient)),
             Piece::Sentence(sentence) => drop(found.insert((point, *sentence), gradient)),
             Piece::Rows { rows, first_unit } => {

@@ -8,6 +8,7 @@ use nissl_core::{HookPoint, Linear, Site};
 use super::part;
 use crate::arch::{Cell, Recurrent, Values};
 use crate::checkpoint::Checkpoint;
+use crate::engine::Vector;
 use crate::error::LoadError;
 use crate::weights::neurons::{Answer, unit_vectors};
 use crate::weights::stored::Stored;
@@ -20,7 +21,9 @@ pub(in crate::weights) fn reads(
     units: Range<usize>,
 ) -> Answer<Linear> {
     let layer = usize::from(point.layer().unwrap_or(0));
-    rows(checkpoint, model, point, units, model.d_in(layer), |cell| (&cell.input, cell.input_bias.as_deref(), 0))
+    rows(checkpoint, model, point, units, model.d_in(layer), |cell| {
+        (&cell.input, cell.input_bias.as_ref().map(Vector::values), 0)
+    })
 }
 
 /// What gates read of the layer's state before.
@@ -31,7 +34,9 @@ pub(in crate::weights) fn reads_state(
     units: Range<usize>,
 ) -> Answer<Linear> {
     let own = model.d_state;
-    rows(checkpoint, model, point, units, model.d_out(), |cell| (&cell.hidden, cell.hidden_bias.as_deref(), own))
+    rows(checkpoint, model, point, units, model.d_out(), |cell| {
+        (&cell.hidden, cell.hidden_bias.as_ref().map(Vector::values), own)
+    })
 }
 
 /// Rows of the gates' matrices `[n_units, width]`; `of` says which, and how far apart those of the directions begin.
@@ -99,7 +104,8 @@ pub(in crate::weights) fn unembedding(
         nearest: None,
     })?;
     let part = part(checkpoint, model, decoder)?;
-    let stored = Stored { weight: part.weight, transposed: part.transposed, first: 0, bias: part.bias };
+    let stored =
+        Stored { weight: part.weight, transposed: part.transposed, first: 0, bias: part.bias.map(|bias| bias.values) };
     Ok(stored.outputs(tokens))
 }
 

@@ -161,7 +161,7 @@ fn norm(checkpoint: &Checkpoint, spec: &Spec, names: &Names, name: &str, point: 
         NormKind::Layer { eps } => (true, eps),
         NormKind::Rms { eps } => (false, eps),
     };
-    Ok(Norm { point, gain: gain.into(), bias: bias.map(Array1::from), centers, eps })
+    Ok(Norm { point, gain: gain.values.into(), bias: bias.map(|bias| bias.values.into()), centers, eps })
 }
 
 fn stored<'a>(

@@ -1,7 +1,7 @@
 use super::*;
 use crate::checkpoint::{Dtype, TensorView, Weight};
-use crate::engine::LinearPart;
 use crate::engine::cpu::tensor::Tensor;
+use crate::engine::{LinearPart, Vector};
 use crate::options::WeightFormat;
 
 /// Numbers between -1 and 1 without a pattern that sums could cancel.
@@ -28,7 +28,8 @@ fn packed(weight: &[f32], n_in: usize, bias: &[f32]) -> Packed {
     let shape = [bias.len(), n_in];
     let tensor = TensorView { name: "weight", dtype: Dtype::F32, shape: &shape, bytes: &bytes, paired: None };
     let weight = Weight::new(tensor, &[None, None]).expect("a matrix of floats");
-    Packed::new(&[LinearPart { weight, transposed: false, bias: Some(bias.to_vec()) }], WeightFormat::F32)
+    let bias = Some(Vector::unnamed(bias.to_vec()));
+    Packed::new(&[LinearPart { weight, transposed: false, bias }], WeightFormat::F32)
 }
 
 #[test]

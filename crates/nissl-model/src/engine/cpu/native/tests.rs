@@ -9,7 +9,7 @@ use crate::engine::cpu::isa::Isa;
 use crate::engine::cpu::pack::Packed;
 use crate::engine::cpu::team::Team;
 use crate::engine::cpu::tensor::Tensor;
-use crate::engine::{Epilogue, LinearPart};
+use crate::engine::{Epilogue, LinearPart, Vector};
 use crate::options::WeightFormat;
 
 const QUANTS: [Quant; 10] = [
@@ -82,7 +82,7 @@ impl Parts {
             .map(|((dtype, n_out, bytes, transposed, paired), shape)| {
                 let tensor = TensorView { name: "weight", dtype: *dtype, shape, bytes, paired: *paired };
                 let weight = Weight::new(tensor, &[None, None]).expect("a matrix of weights");
-                LinearPart { weight, transposed: *transposed, bias: Some(noise(*n_out, 3)) }
+                LinearPart { weight, transposed: *transposed, bias: Some(Vector::unnamed(noise(*n_out, 3))) }
             })
             .collect();
         Packed::new(&parts, format)

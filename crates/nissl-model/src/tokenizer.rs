@@ -2,6 +2,8 @@
 
 pub(crate) mod byte_level;
 mod bytes;
+mod charsmap;
+mod check;
 mod folder;
 mod kinds;
 pub(crate) mod sentencepiece;
@@ -85,6 +87,7 @@ impl Tokenizer {
     /// A tokenizer from the bytes of a tokenizer.json that is a part of the file at `path`.
     pub(crate) fn from_bytes(path: &Path, bytes: &[u8]) -> Result<Self, LoadError> {
         let failed = |source| LoadError::Tokenizer { path: path.to_owned(), source };
+        check::check(path, bytes)?;
         let mut inner = hf::Tokenizer::from_bytes(bytes).map_err(failed)?;
         inner.with_truncation(None).map_err(failed)?;
         inner.with_padding(None);

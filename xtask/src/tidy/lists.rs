@@ -38,7 +38,7 @@ const KINDS: &[Kind] = &[
         folder: "crates/nissl-model/src/tokenizer",
         lists: &["crates/nissl-model/src/tokenizer/kinds.rs"],
         begins: "const KINDS:",
-        shared: &["folder", "kinds", "older_tests", "tokens"],
+        shared: &["charsmap", "check", "folder", "kinds", "older_tests", "tokens"],
     },
     Kind {
         folder: "crates/nissl-data/src/formats",

@@ -125,6 +125,45 @@ fn a_file_that_is_no_tokenizer_is_named() {
 }
 
 #[test]
+fn a_file_that_the_library_would_trip_over_is_refused() {
+    let bpe =
+        |vocab: &str, merges: &str| format!(r#"{{"model": {{"type": "BPE", "vocab": {vocab}, "merges": {merges}}}}}"#);
+    let unigram = |vocab: &str| format!(r#"{{"model": {{"type": "Unigram", "unk_id": 0, "vocab": {vocab}}}}}"#);
+    let rules = |text: &str| {
+        format!(
+            r#"{{"normalizer": {{"type": "Sequence", "normalizers": [{{"type": "Precompiled", "precompiled_charsmap": "{text}"}}]}}}}"#
+        )
+    };
+    let long = format!(r#"[["<unk>", 0.0], ["{}", 0.0]]"#, "a".repeat(100_000));
+    let cases = [
+        (
+            bpe(r#"{"a": 0, "b": 1}"#, r#"[["a", "b"]]"#),
+            "model.merges: expected tokens that make one of at most 1 bytes",
+        ),
+        (
+            bpe(r#"{"a": 0, "b": 1}"#, r#"["a b"]"#),
+            "model.merges: expected tokens that make one of at most 1 bytes, got one of 2",
+        ),
+        (unigram(&long), "model.vocab: expected pieces of at most 2048 bytes, got one of 100000"),
+        (rules("BAAAAAAAAAA="), "precompiled_charsmap: expected a trie that leads nowhere else, got place 0 of 1"),
+        (rules("/////w=="), "precompiled_charsmap: expected a trie and texts, got 4 bytes"),
+    ];
+    for (text, expected) in cases {
+        let message = Tokenizer::from_bytes(Path::new("tokenizer.json"), text.as_bytes()).unwrap_err().to_string();
+        assert!(message.contains(expected), "{expected}: {message}");
+    }
+}
+
+#[test]
+fn bytes_become_text_and_bytes_again() {
+    for (bytes, text) in [("", ""), ("M", "TQ=="), ("Ma", "TWE="), ("Man", "TWFu"), ("\u{7f}~?\u{7ff}", "f34/378=")] {
+        assert_eq!(charsmap::base64(bytes.as_bytes()), text);
+        assert_eq!(charsmap::from_base64(text).unwrap(), bytes.as_bytes());
+    }
+    assert_eq!(charsmap::from_base64("a-b="), None);
+}
+
+#[test]
 fn the_digest_and_the_size_are_the_files() {
     let [one, two, _] = KINDS.map(tokenizer);
     assert_eq!(one.digest().len(), 64);

@@ -3,7 +3,6 @@
 //! How a text is normalized and cut stands in the file. Which numbers its pieces have in a model, and what goes
 //! around a text, is a convention of the tokenizer's class.
 
-mod charsmap;
 mod merges;
 mod proto;
 mod text;

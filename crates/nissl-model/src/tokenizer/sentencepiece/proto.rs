@@ -7,13 +7,10 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use super::charsmap;
 use crate::checkpoint::cursor::{Cursor, malformed};
 use crate::error::LoadError;
-use crate::tokenizer::bytes;
-
-/// The longest piece, in bytes. Those of real files have some dozens.
-const MAX_PIECE: usize = 2048;
+use crate::tokenizer::check::MAX_PIECE;
+use crate::tokenizer::{bytes, charsmap};
 
 /// What a piece is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,6 +4,7 @@ use serde_json::{Value as Json, json};
 
 use super::proto::{Algorithm, ModelProto, PieceKind};
 use crate::error::LoadError;
+use crate::tokenizer::charsmap::base64;
 use crate::tokenizer::folder::Folder;
 
 /// What stands for a space in pieces.
@@ -107,18 +108,4 @@ impl Text {
         }
         json!({"type": "Sequence", "decoders": all})
     }
-}
-
-/// Bytes as text, as tokenizer.json has them.
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for three in bytes.chunks(3) {
-        let number = three.iter().enumerate().fold(0, |number, (i, byte)| number | u32::from(*byte) << (16 - 8 * i));
-        for digit in 0..4 {
-            let value = (number >> (18 - 6 * digit)) & 63;
-            text.push(if digit > three.len() { '=' } else { DIGITS[value as usize].into() });
-        }
-    }
-    text
 }

@@ -1,4 +1,4 @@
-//! Checks the rules by which a sentencepiece model replaces characters, before a library follows them.
+//! Checks the rules by which sentencepiece replaces characters, before a library follows them.
 //!
 //! They are the length of a trie, the trie, and texts that end with a zero byte each. A number of the trie holds a
 //! label (8 bits), whether a text belongs to its node (bit 8), and where its children lie (22 bits, shifted by 8 if
@@ -11,6 +11,7 @@ use crate::checkpoint::cursor::malformed;
 use crate::error::LoadError;
 
 const LEAF: u32 = 1 << 8;
+const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 /// Where the children of a node lie: the place is exclusive-ored with it.
 fn offset(unit: u32) -> usize {
@@ -54,4 +55,32 @@ pub(super) fn check(path: &Path, rules: &[u8]) -> Result<(), LoadError> {
         }
     }
     Ok(())
+}
+
+/// Bytes as text, as tokenizer.json has them.
+pub(super) fn base64(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for three in bytes.chunks(3) {
+        let number = three.iter().enumerate().fold(0, |number, (i, byte)| number | u32::from(*byte) << (16 - 8 * i));
+        for digit in 0..4 {
+            let value = (number >> (18 - 6 * digit)) & 63;
+            text.push(if digit > three.len() { '=' } else { DIGITS[value as usize].into() });
+        }
+    }
+    text
+}
+
+/// The bytes of such a text; `None` if it is none.
+pub(super) fn from_base64(text: &str) -> Option<Vec<u8>> {
+    let text = text.trim_end_matches('=');
+    let mut bytes = Vec::with_capacity(text.len() * 3 / 4);
+    for four in text.as_bytes().chunks(4) {
+        let mut number = 0;
+        for digit in 0..4 {
+            let value = four.get(digit).map_or(Some(0), |byte| DIGITS.iter().position(|known| known == byte));
+            number = number << 6 | value?;
+        }
+        bytes.extend_from_slice(&[(number >> 16) as u8, (number >> 8) as u8, number as u8][..four.len() * 3 / 4]);
+    }
+    Some(bytes)
 }

@@ -43,6 +43,13 @@ impl<'a> TensorView<'a> {
     }
 }
 
+impl<'a> TensorView<'a> {
+    /// A tensor that does not lie in a file as it is.
+    pub(crate) fn of_bytes(name: &'a str, dtype: Dtype, shape: &'a [usize], bytes: &'a [u8]) -> Self {
+        Self { name, dtype, shape, bytes, paired: None, file: None }
+    }
+}
+
 impl TensorView<'_> {
     /// Converts the numbers from `start` on.
     ///

@@ -118,6 +118,8 @@ pub struct TensorView<'a> {
     /// If set, the width of a head whose rows the file holds in pairs, first half and second half by turns; row by
     /// row they are read in the order of the halves.
     pub(crate) paired: Option<usize>,
+    /// The file that `bytes` lie in, if they do.
+    file: Option<&'a MappedFile>,
 }
 
 impl Checkpoint {
@@ -232,12 +234,14 @@ impl Checkpoint {
 
     fn view(&self, idx: usize) -> TensorView<'_> {
         let (part, entry) = &self.tensors[idx];
+        let file = (!entry.copied).then_some(&self.parts[*part].file);
         TensorView {
             name: &entry.name,
             dtype: entry.dtype,
             shape: &entry.shape,
             bytes: self.parts[*part].bytes(entry),
             paired: entry.paired,
+            file,
         }
     }
 }

@@ -1,5 +1,7 @@
 //! A matrix or vector whose type and shape were checked, to be decoded piece by piece.
 
+use std::ops::Range;
+
 use super::{Dtype, TensorView};
 use crate::error::LoadError;
 
@@ -36,7 +38,7 @@ impl<'a> Weight<'a> {
     /// If `bytes` are not as many as `shape` says.
     pub(crate) fn of_f32(name: &'a str, shape: &'a [usize], bytes: &'a [u8]) -> Self {
         assert_eq!(bytes.len(), 4 * shape.iter().product::<usize>(), "a matrix has as many values as its shape says");
-        Self { tensor: TensorView { name, dtype: Dtype::F32, shape, bytes, paired: None } }
+        Self { tensor: TensorView::of_bytes(name, Dtype::F32, shape, bytes) }
     }
 
     /// What the checkpoint calls it.
@@ -60,6 +62,14 @@ impl<'a> Weight<'a> {
     /// If there is no such row.
     pub(crate) fn row_bytes(&self, row: usize) -> &[u8] {
         self.tensor.row_bytes(row)
+    }
+
+    /// Tells the system that the pages of some rows are not needed for now, see [`super::Checkpoint::release`].
+    pub(crate) fn release_rows(&self, rows: Range<usize>) {
+        let (Some(file), None) = (self.tensor.file, self.tensor.paired) else { return };
+        let (row, next) = (self.row_bytes(rows.start), self.row_bytes(rows.end - 1));
+        let start = row.as_ptr().addr() - file.bytes().as_ptr().addr();
+        file.release(start..start + next.as_ptr().addr() + next.len() - row.as_ptr().addr());
     }
 
     /// Converts the values from `start` on into `out`.

@@ -6,7 +6,7 @@ pub(crate) enum Isa {
     /// 512-bit vectors (AVX-512 F, VL, BW, DQ) with fused multiply-add.
     #[cfg(target_arch = "x86_64")]
     Avx512,
-    /// 256-bit vectors with fused multiply-add.
+    /// 256-bit vectors with fused multiply-add and 16-bit floats.
     #[cfg(target_arch = "x86_64")]
     Avx2,
     /// Whatever the compiler makes of it.
@@ -22,7 +22,8 @@ impl Isa {
     /// All that this processor has, best first.
     pub(crate) fn available() -> impl Iterator<Item = Self> {
         #[cfg(target_arch = "x86_64")]
-        let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+        let avx2 =
+            is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c");
         #[cfg(target_arch = "x86_64")]
         let avx512 = is_x86_feature_detected!("avx512f")
             && is_x86_feature_detected!("avx512vl")

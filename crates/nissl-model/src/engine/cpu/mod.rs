@@ -12,6 +12,8 @@ pub(super) mod isa;
 mod kernel_x86;
 pub(super) mod math;
 mod native;
+#[cfg(target_arch = "x86_64")]
+mod native_x86;
 mod norm;
 mod pack;
 mod past;

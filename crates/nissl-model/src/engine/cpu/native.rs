@@ -8,9 +8,9 @@
 //!
 //! Decoded they are the numbers of [`crate::checkpoint::Piece`], to the last bit: every product is exact in 32 bits.
 
-#![expect(clippy::inline_always, reason = "the bodies are compiled once for each instruction set")]
+use half::{bf16, f16};
 
-use super::isa::for_each_isa;
+use super::isa::Isa;
 use super::tensor::PANEL;
 use crate::checkpoint::{Dtype, PIECE, Piece, Quant};
 
@@ -59,7 +59,7 @@ impl Kind {
 
 /// How the scales of a piece are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Scales {
+pub(crate) enum Scales {
     /// They are all 1.
     One,
     /// A byte a column.
@@ -74,14 +74,28 @@ enum Scales {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Layout {
     /// Bits of the lower plane.
-    low: u32,
+    pub(crate) low: u32,
     /// Bits of the upper plane.
-    high: u32,
+    pub(crate) high: u32,
     /// What is added to a code so that none is negative; nothing to those of 8 bits.
-    offset: i8,
-    scales: Scales,
+    pub(crate) offset: i8,
+    /// The scales of a piece.
+    pub(crate) scales: Scales,
     /// Whether something is taken off.
-    min: bool,
+    pub(crate) min: bool,
+}
+
+/// Where a piece is.
+#[derive(Clone, Copy)]
+pub(crate) struct Place {
+    /// The 16-bit scales of its block.
+    pub(crate) header: *const u8,
+    /// Its own scales.
+    pub(crate) scales: *const u8,
+    /// Its lower plane.
+    pub(crate) low: *const u8,
+    /// Its upper plane.
+    pub(crate) high: *const u8,
 }
 
 impl Layout {
@@ -121,12 +135,22 @@ impl Layout {
         PIECE * PANEL / 8 * bits as usize
     }
 
-    fn piece_bytes(self) -> usize {
+    /// Bytes of a piece.
+    pub(crate) fn piece_bytes(self) -> usize {
         self.scale_bytes() + Self::plane_bytes(self.low) + Self::plane_bytes(self.high)
     }
 
     fn block_bytes(self, quant: Quant) -> usize {
         self.header_bytes() + quant.block_len() / PIECE * self.piece_bytes()
+    }
+
+    /// Where a piece of a panel is.
+    pub(crate) fn place(self, quant: Quant, panel: *const u8, piece_idx: usize) -> Place {
+        let pieces = quant.block_len() / PIECE;
+        let header = panel.wrapping_add(piece_idx / pieces * self.block_bytes(quant));
+        let scales = header.wrapping_add(self.header_bytes() + piece_idx % pieces * self.piece_bytes());
+        let low = scales.wrapping_add(self.scale_bytes());
+        Place { header, scales, low, high: low.wrapping_add(Self::plane_bytes(self.low)) }
     }
 
     /// Puts a piece of a column into its panel, which was zero.
@@ -177,81 +201,60 @@ fn put_bits(plane: &mut [u8], bits: u32, k: usize, column: usize, code: u8) {
     plane[byte] |= (code & ((1 << bits) - 1)) << (at % 8);
 }
 
-for_each_isa! {
-    /// The numbers of a panel from inner step `from` on, `[out.len() / 32, 32]`; of quantized ones whole pieces.
-    fn decode(kind: Kind, panel: &[u8], from: usize, out: &mut [f32]) = decode_body
-}
-
-#[inline(always)]
-fn decode_body(kind: Kind, panel: &[u8], from: usize, out: &mut [f32]) {
-    match kind {
-        Kind::F32 => each(&panel[4 * PANEL * from..], out, f32::from_ne_bytes),
-        Kind::F16 => each(&panel[2 * PANEL * from..], out, |bytes| half_to_f32(u16::from_le_bytes(bytes))),
-        Kind::Bf16 => {
-            each(&panel[2 * PANEL * from..], out, |bytes| f32::from_bits(u32::from(u16::from_le_bytes(bytes)) << 16));
-        }
-        Kind::Quant(quant) => {
-            let layout = Layout::of(quant);
-            match (layout.low, layout.high) {
-                (2, 0) => pieces::<2, 0>(quant, layout, panel, from, out),
-                (2, 1) => pieces::<2, 1>(quant, layout, panel, from, out),
-                (4, 0) => pieces::<4, 0>(quant, layout, panel, from, out),
-                (4, 1) => pieces::<4, 1>(quant, layout, panel, from, out),
-                (4, 2) => pieces::<4, 2>(quant, layout, panel, from, out),
-                _ => pieces::<8, 0>(quant, layout, panel, from, out),
-            }
-        }
+/// The numbers of a panel of `n_in` inner steps from `from` on, `[out.len() / 32, 32]`; of quantized ones whole pieces.
+#[expect(unsafe_code, reason = "the kernels take raw pointers")]
+pub(crate) fn decode(isa: Isa, kind: Kind, panel: &[u8], n_in: usize, from: usize, out: &mut [f32]) {
+    let n = out.len() / PANEL;
+    assert!(from + n <= n_in && panel.len() >= kind.panel_bytes(n_in), "a panel has its steps");
+    assert!(n_in.is_multiple_of(kind.block_len()), "a panel has whole blocks");
+    assert!(
+        kind.block_len() == 1 || (from.is_multiple_of(PIECE) && n.is_multiple_of(PIECE)),
+        "whole pieces are decoded"
+    );
+    match isa {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: `Isa::detect` saw AVX-512F; the panel has the steps.
+        Isa::Avx512 => unsafe { super::native_x86::decode_avx512(kind, panel.as_ptr(), from, out.as_mut_ptr(), n) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: `Isa::detect` saw AVX2, FMA and F16C; the panel has the steps.
+        Isa::Avx2 => unsafe { super::native_x86::decode_avx2(kind, panel.as_ptr(), from, out.as_mut_ptr(), n) },
+        Isa::Portable => decode_portable(kind, panel, from, out),
     }
 }
 
-#[inline(always)]
+fn decode_portable(kind: Kind, panel: &[u8], from: usize, out: &mut [f32]) {
+    match kind {
+        Kind::F32 => each(&panel[4 * PANEL * from..], out, f32::from_ne_bytes),
+        Kind::F16 => each(&panel[2 * PANEL * from..], out, |bytes| f16::from_le_bytes(bytes).to_f32()),
+        Kind::Bf16 => each(&panel[2 * PANEL * from..], out, |bytes| bf16::from_le_bytes(bytes).to_f32()),
+        Kind::Quant(quant) => pieces(quant, panel, from, out),
+    }
+}
+
 fn each<const N: usize>(bytes: &[u8], out: &mut [f32], convert: impl Fn([u8; N]) -> f32) {
     out.iter_mut().zip(bytes.as_chunks().0).for_each(|(out, bytes)| *out = convert(*bytes));
 }
 
-/// Exactly, without branches, so that it is done for many at a time.
-#[inline(always)]
-fn half_to_f32(bits: u16) -> f32 {
-    let sign = u32::from(bits & 0x8000) << 16;
-    let rest = u32::from(bits & 0x7fff);
-    // The exponent's bias is 15 there and 127 here; infinities and what is no number have the largest exponent.
-    let normal = (rest << 13) + (112 << 23) + if rest < 0x7c00 { 0 } else { 112 << 23 };
-    let small = (rest as f32 * (1.0 / 16_777_216.0)).to_bits();
-    f32::from_bits(sign | if rest < 0x400 { small } else { normal })
-}
-
-#[inline(always)]
-fn pieces<const LOW: u32, const HIGH: u32>(quant: Quant, layout: Layout, panel: &[u8], from: usize, out: &mut [f32]) {
+fn pieces(quant: Quant, panel: &[u8], from: usize, out: &mut [f32]) {
+    let layout = Layout::of(quant);
     let per_block = quant.block_len() / PIECE;
-    for (i, out) in out.as_chunks_mut::<{ PIECE * PANEL }>().0.iter_mut().enumerate() {
+    for (i, out) in out.chunks_exact_mut(PIECE * PANEL).enumerate() {
         let piece_idx = from / PIECE + i;
         let block = &panel[piece_idx / per_block * layout.block_bytes(quant)..][..layout.block_bytes(quant)];
         let (header, block) = block.split_at(layout.header_bytes());
         let piece = &block[piece_idx % per_block * layout.piece_bytes()..][..layout.piece_bytes()];
         let (scales, planes) = piece.split_at(layout.scale_bytes());
-        let (low, high) = planes.split_at(Layout::plane_bytes(LOW));
-        for half in 0..2 {
+        let (low, high) = planes.split_at(Layout::plane_bytes(layout.low));
+        for (half, out) in out.chunks_exact_mut(16 * PANEL).enumerate() {
             let (scale, min) = scales_of(layout, header, scales, half);
-            for k in 16 * half..16 * half + 16 {
-                let out: &mut [f32; PANEL] = &mut out.as_chunks_mut().0[k];
-                let mut codes = [0i32; PANEL];
-                if LOW == 8 {
-                    let row = &low[k * PANEL..][..PANEL];
-                    codes.iter_mut().zip(row).for_each(|(code, &byte)| *code = i32::from(byte as i8));
-                } else {
-                    let row = words(low, k, LOW);
-                    for (code, word) in codes.iter_mut().zip(row) {
-                        *code = (u32::from_le_bytes(*word) >> (k as u32 * LOW % 32) & ((1 << LOW) - 1)) as i32;
+            for (k, out) in out.chunks_exact_mut(PANEL).enumerate() {
+                let k = 16 * half + k;
+                for (column, ((out, scale), min)) in out.iter_mut().zip(&scale).zip(&min).enumerate() {
+                    let mut code = bits(low, layout.low, k, column);
+                    if layout.high > 0 {
+                        code |= bits(high, layout.high, k, column) << layout.low;
                     }
-                    if HIGH > 0 {
-                        for (code, word) in codes.iter_mut().zip(words(high, k, HIGH)) {
-                            let high = u32::from_le_bytes(*word) >> (k as u32 * HIGH % 32) & ((1 << HIGH) - 1);
-                            *code |= (high << LOW) as i32;
-                        }
-                    }
-                }
-                for (((out, code), scale), min) in out.iter_mut().zip(codes).zip(&scale).zip(&min) {
-                    let value = (code - i32::from(layout.offset)) as f32 * scale;
+                    let value = f32::from(code as i8 - layout.offset) * scale;
                     *out = if layout.min { value - min } else { value };
                 }
             }
@@ -259,19 +262,21 @@ fn pieces<const LOW: u32, const HIGH: u32>(quant: Quant, layout: Layout, panel: 
     }
 }
 
-/// The words of a plane that hold the bits of step `k`.
-#[inline(always)]
-fn words(plane: &[u8], k: usize, bits: u32) -> &[[u8; 4]] {
-    plane[k * bits as usize / 32 * 4 * PANEL..][..4 * PANEL].as_chunks().0
+/// The code in a plane, the inverse of [`put_bits`].
+fn bits(plane: &[u8], bits: u32, k: usize, column: usize) -> u8 {
+    if bits == 8 {
+        return plane[k * PANEL + column];
+    }
+    let at = k * bits as usize;
+    plane[(at / 32 * PANEL + column) * 4 + at % 32 / 8] >> (at % 8) & ((1 << bits) - 1)
 }
 
 /// The scales of the 32 columns in one half of a piece, and what is taken off.
-#[inline(always)]
 fn scales_of(layout: Layout, header: &[u8], scales: &[u8], half: usize) -> ([f32; PANEL], [f32; PANEL]) {
     let (mut scale, mut min) = ([0.0; PANEL], [0.0; PANEL]);
-    each(header, &mut scale, |bytes| half_to_f32(u16::from_le_bytes(bytes)));
+    each(header, &mut scale, |bytes| f16::from_le_bytes(bytes).to_f32());
     if layout.min {
-        each(&header[2 * PANEL..], &mut min, |bytes| half_to_f32(u16::from_le_bytes(bytes)));
+        each(&header[2 * PANEL..], &mut min, |bytes| f16::from_le_bytes(bytes).to_f32());
     }
     match layout.scales {
         Scales::One => {}

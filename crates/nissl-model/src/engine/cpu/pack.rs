@@ -27,6 +27,9 @@ struct Panel {
     start: usize,
 }
 
+/// Panels after which the pages of what they were made of are given back, so that no matrix is there twice.
+const RELEASED: usize = 16;
+
 /// Inner steps that are transposed at a time.
 const BLOCK: usize = 64;
 
@@ -49,11 +52,14 @@ impl Packed {
             }
             first += part.n_out();
         }
-        packed
-            .panels_mut()
-            .into_par_iter()
-            .zip(columns.par_chunks(PANEL))
-            .for_each(|((kind, panel), columns)| pack_panel(kind, parts, n_in, columns, panel));
+        packed.panels_mut().into_par_iter().zip(columns.par_chunks(PANEL)).enumerate().for_each(
+            |(idx, ((kind, panel), own))| {
+                pack_panel(kind, parts, n_in, own, panel);
+                if (idx + 1).is_multiple_of(RELEASED) {
+                    release(parts, &columns[(idx + 1 - RELEASED) * PANEL..][..(RELEASED - 1) * PANEL + own.len()]);
+                }
+            },
+        );
         packed
     }
 
@@ -137,12 +143,20 @@ impl Packed {
     /// The values of a panel from inner step `from` on, `[out.len() / 32, 32]`; `from` is a multiple of 32.
     pub(crate) fn decode(&self, isa: Isa, panel: usize, from: usize, out: &mut [f32]) {
         let Panel { kind, start } = self.panels[panel];
-        native::decode(isa, kind, &self.buffer.bytes()[start..], from, out);
+        native::decode(isa, kind, &self.buffer.bytes()[start..], self.n_in, from, out);
     }
 
     /// The biases, 32 a panel; 0 where there is none.
     pub(crate) fn bias(&self) -> &[f32] {
         &self.bias
+    }
+}
+
+/// Gives back the pages of columns that were packed, if they are rows of one matrix.
+fn release(parts: &[LinearPart<'_>], columns: &[(usize, usize)]) {
+    let ((first_part, first), (last_part, last)) = (columns[0], columns[columns.len() - 1]);
+    if first_part == last_part && !parts[first_part].transposed {
+        parts[first_part].weight.release_rows(first..last + 1);
     }
 }
 

@@ -26,7 +26,7 @@ pub(crate) fn tensor(n_rows: usize, width: usize, seed: u64) -> Tensor {
 fn packed(weight: &[f32], n_in: usize, bias: &[f32]) -> Packed {
     let bytes: Vec<u8> = weight.iter().flat_map(|v| v.to_le_bytes()).collect();
     let shape = [bias.len(), n_in];
-    let tensor = TensorView { name: "weight", dtype: Dtype::F32, shape: &shape, bytes: &bytes, paired: None };
+    let tensor = TensorView::of_bytes("weight", Dtype::F32, &shape, &bytes);
     let weight = Weight::new(tensor, &[None, None]).expect("a matrix of floats");
     let bias = Some(Vector::unnamed(bias.to_vec()));
     Packed::new(&[LinearPart { weight, transposed: false, bias }], WeightFormat::F32)

@@ -80,7 +80,8 @@ impl Parts {
             .iter()
             .zip(&shapes)
             .map(|((dtype, n_out, bytes, transposed, paired), shape)| {
-                let tensor = TensorView { name: "weight", dtype: *dtype, shape, bytes, paired: *paired };
+                let mut tensor = TensorView::of_bytes("weight", *dtype, shape, bytes);
+                tensor.paired = *paired;
                 let weight = Weight::new(tensor, &[None, None]).expect("a matrix of weights");
                 LinearPart { weight, transposed: *transposed, bias: Some(Vector::unnamed(noise(*n_out, 3))) }
             })
@@ -175,9 +176,23 @@ fn matrices_of_several_formats_stand_side_by_side() {
 
 #[test]
 fn every_sixteen_bit_float_is_decoded_exactly() {
-    for bits in 0..=u16::MAX {
-        let (got, want) = (half_to_f32(bits), f16::from_bits(bits).to_f32());
-        assert!(got.to_bits() == want.to_bits() || (got.is_nan() && want.is_nan()), "{bits:#06x}: {got} {want}");
+    let panel: Vec<u8> = (0..=u16::MAX).flat_map(u16::to_le_bytes).collect();
+    let n_in = panel.len() / 2 / PANEL;
+    for isa in Isa::available() {
+        let mut out = vec![0.0; n_in * PANEL];
+        for (kind, want) in [
+            (Kind::F16, (|bits| f16::from_bits(bits).to_f32()) as fn(u16) -> f32),
+            (Kind::Bf16, |bits| bf16::from_bits(bits).to_f32()),
+        ] {
+            decode(isa, kind, &panel, n_in, 0, &mut out);
+            for (bits, got) in out.iter().enumerate() {
+                let want = want(bits as u16);
+                assert!(
+                    got.to_bits() == want.to_bits() || (got.is_nan() && want.is_nan()),
+                    "{kind:?} {bits:#06x}: {got}"
+                );
+            }
+        }
     }
 }
 

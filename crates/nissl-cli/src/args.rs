@@ -70,5 +70,6 @@ pub(crate) enum Command {
     Lens(commands::lens::Args),
     Methods(commands::methods::Args),
     Convert(commands::convert::Args),
+    Train(commands::train::Args),
     Completions(commands::completions::Args),
 }

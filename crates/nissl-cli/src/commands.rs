@@ -11,6 +11,7 @@ pub(crate) mod models;
 pub(crate) mod rank;
 mod read;
 pub(crate) mod sites;
+pub(crate) mod train;
 
 use crate::args::Command;
 use crate::door::Door;
@@ -27,6 +28,7 @@ pub(crate) fn run(command: Command, door: &Door) -> anyhow::Result<()> {
         Command::Lens(args) => lens::run(&args, door),
         Command::Methods(args) => methods::run(&args, door),
         Command::Convert(args) => convert::run(&args, door),
+        Command::Train(args) => train::run(&args, door),
         Command::Completions(args) => completions::run(&args),
     }
 }

@@ -288,17 +288,17 @@ impl Model for LanguageModel {
 }
 
 /// What a model is loaded from.
-struct Parts {
-    found: Found,
+pub(crate) struct Parts {
+    pub(crate) found: Found,
     /// The bytes of the config; none where the weights speak for themselves.
-    config: Vec<u8>,
-    checkpoint: Checkpoint,
-    tokenizer: Option<Tokenizer>,
+    pub(crate) config: Vec<u8>,
+    pub(crate) checkpoint: Checkpoint,
+    pub(crate) tokenizer: Option<Tokenizer>,
 }
 
 impl Parts {
     /// Opens the files of a folder, or the one file that has them all in it.
-    fn open(path: &Path) -> Result<Self, LoadError> {
+    pub(crate) fn open(path: &Path) -> Result<Self, LoadError> {
         if gguf::is_gguf(path) {
             let GgufModel { config, checkpoint, tokenizer } = gguf::model(path)?;
             let tokenizer = tokenizer.map(|json| Tokenizer::from_bytes(path, &json)).transpose()?;
@@ -338,7 +338,7 @@ pub(crate) fn check_batch(info: &ModelInfo, batch: &Batch) -> Result<(), ModelEr
 }
 
 /// Whole sentences in groups of about [`GROUP`] tokens, fewer where threads would stand idle.
-fn groups(batch: &Batch, n_threads: usize) -> Vec<Range<usize>> {
+pub(crate) fn groups(batch: &Batch, n_threads: usize) -> Vec<Range<usize>> {
     groups_of(batch, GROUP.min(batch.n_tokens().div_ceil(n_threads.max(1))).max(1))
 }
 

@@ -25,6 +25,7 @@ mod options;
 mod parameters;
 mod skeletons;
 mod tokenizer;
+mod training;
 mod weights;
 
 pub use arch::{FAMILIES, Family};
@@ -36,3 +37,4 @@ pub use language_model::LanguageModel;
 pub use options::{LoadOptions, WeightFormat};
 pub use parameters::ParameterGradients;
 pub use tokenizer::{Encoding, Tokenizer};
+pub use training::{AdamW, Decay, Examples, NewTokenizer, Schedule, Sizes, Step, Trainer};

@@ -8,7 +8,7 @@ mod folder;
 mod kinds;
 pub(crate) mod sentencepiece;
 pub(crate) mod tokens;
-mod vocabulary;
+pub(crate) mod vocabulary;
 mod wordpiece;
 
 use std::fs;
@@ -163,6 +163,14 @@ impl Tokenizer {
     /// Number of tokens in the vocabulary, with added ones.
     pub fn vocab_size(&self) -> usize {
         self.inner.get_vocab_size(true)
+    }
+
+    /// What tokenizer.json says of it.
+    ///
+    /// # Errors
+    /// If it cannot be written down.
+    pub fn to_json(&self) -> Result<String, LoadError> {
+        self.inner.to_string(true).map_err(|source| self.error(source))
     }
 
     /// Digest of the file, 64 hexadecimal digits.

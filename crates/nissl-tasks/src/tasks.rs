@@ -16,6 +16,7 @@ pub mod methods;
 pub mod models;
 pub mod rank;
 pub mod sites;
+pub mod train;
 
 /// Every task, one line each.
 pub const TASKS: &[TaskEntry] = &[
@@ -28,6 +29,7 @@ pub const TASKS: &[TaskEntry] = &[
     TaskEntry { name: "lens", summary: lens::SUMMARY, run: |c, p| run_json("lens", c, p, lens::run) },
     TaskEntry { name: "methods", summary: methods::SUMMARY, run: |c, p| run_json("methods", c, p, methods::run) },
     TaskEntry { name: "convert", summary: convert::SUMMARY, run: |c, p| run_json("convert", c, p, convert::run) },
+    TaskEntry { name: "train", summary: train::SUMMARY, run: |c, p| run_json("train", c, p, train::run) },
 ];
 
 /// A line of the list: what a task is called, what it is for, and how it runs on plain JSON.

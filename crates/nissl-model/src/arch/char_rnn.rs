@@ -15,6 +15,7 @@ pub(super) const FAMILY: Family = Family {
     model_types: &[],
     summary: "character LSTM of TensorFlow's basic cells, without config.json",
     head: "causal LM",
+    fresh: None,
     mark: Some("rnnlm.multi_rnn_cell.cell_0.basic_lstm_cell.weights"),
     read,
 };

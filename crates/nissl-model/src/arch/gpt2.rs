@@ -1,17 +1,19 @@
 //! GPT-2: a pre-norm decoder with learned positions; its matrices are stored input first.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Architecture, Config, Family, Head, Matrix, Positions, Skeleton, Spec};
 use crate::checkpoint::Checkpoint;
 use crate::engine::NormKind;
 use crate::error::LoadError;
+use crate::training::Sizes;
 
 pub(super) const FAMILY: Family = Family {
     name: "gpt2",
     model_types: &["gpt2"],
     summary: "pre-norm decoder, learned positions",
     head: "causal LM",
+    fresh: Some(fresh),
     mark: None,
     read,
 };
@@ -61,4 +63,27 @@ fn read(config: &Config, _: &Checkpoint) -> Result<Architecture, LoadError> {
             bias: "lm_head.bias",
         },
     }))
+}
+
+/// A new model's config.
+fn fresh(sizes: &Sizes, d_vocab: usize) -> Value {
+    json!({
+        "model_type": "gpt2",
+        "architectures": ["GPT2LMHeadModel"],
+        "n_layer": sizes.n_layers,
+        "n_embd": sizes.d_model,
+        "n_head": sizes.n_heads,
+        "n_inner": sizes.d_mlp(),
+        "n_positions": sizes.n_ctx,
+        "vocab_size": d_vocab,
+        "activation_function": "gelu_new",
+        "layer_norm_epsilon": 1e-5,
+        "tie_word_embeddings": true,
+        "attn_pdrop": 0.0,
+        "embd_pdrop": 0.0,
+        "resid_pdrop": 0.0,
+        "bos_token_id": 0,
+        "eos_token_id": 0,
+        "torch_dtype": "float32",
+    })
 }

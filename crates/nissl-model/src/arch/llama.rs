@@ -1,17 +1,19 @@
 //! Llama: a pre-norm decoder with RMS norms, rotary positions, shared key/value heads and a gated MLP.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Architecture, Config, Family, Head, Matrix, Positions, Skeleton, Spec};
 use crate::checkpoint::Checkpoint;
 use crate::engine::NormKind;
 use crate::error::LoadError;
+use crate::training::Sizes;
 
 pub(super) const FAMILY: Family = Family {
     name: "llama",
     model_types: &["llama"],
     summary: "pre-norm decoder, RMS norms, rotary positions, grouped key/value heads, gated MLP",
     head: "causal LM",
+    fresh: Some(fresh),
     mark: None,
     read,
 };
@@ -92,4 +94,26 @@ fn rope_theta(config: &Config) -> Result<f64, LoadError> {
 fn frequencies(theta: f64, d_head: usize) -> Vec<f32> {
     let exponent = |i: usize| (2 * i) as f32 / d_head as f32;
     (0..d_head / 2).map(|i| 1.0 / (theta as f32).powf(exponent(i))).collect()
+}
+
+/// A new model's config.
+fn fresh(sizes: &Sizes, d_vocab: usize) -> Value {
+    json!({
+        "model_type": "llama",
+        "architectures": ["LlamaForCausalLM"],
+        "num_hidden_layers": sizes.n_layers,
+        "hidden_size": sizes.d_model,
+        "num_attention_heads": sizes.n_heads,
+        "num_key_value_heads": sizes.n_heads,
+        "intermediate_size": sizes.d_mlp(),
+        "max_position_embeddings": sizes.n_ctx,
+        "vocab_size": d_vocab,
+        "hidden_act": "silu",
+        "rms_norm_eps": 1e-5,
+        "rope_theta": 10_000.0,
+        "tie_word_embeddings": true,
+        "bos_token_id": 0,
+        "eos_token_id": 0,
+        "torch_dtype": "float32",
+    })
 }

@@ -33,6 +33,7 @@ pub(super) const FAMILY: Family = Family {
     model_types: &["lstm"],
     summary: "LSTM layers in PyTorch's layout, one or two directions, with or without projection",
     head: "causal LM or tagger",
+    fresh: None,
     mark: None,
     read,
 };

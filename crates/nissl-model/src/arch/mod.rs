@@ -13,9 +13,11 @@ mod transformer;
 use std::path::Path;
 
 use nissl_core::{ModelInfo, nearest};
+use serde_json::Value;
 
 use crate::checkpoint::Checkpoint;
 use crate::error::LoadError;
+use crate::training::Sizes;
 pub(crate) use config::Config;
 pub(crate) use recurrent::{Cell, Decoder, Recurrent, Values};
 pub(crate) use transformer::{Head, Matrix, Positions, Skeleton, Spec};
@@ -30,6 +32,8 @@ pub struct Family {
     pub summary: &'static str,
     /// Which head gives the logits.
     pub head: &'static str,
+    /// The config.json of a new model of these sizes and vocabulary; none where models are not made here.
+    pub(crate) fresh: Option<fn(&Sizes, usize) -> Value>,
     /// A weight by which a folder without config.json is recognized.
     pub(crate) mark: Option<&'static str>,
     pub(crate) read: fn(&Config, &Checkpoint) -> Result<Architecture, LoadError>,

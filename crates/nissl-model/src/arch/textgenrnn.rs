@@ -17,6 +17,7 @@ pub(super) const FAMILY: Family = Family {
     model_types: &[],
     summary: "character LSTM that reads 40 characters, with an attention average, without config.json",
     head: "causal LM",
+    fresh: None,
     mark: Some("attention.attention_W"),
     read,
 };

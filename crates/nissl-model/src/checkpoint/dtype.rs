@@ -85,7 +85,7 @@ impl Dtype {
     }
 
     /// Whether numbers of this type are weights: they become 32-bit floats without loss.
-    pub(super) fn is_weight(self) -> bool {
+    pub(crate) fn is_weight(self) -> bool {
         matches!(self, Self::F32 | Self::F16 | Self::Bf16 | Self::Quantized(_))
     }
 }

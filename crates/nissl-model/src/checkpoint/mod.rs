@@ -8,6 +8,7 @@ mod convert;
 pub(crate) mod cursor;
 mod dtype;
 pub(crate) mod gguf;
+mod memory;
 mod mmap;
 mod npz;
 mod quant;
@@ -30,6 +31,7 @@ pub use self::quant::Quant;
 pub(crate) use self::quant::{PIECE, Piece};
 pub(crate) use self::weight::Weight;
 
+use self::memory::Bytes;
 use self::mmap::MappedFile;
 use crate::error::LoadError;
 
@@ -87,10 +89,10 @@ impl Entry {
     }
 }
 
-/// A file, and what had to be copied from it.
+/// A file or what stands for one, and what had to be copied from it.
 #[derive(Debug)]
 struct Part {
-    file: MappedFile,
+    file: Bytes,
     copied: Vec<u8>,
 }
 
@@ -136,7 +138,7 @@ impl Checkpoint {
             let file = MappedFile::open(path).map_err(|source| LoadError::Io { path: path.clone(), source })?;
             let contents = (source.format.read)(path, file.bytes())?;
             tensors.extend(contents.entries.into_iter().map(|entry| (part_idx, entry)));
-            parts.push(Part { file, copied: contents.copied });
+            parts.push(Part { file: Bytes::Mapped(file), copied: contents.copied });
         }
         tensors.sort_by(|a, b| (&a.1.name, a.0).cmp(&(&b.1.name, b.0)));
         source.check(&mut tensors)?;

@@ -31,7 +31,7 @@ fn read(_: &Folder<'_>, path: &Path) -> Result<Json, LoadError> {
 }
 
 /// Byte-pair encoding without a pair, on single characters: an unknown one gives no token and no error.
-fn characters(vocabulary: &BTreeMap<String, u32>) -> Json {
+pub(crate) fn characters(vocabulary: &BTreeMap<String, u32>) -> Json {
     json!({
         "version": "1.0",
         "added_tokens": [],

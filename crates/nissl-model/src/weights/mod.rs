@@ -6,7 +6,7 @@ mod recurrent;
 mod stored;
 mod transformer;
 
-use crate::arch::Architecture;
+use crate::arch::{Architecture, Spec};
 use crate::blocks::head::Head;
 use crate::checkpoint::Checkpoint;
 use crate::engine::{Packing, Vector};
@@ -43,6 +43,11 @@ pub(crate) fn has_head(checkpoint: &Checkpoint, architecture: &Architecture) -> 
         Architecture::Transformer(spec) => transformer::has_head(checkpoint, spec),
         Architecture::Recurrent(model) => recurrent::has_head(checkpoint, model),
     }
+}
+
+/// Drops a decoder that is a copy of the token embeddings, where the config says that they are one.
+pub(crate) fn tie(checkpoint: &mut Checkpoint, spec: &Spec) {
+    transformer::tie(checkpoint, spec);
 }
 
 /// Lays out the head.

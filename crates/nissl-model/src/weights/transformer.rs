@@ -120,6 +120,16 @@ pub(super) fn has_head(checkpoint: &Checkpoint, spec: &Spec) -> Result<bool, Loa
     Ok(names.decoder.is_some())
 }
 
+/// Drops a decoder that is a copy of the token embeddings, where the config says that they are one.
+pub(super) fn tie(checkpoint: &mut Checkpoint, spec: &Spec) {
+    let Ok(names) = Names::find(checkpoint, spec) else { return };
+    let bytes = |name: &str| checkpoint.tensor(name).map(|tensor| tensor.bytes).ok();
+    let (decoder, tokens) = (spec.head.decoder, format!("{}{}", names.prefix, spec.token_embedding));
+    if spec.head.tied && decoder != tokens && bytes(decoder).is_some() && bytes(decoder) == bytes(&tokens) {
+        checkpoint.remove(decoder);
+    }
+}
+
 /// Lays out the head.
 pub(super) fn head<P: Packing>(packing: &P, checkpoint: &Checkpoint, spec: &Spec) -> Result<Head<P>, LoadError> {
     let names = Names::find(checkpoint, spec)?;

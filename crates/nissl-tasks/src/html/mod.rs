@@ -6,6 +6,7 @@
 
 mod cards;
 mod charts;
+mod curve;
 mod heat_map;
 mod lens;
 mod markup;
@@ -15,6 +16,7 @@ mod passage;
 use nissl_core::NeuronId;
 use serde::{Deserialize, Serialize};
 
+pub use curve::{Curve, Line, curve};
 pub use lens::{LensCell, LensList, LensNeuron, LensPage, LensRow, LensToken, render_lens};
 pub(crate) use markup::count;
 use markup::{Markup, esc};

@@ -16,6 +16,7 @@ use nissl_core::nearest;
 use serde_json::Value as Json;
 
 use super::cursor::{Cursor, malformed};
+use super::memory::Bytes;
 use super::mmap::MappedFile;
 use super::{Checkpoint, Contents, Dtype, Entry, Format, Part, Quant};
 use crate::error::LoadError;
@@ -113,7 +114,7 @@ pub(crate) fn model(path: &Path) -> Result<GgufModel, LoadError> {
     }
     let tokenizer = tokenizer::json(&gguf)?.map(|json| json.to_string().into_bytes());
     let tensors = gguf.entries.into_iter().map(|entry| (0, entry)).collect();
-    let parts = vec![Part { file, copied: Vec::new() }];
+    let parts = vec![Part { file: Bytes::Mapped(file), copied: Vec::new() }];
     let checkpoint = Checkpoint { path: path.to_owned(), parts, tensors, fingerprint: OnceLock::new() };
     Ok(GgufModel { config: config.to_string().into_bytes(), checkpoint, tokenizer })
 }

@@ -1,0 +1,185 @@
+//! The text as one long row of tokens in a file, so that no corpus has to fit in memory.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+
+use nissl_core::Progress;
+use nissl_model::Tokenizer;
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::error::TaskError;
+use crate::output::{write_json, write_whole};
+
+/// Bytes of text that are tokenized at once; pieces end at a line's end.
+const PIECE: usize = 1 << 16;
+/// Pieces that are tokenized side by side.
+const AT_ONCE: usize = 64;
+/// The token that stands behind each text, where the tokenizer has it.
+const END: &str = "<|endoftext|>";
+
+/// The text that was trained on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TextReport {
+    /// The files.
+    pub files: Vec<TextFile>,
+    /// Digest of the tokenizer.
+    pub tokenizer: String,
+    /// Bytes of all files.
+    pub n_bytes: u64,
+    /// Tokens of all files.
+    pub n_tokens: u64,
+}
+
+/// A file of text.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TextFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its digest, 64 hexadecimal digits.
+    pub digest: String,
+}
+
+/// The tokens of a text.
+pub(super) struct Tokens {
+    pub(super) report: TextReport,
+    /// Little-endian 32-bit numbers.
+    pub(super) path: PathBuf,
+}
+
+/// A piece of a file, and whether the file ends with it.
+pub(super) struct Piece {
+    pub(super) text: String,
+    last: bool,
+}
+
+/// Tokenizes the files, or finds that it was done before.
+pub(super) fn tokens(
+    files: &[PathBuf],
+    out: &Path,
+    tokenizer: &Tokenizer,
+    progress: &dyn Progress,
+) -> Result<Tokens, TaskError> {
+    let (path, about) = (out.join("tokens.u32"), out.join("tokens.json"));
+    let digests: Vec<TextFile> = files.iter().map(|file| digest(file)).collect::<Result<_, _>>()?;
+    let before = std::fs::read(&about).ok().and_then(|bytes| serde_json::from_slice::<TextReport>(&bytes).ok());
+    if let Some(report) = before
+        && report.files == digests
+        && report.tokenizer == tokenizer.digest()
+        && std::fs::metadata(&path).is_ok_and(|found| found.len() == 4 * report.n_tokens)
+    {
+        return Ok(Tokens { report, path });
+    }
+    let n_bytes = files.iter().map(|file| std::fs::metadata(file).map_or(0, |found| found.len())).sum();
+    progress.stage("tokenize", Some(n_bytes), "bytes");
+    let end = tokenizer.token_id(END);
+    let (mut n_tokens, mut done) = (0, 0);
+    // What failed inside, for the writer of the file knows only errors of its own.
+    let mut failed = None;
+    let written = write_whole(&path, |out| {
+        let mut pieces = pieces(files);
+        loop {
+            let some: Result<Vec<Piece>, TaskError> = pieces.by_ref().take(AT_ONCE).collect();
+            let some = some.map_err(|err| stopped(&mut failed, err))?;
+            if some.is_empty() {
+                return Ok(());
+            }
+            if progress.cancelled() {
+                let resume = "nothing was trained yet; the same command begins again".to_owned();
+                return Err(stopped(&mut failed, TaskError::Cancelled { resume }));
+            }
+            let encoded: Vec<_> = some.par_iter().map(|piece| tokenizer.encode_plain(&piece.text)).collect();
+            for (piece, encoded) in some.iter().zip(encoded) {
+                let mut ids = encoded.map_err(|err| stopped(&mut failed, err.into()))?.ids;
+                ids.extend(end.filter(|_| piece.last));
+                n_tokens += ids.len() as u64;
+                done += piece.text.len() as u64;
+                for id in ids {
+                    out.write_all(&id.to_le_bytes())?;
+                }
+            }
+            progress.step(done);
+        }
+    });
+    match (failed, written) {
+        (Some(err), _) | (None, Err(err)) => return Err(err),
+        (None, Ok(())) => {}
+    }
+    let report = TextReport { files: digests, tokenizer: tokenizer.digest().to_owned(), n_bytes, n_tokens };
+    write_json(&about, &report)?;
+    Ok(Tokens { report, path })
+}
+
+/// Keeps an error aside and ends the writing.
+fn stopped(failed: &mut Option<TaskError>, err: TaskError) -> std::io::Error {
+    *failed = Some(err);
+    std::io::Error::other("stopped")
+}
+
+fn digest(path: &Path) -> Result<TextFile, TaskError> {
+    let failed = |err| TaskError::io("read", path, err);
+    let mut hasher = blake3::Hasher::new();
+    let mut file = File::open(path).map_err(failed)?;
+    let mut bytes = vec![0; PIECE];
+    loop {
+        match file.read(&mut bytes).map_err(failed)? {
+            0 => return Ok(TextFile { path: path.to_owned(), digest: hasher.finalize().to_hex().to_string() }),
+            n => hasher.update(&bytes[..n]),
+        };
+    }
+}
+
+/// The files in pieces that end at a line's end.
+pub(super) fn pieces(files: &[PathBuf]) -> impl Iterator<Item = Result<Piece, TaskError>> + Send + '_ {
+    files.iter().flat_map(|path| {
+        let mut state = Some((None, 0u64));
+        std::iter::from_fn(move || {
+            let (reader, line) = state.take()?;
+            match piece(path, reader, line) {
+                Ok((piece, next)) => {
+                    state = next;
+                    piece.map(Ok)
+                }
+                Err(err) => Some(Err(err)),
+            }
+        })
+    })
+}
+
+type Rest = Option<(Option<BufReader<File>>, u64)>;
+
+/// Reads the next piece, and what there is to read after it.
+fn piece(path: &Path, reader: Option<BufReader<File>>, mut line: u64) -> Result<(Option<Piece>, Rest), TaskError> {
+    let failed = |err| TaskError::io("read", path, err);
+    let mut reader = match reader {
+        Some(reader) => reader,
+        None => BufReader::with_capacity(PIECE, File::open(path).map_err(failed)?),
+    };
+    let mut bytes = Vec::with_capacity(PIECE + 1024);
+    let mut last = false;
+    while bytes.len() < PIECE {
+        if reader.read_until(b'\n', &mut bytes).map_err(failed)? == 0 {
+            last = true;
+            break;
+        }
+        line += 1;
+    }
+    let text = String::from_utf8(bytes).map_err(|err| {
+        let valid = err.utf8_error().valid_up_to();
+        let n_lines = |bytes: &[u8]| bytes.split(|&byte| byte == b'\n').count() as u64 - 1;
+        let first = line - n_lines(err.as_bytes());
+        let at = first + n_lines(&err.as_bytes()[..valid]) + 1;
+        let byte = err.as_bytes()[valid];
+        let got = format!("byte {byte:#04x} in line {at}");
+        TaskError::Format { path: path.to_owned(), expected: "text in UTF-8".to_owned(), got }
+    })?;
+    if text.is_empty() {
+        return Ok((None, None));
+    }
+    // A piece that ends where the file does is the last one, though the next read would have to find that out.
+    let last = last || reader.fill_buf().map_err(failed)?.is_empty();
+    Ok((Some(Piece { text, last }), if last { None } else { Some((Some(reader), line)) }))
+}

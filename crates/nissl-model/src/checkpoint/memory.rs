@@ -24,6 +24,14 @@ impl Bytes {
         }
     }
 
+    /// The file, if it is one.
+    pub(super) fn mapped(&self) -> Option<&MappedFile> {
+        match self {
+            Self::Mapped(file) => Some(file),
+            Self::Owned(_) => None,
+        }
+    }
+
     /// Gives back the memory of bytes that can be read again.
     pub(super) fn release(&self, range: Range<usize>) {
         if let Self::Mapped(file) = self {

@@ -236,7 +236,7 @@ impl Checkpoint {
 
     fn view(&self, idx: usize) -> TensorView<'_> {
         let (part, entry) = &self.tensors[idx];
-        let file = (!entry.copied).then_some(&self.parts[*part].file);
+        let file = if entry.copied { None } else { self.parts[*part].file.mapped() };
         TensorView {
             name: &entry.name,
             dtype: entry.dtype,

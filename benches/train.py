@@ -80,7 +80,8 @@ def torch_losses(out, config, context):
     seconds = time.time() - start
     model.eval()
     with torch.no_grad():
-        held = float(np.mean([run(held_out[i : i + 16]).item() for i in range(0, len(held_out), 16)]))
+        parts = [held_out[i : i + 16] for i in range(0, len(held_out), 16)]
+        held = sum(run(part).item() * len(part) for part in parts) / len(held_out)
     return losses, held, config["steps"] * config["batch"] * context / seconds
 
 

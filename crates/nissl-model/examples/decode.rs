@@ -17,7 +17,8 @@ fn main() {
     let (n_tokens, repeats) = (number(1, 64), number(2, 5));
     let has = |flag: &str| flags.iter().any(|other| *other == flag);
     let weights = if has("--native") { WeightFormat::Native } else { WeightFormat::F32 };
-    let model = LanguageModel::load_with(values[0], &LoadOptions { weights }, &NoProgress).unwrap();
+    let model =
+        LanguageModel::load_with(values[0], &LoadOptions { weights, ..LoadOptions::default() }, &NoProgress).unwrap();
     let d_vocab = model.info().d_vocab;
     let batch = Batch::from_sentences([(0..8).map(|i| (i * 7919 % d_vocab) as u32).collect::<Vec<_>>()]);
     let options = Generation { max_new_tokens: n_tokens + 1, stop_tokens: Some(Vec::new()), ..Generation::default() };

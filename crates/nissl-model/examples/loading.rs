@@ -14,7 +14,8 @@ fn main() {
     let args: Vec<String> = std::env::args().collect();
     let native = args.iter().any(|arg| arg == "--native");
     let weights = if native { WeightFormat::Native } else { WeightFormat::F32 };
-    let model = LanguageModel::load_with(&args[1], &LoadOptions { weights }, &NoProgress).unwrap();
+    let model =
+        LanguageModel::load_with(&args[1], &LoadOptions { weights, ..LoadOptions::default() }, &NoProgress).unwrap();
     let loaded = start.elapsed().as_secs_f64();
     let plan = HookPlan { output: Output::Last, ..HookPlan::default() };
     let logits = model.run(&Batch::from_sentences([[1, 2, 3, 4, 5]]), &plan).unwrap().logits.unwrap();

@@ -123,6 +123,14 @@ pub enum LoadError {
         /// What went wrong, with the file or address.
         what: String,
     },
+    /// A device that is not there, or that this build knows nothing of.
+    #[error("device {device}: {what}")]
+    Device {
+        /// Its name.
+        device: &'static str,
+        /// What is wrong.
+        what: String,
+    },
     /// The user stopped it.
     #[error("cancelled")]
     Cancelled,

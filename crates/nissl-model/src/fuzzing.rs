@@ -153,7 +153,7 @@ fn encode(tokenizer: &Tokenizer) {
 fn run(path: &Path) -> bool {
     let path = path.to_str().expect("a path that was made above");
     [WeightFormat::F32, WeightFormat::Native].into_iter().all(|weights| {
-        let model = LanguageModel::load_with(path, &LoadOptions { weights }, &NoProgress);
+        let model = LanguageModel::load_with(path, &LoadOptions { weights, ..LoadOptions::default() }, &NoProgress);
         model.is_ok_and(|model| run_model(&model))
     })
 }

@@ -126,6 +126,11 @@ impl<'a> Hooks<'a> {
         &self.positions
     }
 
+    /// The rows of the group whose logits are asked for; none if all are.
+    pub(crate) fn output_rows(&self, output: Output) -> Option<Vec<usize>> {
+        (output == Output::Last).then(|| self.offsets()[1..].iter().map(|end| end - 1).collect())
+    }
+
     /// Whether anybody reads or writes at this point.
     pub(crate) fn wants(&self, point: HookPoint) -> bool {
         self.prepared.touched.binary_search(&point).is_ok()

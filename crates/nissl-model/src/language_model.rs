@@ -1,5 +1,6 @@
 //! A language model, loaded and ready to run.
 
+mod device;
 mod gradients;
 mod neurons;
 
@@ -29,6 +30,7 @@ use crate::skeletons::{Network, Past};
 use crate::tokenizer::Tokenizer;
 use crate::weights::{self, Embeddings};
 use crate::{generate, hub};
+use device::{Elsewhere, Input};
 
 /// Tokens that one thread takes through all layers at a time: their activations stay in its cache.
 const GROUP: usize = 256;
@@ -45,6 +47,8 @@ pub struct LanguageModel {
     network: Network<Cpu>,
     /// Laid out when logits are first asked for.
     head: OnceLock<Head<Cpu>>,
+    /// The model on another device, where runs are to be there.
+    elsewhere: Option<Box<dyn Elsewhere>>,
 }
 
 impl LanguageModel {
@@ -84,6 +88,7 @@ impl LanguageModel {
         let has_logits = weights::has_head(&checkpoint, &architecture)?;
         let info = architecture.info(name, found.family, has_logits, checkpoint.fingerprint(&config));
         let end_tokens = found.end_tokens();
+        let elsewhere = device::open(options.device, &checkpoint, &architecture)?;
         Ok(Self {
             info,
             tokenizer,
@@ -94,6 +99,7 @@ impl LanguageModel {
             engine,
             network,
             head: OnceLock::new(),
+            elsewhere,
         })
     }
 
@@ -205,16 +211,10 @@ impl LanguageModel {
 
     /// The logits of what the head reads, if they are asked for.
     fn logits(&self, engine: &Cpu, x: &Tensor, hooks: &Hooks<'_>, output: Output) -> Result<Option<Array2<f32>>, Halt> {
-        let last: Vec<usize>;
-        let rows = match output {
-            Output::None => return Ok(None),
-            Output::All => None,
-            Output::Last => {
-                last = hooks.offsets()[1..].iter().map(|end| end - 1).collect();
-                Some(last.as_slice())
-            }
-        };
-        let logits = self.head()?.forward(engine, x, rows);
+        if output == Output::None {
+            return Ok(None);
+        }
+        let logits = self.head()?.forward(engine, x, hooks.output_rows(output).as_deref());
         Ok(Some(engine.read(&logits)))
     }
 }
@@ -247,6 +247,15 @@ impl Model for LanguageModel {
             return Ok(None);
         }
         let sink = if plan.capture.is_empty() { &NoCapture } else { sink };
+        if let Some(elsewhere) = &self.elsewhere {
+            let parts = groups_of(batch, device::GROUP).into_iter().map(|sentences| {
+                let hooks = Hooks::new(&prepared, sink, batch, sentences.clone());
+                let tokens = &batch.tokens()[batch.offsets()[sentences.start]..batch.offsets()[sentences.end]];
+                let input = Input { embeddings: &self.embeddings, checkpoint: &self.checkpoint, tokens };
+                ended(elsewhere.run_group(&input, &hooks, plan.output))
+            });
+            return Ok(self.joined(plan.output, &parts.collect::<Result<Vec<_>, ModelError>>()?));
+        }
         let n_threads = rayon::current_num_threads();
         let groups = groups(batch, n_threads);
         // Threads that have no group of their own help with the others' products.
@@ -255,11 +264,7 @@ impl Model for LanguageModel {
             let hooks = Hooks::new(&prepared, sink, batch, sentences.clone());
             let tokens = &batch.tokens()[batch.offsets()[sentences.start]..batch.offsets()[sentences.end]];
             let run = |engine: &Cpu| self.run_group(engine, tokens, &hooks, None, plan.output);
-            match self.engine.with_helpers(n_helpers, run) {
-                Ok(logits) => Ok(logits),
-                Err(Halt::Done) => Ok(None),
-                Err(Halt::Failed(err)) => Err(err),
-            }
+            ended(self.engine.with_helpers(n_helpers, run))
         };
         let parts: Vec<Option<Array2<f32>>> =
             groups.par_iter().with_max_len(1).map(run).collect::<Result<_, ModelError>>()?;
@@ -284,6 +289,15 @@ impl Model for LanguageModel {
         on_token: &mut dyn FnMut(NewToken) -> ControlFlow<()>,
     ) -> Result<Vec<Generated>, ModelError> {
         generate::generate(self, prompts, options, plan, on_token)
+    }
+}
+
+/// The logits of a pass; none if it ended where nothing deeper was needed.
+fn ended(pass: Result<Option<Array2<f32>>, Halt>) -> Result<Option<Array2<f32>>, ModelError> {
+    match pass {
+        Ok(logits) => Ok(logits),
+        Err(Halt::Done) => Ok(None),
+        Err(Halt::Failed(err)) => Err(err),
     }
 }
 

@@ -34,7 +34,7 @@ pub use error::LoadError;
 pub use generate::TextStream;
 pub use hub::{Hub, ModelFiles, resolve};
 pub use language_model::LanguageModel;
-pub use options::{LoadOptions, WeightFormat};
+pub use options::{Device, LoadOptions, WeightFormat};
 pub use parameters::ParameterGradients;
 pub use tokenizer::{Encoding, Tokenizer};
 pub use training::{AdamW, Decay, Examples, NewTokenizer, Schedule, Sizes, Step, Trainer};

@@ -8,6 +8,35 @@ use serde::{Deserialize, Serialize};
 pub struct LoadOptions {
     /// What its matrices are in memory.
     pub weights: WeightFormat,
+    /// Where captures, edits and logits are computed.
+    pub device: Device,
+}
+
+/// Where forward passes run. Generation, gradients and many variants of a sentence always run on the CPU.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Device {
+    /// Our engine.
+    #[default]
+    Cpu,
+    /// Candle's engine on the CPU: slower, for comparison. Needs the feature `candle`.
+    Candle,
+    /// An NVIDIA graphics processor. Needs the feature `cuda`.
+    Cuda,
+    /// An Apple graphics processor. Needs the feature `metal`.
+    Metal,
+}
+
+impl Device {
+    /// What people call it, which is the feature that a build needs for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu",
+            Self::Candle => "candle",
+            Self::Cuda => "cuda",
+            Self::Metal => "metal",
+        }
+    }
 }
 
 /// What the matrices of a model are in memory. Every number of a run is the same, to the last bit.

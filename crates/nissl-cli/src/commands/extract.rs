@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use nissl_tasks::tasks::extract::{self, Report};
 use serde::Serialize;
 
-use crate::commands::read::{Dtype, Read, Weights};
+use crate::commands::read::{Device, Dtype, Read, Weights};
 use crate::door::{Door, Page};
 use crate::progress::thousands;
 use crate::size;
@@ -62,6 +62,10 @@ pub(crate) struct Args {
     #[arg(long, value_enum, value_name = "FORMAT")]
     #[serde(skip_serializing_if = "Option::is_none")]
     weights: Option<Weights>,
+    /// Where the model runs; cuda and metal need a build with that feature [default: cpu]
+    #[arg(long, value_enum, value_name = "DEVICE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device: Option<Device>,
     /// Tokens of a batch; the numbers do not depend on it [default: 4096]
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -53,6 +53,19 @@ pub(crate) enum Weights {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Device {
+    /// The engine of nissl
+    Cpu,
+    /// Candle's engine on the CPU, for comparison
+    Candle,
+    /// An NVIDIA graphics processor
+    Cuda,
+    /// An Apple graphics processor
+    Metal,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum, Serialize)]
 pub(crate) enum Dtype {
     /// 16 bits, up to 65,504
     #[value(alias = "float16")]

@@ -24,6 +24,8 @@ pub(crate) struct Candle {
     pub(crate) probes: Mutex<Vec<(Wanted, Var)>>,
     /// All weights that were packed, by the checkpoint's names and in its shapes.
     pub(crate) parameters: Mutex<Vec<(String, Var)>>,
+    /// Whether gradients of the weights can be taken; then every run keeps all that it computes.
+    pub(crate) records: bool,
 }
 
 /// A matrix `[n_in, n_out]` and its bias `[n_out]`.
@@ -49,8 +51,14 @@ fn done<T>(result: Result<T>) -> T {
 
 impl Candle {
     /// On the CPU, in numbers of type `dtype`.
+    #[cfg(test)]
     pub(crate) fn cpu(dtype: DType) -> Self {
-        Self { device: Device::Cpu, dtype, probes: Mutex::default(), parameters: Mutex::default() }
+        Self { dtype, records: true, ..Self::on(Device::Cpu) }
+    }
+
+    /// On a device, in 32-bit floats, for runs without gradients of the weights.
+    pub(crate) fn on(device: Device) -> Self {
+        Self { device, dtype: DType::F32, probes: Mutex::default(), parameters: Mutex::default(), records: false }
     }
 
     fn tensor(&self, values: Vec<f32>, shape: &[usize]) -> Result<Tensor> {
@@ -59,6 +67,9 @@ impl Candle {
 
     /// A tensor that gradients can be taken of.
     fn parameter(&self, name: &str, values: Vec<f32>, shape: &[usize]) -> Result<Tensor> {
+        if !self.records {
+            return self.tensor(values, shape);
+        }
         let parameter = Var::from_tensor(&self.tensor(values, shape)?)?;
         let tensor = parameter.as_tensor().clone();
         self.parameters.lock().unwrap_or_else(PoisonError::into_inner).push((name.to_owned(), parameter));

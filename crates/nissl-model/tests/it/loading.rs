@@ -134,7 +134,7 @@ fn shards_and_16_bit_weights_give_the_numbers_they_hold() {
             }
             let (small, rounded) = (folder(&config(family), &small), folder(&config(family), &rounded));
             assert_eq!(logits(&load(&small).unwrap()), logits(&load(&rounded).unwrap()), "{family} {dtype:?}");
-            let options = LoadOptions { weights: WeightFormat::Native };
+            let options = LoadOptions { weights: WeightFormat::Native, ..LoadOptions::default() };
             let native = LanguageModel::load_with(&small.path().display().to_string(), &options, &NoProgress).unwrap();
             assert_eq!(logits(&native), logits(&load(&rounded).unwrap()), "{family}, {dtype:?}, kept as it is");
         }

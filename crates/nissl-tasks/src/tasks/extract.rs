@@ -8,7 +8,7 @@ use nissl_data::{
     Aggregation, AlignmentCounts, ColumnSummary, ConceptSource, CorpusCounts, LabelLevel, ReadOptions, WindowOptions,
     open, survey,
 };
-use nissl_model::{LanguageModel, LoadOptions, Tokenizer, WeightFormat};
+use nissl_model::{Device, LanguageModel, LoadOptions, Tokenizer, WeightFormat};
 use nissl_store::{CorpusRef, Dtype, ModelRef, Run, SiteWidth, Store, StoreError, WriteOptions, Writer};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -41,6 +41,8 @@ pub struct Config {
     pub model: String,
     /// What its matrices are in memory; the numbers do not depend on it.
     pub weights: WeightFormat,
+    /// Where the model runs; `cuda` and `metal` need a build with that feature.
+    pub device: Device,
     /// The corpus.
     pub text: PathBuf,
     /// Folder of the store. If it holds an unfinished store of the same config, the run goes on where that stopped.
@@ -72,6 +74,7 @@ impl Default for Config {
         Self {
             model: String::new(),
             weights: WeightFormat::default(),
+            device: Device::default(),
             text: PathBuf::new(),
             out: PathBuf::new(),
             sites: vec!["resid".to_owned(), "mlp".to_owned()],
@@ -231,7 +234,11 @@ pub struct Failure {
 pub fn run(config: &Config, progress: &dyn Progress) -> Result<Report, TaskError> {
     check(config)?;
     progress.stage("load the model", None, "models");
-    let model = LanguageModel::load_with(&config.model, &LoadOptions { weights: config.weights }, progress)?;
+    let model = LanguageModel::load_with(
+        &config.model,
+        &LoadOptions { weights: config.weights, device: config.device },
+        progress,
+    )?;
     let tokenizer = model.tokenizer().ok_or_else(|| {
         let (expected, got) = ("a model with a tokenizer.json", format!("{}, which has none", config.model));
         TaskError::config("model", expected, got)

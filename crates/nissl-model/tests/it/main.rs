@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
+mod autograd;
 mod demo;
 mod generation;
 mod gradients;

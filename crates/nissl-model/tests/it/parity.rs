@@ -20,31 +20,40 @@ pub(crate) fn models() -> impl Iterator<Item = &'static str> {
 }
 
 /// A family's fixture: the model, its batch, and what the reference computed.
-struct Fixture {
-    model: LanguageModel,
-    batch: Batch,
-    expected: Checkpoint,
+pub(crate) struct Fixture {
+    pub(crate) model: LanguageModel,
+    pub(crate) batch: Batch,
+    pub(crate) expected: Checkpoint,
 }
 
 impl Fixture {
     fn load(family: &str) -> Self {
+        Self::of_file(family, "expected.safetensors")
+    }
+
+    /// The fixture whose batch and values are in `file`.
+    pub(crate) fn of_file(family: &str, file: &str) -> Self {
         let folder = golden(family);
         let model = LanguageModel::from_folder(&folder, family).unwrap();
         // The expected values are a safetensors file like any other; a folder of its own lets the reader open it.
         let own = tempfile::tempdir().unwrap();
-        std::fs::copy(folder.join("expected.safetensors"), own.path().join("model.safetensors")).unwrap();
+        std::fs::copy(folder.join(file), own.path().join("model.safetensors")).unwrap();
         let expected = Checkpoint::open(own.path()).unwrap();
-        let whole = |name: &str| -> Vec<usize> {
-            let tensor = expected.tensor(name).unwrap();
-            tensor.bytes.chunks_exact(8).map(|b| i64::from_le_bytes(b.try_into().unwrap()) as usize).collect()
-        };
-        let (tokens, offsets) = (whole("tokens"), whole("offsets"));
-        let tokens: Vec<u32> = tokens.iter().map(|&token| token as u32).collect();
-        let batch = Batch::from_sentences(offsets.windows(2).map(|pair| &tokens[pair[0]..pair[1]]));
-        Self { model, batch, expected }
+        let mut fixture = Self { model, batch: Batch::new(), expected };
+        let tokens: Vec<u32> = fixture.whole("tokens").into_iter().map(|token| token as u32).collect();
+        let offsets = fixture.whole("offsets");
+        let sentences = offsets.windows(2).map(|pair| &tokens[pair[0] as usize..pair[1] as usize]);
+        fixture.batch = Batch::from_sentences(sentences);
+        fixture
     }
 
-    fn values(&self, name: &str) -> Array2<f32> {
+    /// Whole numbers.
+    pub(crate) fn whole(&self, name: &str) -> Vec<i64> {
+        let tensor = self.expected.tensor(name).unwrap();
+        tensor.bytes.chunks_exact(8).map(|b| i64::from_le_bytes(b.try_into().unwrap())).collect()
+    }
+
+    pub(crate) fn values(&self, name: &str) -> Array2<f32> {
         let tensor = self.expected.tensor(name).unwrap();
         let rows = tensor.shape[0];
         let values = self.expected.f32(name, tensor.shape).unwrap().into_owned();
@@ -52,12 +61,12 @@ impl Fixture {
         Array2::from_shape_vec((rows, columns), values).unwrap()
     }
 
-    fn check(&self, name: &str, got: &ArrayView2<'_, f32>, tolerance: f32) {
+    pub(crate) fn check(&self, name: &str, got: &ArrayView2<'_, f32>, tolerance: f32) {
         let want = self.values(name);
         assert_eq!(got.dim(), want.dim(), "shape of {name}");
         let scale = want.iter().fold(0.0f32, |most, v| most.max(v.abs()));
         for ((at, got), want) in got.indexed_iter().zip(&want) {
-            let off = (got - want).abs() / scale;
+            let off = (got - want).abs() / scale.max(f32::MIN_POSITIVE);
             assert!(off <= tolerance, "{name}{at:?}: got {got}, want {want}: {off:.1e} of the largest value {scale}");
         }
     }

@@ -69,6 +69,7 @@ pub(crate) enum Command {
     Inspect(commands::inspect::Args),
     Lens(commands::lens::Args),
     Methods(commands::methods::Args),
+    Check(commands::check::Args),
     Convert(commands::convert::Args),
     Train(commands::train::Args),
     Completions(commands::completions::Args),

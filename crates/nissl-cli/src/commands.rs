@@ -1,5 +1,6 @@
 //! The commands, one file each: flags, the call of the task, its report as text.
 
+pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod convert;
 pub(crate) mod demo;
@@ -27,6 +28,7 @@ pub(crate) fn run(command: Command, door: &Door) -> anyhow::Result<()> {
         Command::Inspect(args) => inspect::run(&args, door),
         Command::Lens(args) => lens::run(&args, door),
         Command::Methods(args) => methods::run(&args, door),
+        Command::Check(args) => check::run(&args, door),
         Command::Convert(args) => convert::run(&args, door),
         Command::Train(args) => train::run(&args, door),
         Command::Completions(args) => completions::run(&args),

@@ -26,6 +26,7 @@ mod output;
 mod page;
 mod progress;
 mod ranking_file;
+mod reference;
 mod report;
 mod select;
 mod stats;

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::error::TaskError;
 
+pub mod check;
 pub mod convert;
 pub mod demo;
 pub mod extract;
@@ -28,6 +29,7 @@ pub const TASKS: &[TaskEntry] = &[
     TaskEntry { name: "inspect", summary: inspect::SUMMARY, run: |c, p| run_json("inspect", c, p, inspect::run) },
     TaskEntry { name: "lens", summary: lens::SUMMARY, run: |c, p| run_json("lens", c, p, lens::run) },
     TaskEntry { name: "methods", summary: methods::SUMMARY, run: |c, p| run_json("methods", c, p, methods::run) },
+    TaskEntry { name: "check", summary: check::SUMMARY, run: |c, p| run_json("check", c, p, check::run) },
     TaskEntry { name: "convert", summary: convert::SUMMARY, run: |c, p| run_json("convert", c, p, convert::run) },
     TaskEntry { name: "train", summary: train::SUMMARY, run: |c, p| run_json("train", c, p, train::run) },
 ];

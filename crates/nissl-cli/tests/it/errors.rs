@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Read;
 use std::process::{Command, Stdio};
 
-use crate::nissl::{Place, Ran, assert_shown, demo_asset};
+use crate::nissl::{Place, Ran, assert_shown, demo_asset, golden};
 
 /// Runs a command that must fail because of its input, and compares what it says.
 #[track_caller]
@@ -72,6 +72,16 @@ fn what_no_lens_reads_is_said_with_what_to_do() {
     let config = fs::read_to_string(place.path("model/config.json")).unwrap();
     place.file("model/config.json", config.replace("\"tie_word_embeddings\": true", "\"tie_word_embeddings\": false"));
     check("lens-without-a-head", &place, &["lens", "-q", model, "--text", "the cat"]);
+}
+
+#[test]
+fn a_reference_of_another_model_is_told_before_anything_runs() {
+    let place = Place::new();
+    let reference = golden("check/reference.safetensors");
+    let reference = reference.to_str().unwrap();
+    check("reference-of-another-model", &place, &["check", "-q", place.model(), "--reference", reference]);
+    check("no-reference", &place, &["check", "model"]);
+    check("not-a-reference", &place, &["check", "-q", "model", "--reference", "model/model.safetensors"]);
 }
 
 #[test]

@@ -2,8 +2,20 @@
 
 use crate::nissl::{Place, assert_shown};
 
-const COMMANDS: &[&str] =
-    &["demo", "models", "sites", "extract", "rank", "inspect", "lens", "methods", "convert", "train", "completions"];
+const COMMANDS: &[&str] = &[
+    "demo",
+    "models",
+    "sites",
+    "extract",
+    "rank",
+    "inspect",
+    "lens",
+    "methods",
+    "check",
+    "convert",
+    "train",
+    "completions",
+];
 
 #[test]
 fn help_of_every_command_has_an_example() {

@@ -85,6 +85,39 @@ fn the_lens_shows_what_layers_predict_and_what_weights_say() {
 }
 
 #[test]
+fn a_model_is_checked_against_its_reference_and_the_exit_code_says_so() {
+    let place = Place::new();
+    let (model, reference) = (golden("check"), golden("check/reference.safetensors"));
+    let (model, reference) = (model.to_str().unwrap(), reference.to_str().unwrap());
+    let out = place.succeed(["check", "-q", model, "--reference", reference]);
+    assert!(out.contains("tokens: the same\n") && out.ends_with("every site agrees with the reference\n"), "{out}");
+    let out = place.succeed(["check", "-q", model, "--write", "own.safetensors", "--text", "the cat sat"]);
+    assert!(out.contains("written: own.safetensors, 27 tensors of 3 tokens"), "{out}");
+    let report = json(&place.succeed(["check", "-q", "--json", model, "--reference", "own.safetensors"]));
+    assert_eq!(
+        (&report["agrees"], &report["check"]["sites"][0]["parts"][0]["same_bits"]),
+        (&true.into(), &true.into())
+    );
+
+    fs::create_dir(place.path("damaged")).unwrap();
+    for name in ["config.json", "tokenizer.json"] {
+        fs::copy(golden("check").join(name), place.path("damaged").join(name)).unwrap();
+    }
+    let mut weights = fs::read(golden("check/model.safetensors")).unwrap();
+    let header = 8 + u64::from_le_bytes(weights[..8].try_into().unwrap()) as usize;
+    let table = json(std::str::from_utf8(&weights[8..header]).unwrap());
+    let bias = header + table["transformer.h.1.mlp.c_fc.bias"]["data_offsets"][0].as_u64().unwrap() as usize;
+    weights[bias + 4 * 6..bias + 4 * 7].copy_from_slice(&2.5f32.to_le_bytes());
+    place.file("damaged/model.safetensors", &weights);
+    let ran = place.run(["check", "-q", "damaged", "--reference", reference]);
+    assert_eq!(ran.code, Some(1));
+    assert!(ran.stdout.contains("off from here on: blocks.1.mlp.hook_pre\n  1 of 24 units"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("made by h.1.mlp.c_fc\n"), "{}", ran.stdout);
+    let first = "error: the model is not the reference's: blocks.1.mlp.hook_pre is the first that is off\n";
+    assert_eq!(ran.stderr, first);
+}
+
+#[test]
 fn a_store_is_converted_there_and_back() {
     let place = Place::new();
     let store = place.store();

@@ -19,6 +19,7 @@ mod weight;
 mod zip;
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -158,6 +159,18 @@ impl Checkpoint {
     /// Whether there is a weight of this name.
     pub fn contains(&self, name: &str) -> bool {
         self.position(name).is_some()
+    }
+
+    /// What a safetensors file says of itself in its header; nothing if the weights are in another format or in
+    /// several files.
+    ///
+    /// # Errors
+    /// If it says anything but texts.
+    pub fn metadata(&self) -> Result<BTreeMap<String, String>, LoadError> {
+        match &self.parts[..] {
+            [only] if safetensors::FORMAT.has(&self.path) => safetensors::metadata(&self.path, only.file.bytes()),
+            _ => Ok(BTreeMap::new()),
+        }
     }
 
     /// Bytes of all weights.

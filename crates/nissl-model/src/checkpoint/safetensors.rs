@@ -4,6 +4,7 @@
 //! tensor's range must have the size that its type and shape demand; the ranges must fill the rest of the file
 //! without holes or overlaps; no name occurs twice. What passes can be sliced without a further check.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 use std::path::Path;
@@ -33,19 +34,7 @@ const MAX_HEADER: u64 = 100 << 20;
 /// [`LoadError::Malformed`] naming the file, the header or tensor, what was expected and what was got.
 fn entries(path: &Path, file: &[u8]) -> Result<Vec<Entry>, LoadError> {
     let malformed = |part: &str, expected: String, got: String| malformed(path, part, expected, got);
-    let Some((length, rest)) = file.split_first_chunk::<8>() else {
-        return Err(malformed("header", "at least 8 bytes".into(), format!("a file of {} bytes", file.len())));
-    };
-    let length = u64::from_le_bytes(*length);
-    let limit = MAX_HEADER.min(rest.len() as u64);
-    if length > limit {
-        return Err(malformed("header", format!("a length of at most {limit} bytes"), length.to_string()));
-    }
-    let (header, data) = rest.split_at(length as usize);
-    if header.first() != Some(&b'{') {
-        let got = header.first().map_or("nothing".to_owned(), |byte| format!("byte {byte:#04x}"));
-        return Err(malformed("header", "a JSON object".into(), got));
-    }
+    let (header, data) = split(path, file)?;
     let header: Header =
         serde_json::from_slice(header).map_err(|err| malformed("header", "JSON".into(), err.to_string()))?;
 
@@ -75,6 +64,41 @@ fn entries(path: &Path, file: &[u8]) -> Result<Vec<Entry>, LoadError> {
         return Err(malformed(&pair[0].name, "one tensor of this name".into(), "several".into()));
     }
     Ok(entries)
+}
+
+/// What the file's header says of it under `__metadata__`; nothing if it says nothing.
+///
+/// # Errors
+/// [`LoadError::Malformed`] if the header is none, or holds anything but texts there.
+pub(super) fn metadata(path: &Path, file: &[u8]) -> Result<BTreeMap<String, String>, LoadError> {
+    #[derive(Deserialize)]
+    struct About {
+        #[serde(default, rename = "__metadata__")]
+        metadata: BTreeMap<String, String>,
+    }
+    let (header, _) = split(path, file)?;
+    let about: About = serde_json::from_slice(header)
+        .map_err(|err| malformed(path, "__metadata__", "an object of texts", err.to_string()))?;
+    Ok(about.metadata)
+}
+
+/// The header, which begins as an object does, and the data behind it.
+fn split<'a>(path: &Path, file: &'a [u8]) -> Result<(&'a [u8], &'a [u8]), LoadError> {
+    let malformed = |part: &str, expected: String, got: String| malformed(path, part, expected, got);
+    let Some((length, rest)) = file.split_first_chunk::<8>() else {
+        return Err(malformed("header", "at least 8 bytes".into(), format!("a file of {} bytes", file.len())));
+    };
+    let length = u64::from_le_bytes(*length);
+    let limit = MAX_HEADER.min(rest.len() as u64);
+    if length > limit {
+        return Err(malformed("header", format!("a length of at most {limit} bytes"), length.to_string()));
+    }
+    let (header, data) = rest.split_at(length as usize);
+    if header.first() != Some(&b'{') {
+        let got = header.first().map_or("nothing".to_owned(), |byte| format!("byte {byte:#04x}"));
+        return Err(malformed("header", "a JSON object".into(), got));
+    }
+    Ok((header, data))
 }
 
 /// The tensor's range in the data, or what was expected and got.

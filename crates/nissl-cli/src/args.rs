@@ -68,6 +68,7 @@ pub(crate) enum Command {
     Rank(commands::rank::Args),
     Inspect(commands::inspect::Args),
     Lens(commands::lens::Args),
+    Generate(commands::generate::Args),
     Methods(commands::methods::Args),
     Check(commands::check::Args),
     Convert(commands::convert::Args),

@@ -5,6 +5,7 @@ pub(crate) mod completions;
 pub(crate) mod convert;
 pub(crate) mod demo;
 pub(crate) mod extract;
+pub(crate) mod generate;
 pub(crate) mod inspect;
 pub(crate) mod lens;
 pub(crate) mod methods;
@@ -27,6 +28,7 @@ pub(crate) fn run(command: Command, door: &Door) -> anyhow::Result<()> {
         Command::Rank(args) => rank::run(&args, door),
         Command::Inspect(args) => inspect::run(&args, door),
         Command::Lens(args) => lens::run(&args, door),
+        Command::Generate(args) => generate::run(&args, door),
         Command::Methods(args) => methods::run(&args, door),
         Command::Check(args) => check::run(&args, door),
         Command::Convert(args) => convert::run(&args, door),

@@ -63,6 +63,11 @@ impl Door {
         &self.meter
     }
 
+    /// Whether reports are printed as JSON.
+    pub(crate) fn is_json(&self) -> bool {
+        self.json
+    }
+
     /// Prints a report: as JSON if asked for, else as `text` says.
     pub(crate) fn show<R: Serialize>(
         &self,

@@ -25,6 +25,16 @@ pub enum TaskError {
     /// A name that nobody bears.
     #[error(transparent)]
     Name(#[from] NameError),
+    /// An edit that cannot be understood; the text is shown with the place below it.
+    #[error("edit, column {}: {what}\n    {text}\n    {:column$}^", .column + 1, "")]
+    Edit {
+        /// The edit as it was given.
+        text: String,
+        /// Characters before the place.
+        column: usize,
+        /// What is wrong there.
+        what: String,
+    },
     /// A site that the model or store has not.
     #[error("{owner} has no site '{name}'{}", .nearest.as_ref().map_or_else(String::new, |n| format!("; did you mean {n}?")))]
     UnknownSite {

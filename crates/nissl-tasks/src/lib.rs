@@ -19,6 +19,7 @@
 #![cfg_attr(test, expect(clippy::unwrap_used, reason = "a test that cannot go on should stop"))]
 
 mod concepts;
+mod edit_text;
 mod error;
 pub mod html;
 mod labels;

@@ -11,6 +11,7 @@ pub mod check;
 pub mod convert;
 pub mod demo;
 pub mod extract;
+pub mod generate;
 pub mod inspect;
 pub mod lens;
 pub mod methods;
@@ -28,6 +29,7 @@ pub const TASKS: &[TaskEntry] = &[
     TaskEntry { name: "rank", summary: rank::SUMMARY, run: |c, p| run_json("rank", c, p, rank::run) },
     TaskEntry { name: "inspect", summary: inspect::SUMMARY, run: |c, p| run_json("inspect", c, p, inspect::run) },
     TaskEntry { name: "lens", summary: lens::SUMMARY, run: |c, p| run_json("lens", c, p, lens::run) },
+    TaskEntry { name: "generate", summary: generate::SUMMARY, run: |c, p| run_json("generate", c, p, generate::run) },
     TaskEntry { name: "methods", summary: methods::SUMMARY, run: |c, p| run_json("methods", c, p, methods::run) },
     TaskEntry { name: "check", summary: check::SUMMARY, run: |c, p| run_json("check", c, p, check::run) },
     TaskEntry { name: "convert", summary: convert::SUMMARY, run: |c, p| run_json("convert", c, p, convert::run) },

@@ -10,6 +10,7 @@ const COMMANDS: &[&str] = &[
     "rank",
     "inspect",
     "lens",
+    "generate",
     "methods",
     "check",
     "convert",

@@ -42,6 +42,24 @@ fn lists_are_arrays_of_objects_with_a_name() {
 }
 
 #[test]
+fn a_model_goes_on_with_a_text_as_it_is_and_edited() {
+    let place = Place::new();
+    let model = demo_asset("model");
+    let generate = |more: &[&str]| {
+        let args = ["generate", "-q", model.to_str().unwrap(), "She looked at him and said,", "--max-new", "16"];
+        place.run([&args[..], more].concat())
+    };
+    assert_shown("generate", &place.shown(&generate(&[])));
+    assert_shown("generate-compared", &place.shown(&generate(&["--edit", "3.mlp_out*=-2", "--compare"])));
+    let sampled = ["--temperature", "0.9", "--top-k", "40", "--seed", "3", "--json"];
+    let report = json(&generate(&sampled).stdout);
+    place.file("again.json", report.to_string());
+    let again = json(&place.succeed(["generate", "-q", "--json", "--config", "again.json"]));
+    assert_eq!(again, report, "a report's config repeats it");
+    assert_shown("error-edit", &place.shown(&generate(&["--edit", "3.mlp_post[42 = 0"])));
+}
+
+#[test]
 fn a_store_is_ranked_and_its_neurons_inspected() {
     let place = Place::new();
     let store = place.store();

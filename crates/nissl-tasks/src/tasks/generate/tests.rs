@@ -1,0 +1,79 @@
+use std::path::Path;
+
+use nissl_core::NoProgress;
+
+use super::*;
+
+fn demo() -> String {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/demo/model").display().to_string()
+}
+
+fn config(prompts: &[&str]) -> Config {
+    let options = Generation { max_new_tokens: 16, ..Generation::default() };
+    let prompts = prompts.iter().map(|&prompt| prompt.to_owned()).collect();
+    Config { model: demo(), prompts, options, ..Config::default() }
+}
+
+#[test]
+fn text_comes_in_pieces_that_make_up_the_report() {
+    let config = config(&["She looked at him and said,", "It was"]);
+    let mut shown = [String::new(), String::new()];
+    let report = run_streaming(&config, &NoProgress, &mut |piece| shown[piece.prompt].push_str(piece.text)).unwrap();
+    assert_eq!(report.texts[0].text, " \"I amid you are not to be a little, and I have been");
+    for (shown, text) in shown.iter().zip(&report.texts) {
+        assert_eq!(*shown, format!("{}{}", text.prompt, text.text));
+        assert_eq!((text.tokens.len(), text.end), (16, End::MaxNewTokens));
+    }
+    assert_eq!(report, run(&report.head.config, &NoProgress).unwrap(), "a report's config repeats it");
+}
+
+#[test]
+fn edits_change_the_text_and_are_compared_with_what_would_have_been() {
+    let plain = run(&config(&["It was"]), &NoProgress).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let plan = folder.path().join("plan.json");
+    std::fs::write(
+        &plan,
+        r#"{"edits":[{"point":"2.resid_post","units":{"some":[3]},"positions":"generated","edit":{"set":{"value":9}}}]}"#,
+    )
+    .unwrap();
+    let edits = vec!["3.mlp_out *= -2".to_owned()];
+    let edited = Config { edits: edits.clone(), plan: Some(plan.clone()), compare: true, ..config(&["It was"]) };
+    let both = run(&edited, &NoProgress).unwrap();
+    assert_eq!(both.unedited.as_ref(), Some(&plain.texts));
+    assert_ne!(both.texts, plain.texts);
+    // Plan and text together are the edits of both.
+    let texts = ["2.resid_post[3]=9 @generated".to_owned(), edits[0].clone()].to_vec();
+    let same = run(&Config { edits: texts, ..config(&["It was"]) }, &NoProgress).unwrap();
+    assert_eq!(same.texts, both.texts);
+    std::fs::write(&plan, r#"{"capture":["hook_embed"]}"#).unwrap();
+    let refused = run(&edited, &NoProgress).unwrap_err().to_string();
+    assert!(refused.contains("got a capture at hook_embed"), "{refused}");
+}
+
+#[test]
+fn prompts_come_from_a_file_and_none_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("prompts.txt");
+    std::fs::write(&file, "It was\n\nShe\n").unwrap();
+    let report = run(&Config { file: Some(file), ..config(&[]) }, &NoProgress).unwrap();
+    assert_eq!(report.texts.iter().map(|text| text.prompt.as_str()).collect::<Vec<_>>(), ["It was", "She"]);
+    let none = run(&config(&[]), &NoProgress).unwrap_err().to_string();
+    assert_eq!(none, "prompts: expected a text to go on with, got none");
+}
+
+#[test]
+fn what_is_stopped_keeps_what_was_generated() {
+    struct Stop;
+    impl Progress for Stop {
+        fn stage(&self, _: &str, _: Option<u64>, _: &str) {}
+        fn step(&self, _: u64) {}
+        fn note(&self, _: &str) {}
+        fn cancelled(&self) -> bool {
+            true
+        }
+    }
+    let report = run(&config(&["It was"]), &Stop).unwrap();
+    assert_eq!((report.texts[0].tokens.len(), report.texts[0].end), (1, End::Stopped));
+    assert!(!report.texts[0].text.is_empty());
+}

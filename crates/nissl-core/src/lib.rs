@@ -25,6 +25,7 @@ mod scores;
 mod site;
 mod suggest;
 mod text;
+mod variants;
 mod weights;
 
 pub use activations::{Activations, Matrix};
@@ -47,4 +48,5 @@ pub use scores::{Pool, Scores};
 pub use site::{HookPoint, Site};
 pub use suggest::nearest;
 pub use text::TextRows;
+pub use variants::{VariantSink, Variants};
 pub use weights::{Linear, NeuronWeights, Norm};

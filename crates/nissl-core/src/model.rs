@@ -12,6 +12,7 @@ use crate::generation::{Generated, Generation, NewToken};
 use crate::objective::Objective;
 use crate::plan::HookPlan;
 use crate::site::{HookPoint, Site};
+use crate::variants::{VariantSink, Variants};
 use crate::weights::NeuronWeights;
 
 /// What a model is: its sizes, its sites, and a fingerprint of its weights.
@@ -181,6 +182,15 @@ pub trait Model: Send + Sync {
     /// The weights, for methods that read them; `None` if the model shows none.
     fn weights(&self) -> Option<&dyn NeuronWeights> {
         None
+    }
+
+    /// Runs many variants of one sentence, and hands what each gave to `sink`. The results are those of [`Model::run`]
+    /// for each, bit for bit; a model may compute what they share once. The default runs them one by one.
+    ///
+    /// # Errors
+    /// As [`Model::run`], for the first variant that fails, and whatever the sink returns.
+    fn run_variants(&self, variants: &Variants<'_>, sink: &dyn VariantSink) -> Result<(), ModelError> {
+        (0..variants.edits.len()).try_for_each(|idx| sink.variant(idx, variants.alone(self, idx)?))
     }
 
     /// Goes on with every prompt. The plan's edits act on the prompts and on what is added (see [`Positions`]), its

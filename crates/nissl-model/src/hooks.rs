@@ -2,8 +2,10 @@
 
 mod rows;
 mod seen;
+mod stages;
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ndarray::{ArrayView2, ArrayViewMut1};
 use nissl_core::{
@@ -13,6 +15,7 @@ use nissl_core::{
 use crate::engine::{Engine, Flow, Halt, Piece, Values, Wanted};
 pub(crate) use rows::RowEdits;
 use seen::Seen;
+pub(crate) use stages::{Fan, Stage};
 
 /// A checked plan, ready for the groups of a batch.
 pub(crate) struct Prepared<'a> {
@@ -27,18 +30,25 @@ pub(crate) struct Prepared<'a> {
     /// Whether texts grow: then edits of patterns act on no key that comes after its query, since there may be more of
     /// them later.
     grows: bool,
+    /// The edits of each variant, which act after those of the plan.
+    variants: &'a [&'a [EditSpec]],
 }
 
 impl<'a> Prepared<'a> {
     /// Prepares a plan that was checked against the model.
     pub(crate) fn new(plan: &'a HookPlan, n_ctx: usize) -> Self {
-        let mut touched: Vec<HookPoint> =
-            plan.capture.iter().copied().chain(plan.edits.iter().map(|edit| edit.point)).collect();
-        touched.extend(plan.edits.iter().filter_map(|edit| edit.when.as_ref()).map(|when| when.neuron.point));
+        Self::with_variants(plan, &[], n_ctx)
+    }
+
+    /// As [`Prepared::new`], for variants of the plan.
+    pub(crate) fn with_variants(plan: &'a HookPlan, variants: &'a [&'a [EditSpec]], n_ctx: usize) -> Self {
+        let edits = || plan.edits.iter().chain(variants.iter().copied().flatten());
+        let mut touched: Vec<HookPoint> = plan.capture.iter().copied().chain(edits().map(|edit| edit.point)).collect();
+        touched.extend(edits().filter_map(|edit| edit.when.as_ref()).map(|when| when.neuron.point));
         touched.sort_unstable();
         touched.dedup();
         let last = if plan.output == Output::None { plan.capture.iter().max().copied() } else { None };
-        Self { plan, wrt: &[], touched, last, n_ctx, grows: false }
+        Self { plan, wrt: &[], touched, last, n_ctx, grows: false, variants }
     }
 
     /// The same in a run that takes gradients with respect to the points `wrt`, which are in order.
@@ -58,7 +68,8 @@ impl<'a> Prepared<'a> {
 
     /// The neurons that conditions ask for.
     fn asked(&self) -> impl Iterator<Item = NeuronId> {
-        self.plan.edits.iter().filter_map(|edit| edit.when.as_ref()).map(|when| when.neuron)
+        let edits = self.plan.edits.iter().chain(self.variants.iter().copied().flatten());
+        edits.filter_map(|edit| edit.when.as_ref()).map(|when| when.neuron)
     }
 
     /// Whether nothing at all is asked for.
@@ -74,6 +85,36 @@ pub(crate) struct Part {
     pub(crate) sentence: Range<usize>,
     /// The positions in the text that are read.
     pub(crate) positions: Range<usize>,
+    /// The variant whose edits act on it.
+    variant: Option<usize>,
+}
+
+impl Part {
+    /// A part with the plan's edits alone.
+    pub(crate) fn new(sentence: Range<usize>, positions: Range<usize>) -> Self {
+        Self { sentence, positions, variant: None }
+    }
+}
+
+/// The rows of a group.
+struct Layout {
+    parts: Vec<Part>,
+    /// Where the parts start, counted from the group's own first row, and where the last one ends.
+    offsets: Vec<usize>,
+    /// The position in its text of every row.
+    positions: Vec<usize>,
+}
+
+impl Layout {
+    fn new(parts: Vec<Part>) -> Self {
+        let mut offsets = vec![0];
+        offsets.extend(parts.iter().scan(0, |end, part| {
+            *end += part.positions.len();
+            Some(*end)
+        }));
+        let positions = parts.iter().flat_map(|part| part.positions.clone()).collect();
+        Self { parts, offsets, positions }
+    }
 }
 
 /// The plan as it concerns one group of sentences.
@@ -82,11 +123,11 @@ pub(crate) struct Hooks<'a> {
     sink: &'a dyn CaptureSink,
     first_sentence: usize,
     first_row: usize,
-    parts: Vec<Part>,
-    /// Where the parts start, counted from the group's own first row, and where the last one ends.
-    offsets: Vec<usize>,
-    /// The position in its text of every row.
-    positions: Vec<usize>,
+    /// The rows that there are, at every stage.
+    layouts: Vec<Layout>,
+    stage: AtomicUsize,
+    fan_at: Option<HookPoint>,
+    narrow_at: Option<u16>,
     /// The values of the neurons that conditions ask for, one a row, as the pass goes.
     seen: Seen,
 }
@@ -100,30 +141,33 @@ impl<'a> Hooks<'a> {
         sentences: Range<usize>,
     ) -> Self {
         let (first_sentence, first_row) = (sentences.start, batch.offsets()[sentences.start]);
-        let whole = |sentence: usize| Part { sentence: batch.rows(sentence), positions: 0..batch.rows(sentence).len() };
+        let whole = |sentence: usize| Part::new(batch.rows(sentence), 0..batch.rows(sentence).len());
         Self { first_sentence, first_row, ..Self::of_parts(prepared, sink, sentences.map(whole).collect()) }
     }
 
     /// The plan for parts of texts. What is captured counts rows and sentences from those of the group.
     pub(crate) fn of_parts(prepared: &'a Prepared<'a>, sink: &'a dyn CaptureSink, parts: Vec<Part>) -> Self {
-        let mut offsets = vec![0];
-        offsets.extend(parts.iter().scan(0, |end, part| {
-            *end += part.positions.len();
-            Some(*end)
-        }));
-        let positions: Vec<usize> = parts.iter().flat_map(|part| part.positions.clone()).collect();
-        let seen = Seen::new(prepared.asked(), positions.len());
-        Self { prepared, sink, first_sentence: 0, first_row: 0, parts, offsets, positions, seen }
+        Self::of_layouts(prepared, sink, vec![Layout::new(parts)])
+    }
+
+    fn of_layouts(prepared: &'a Prepared<'a>, sink: &'a dyn CaptureSink, layouts: Vec<Layout>) -> Self {
+        let seen = Seen::new(prepared.asked(), layouts[0].positions.len());
+        let stage = AtomicUsize::new(0);
+        Self { prepared, sink, first_sentence: 0, first_row: 0, layouts, stage, fan_at: None, narrow_at: None, seen }
+    }
+
+    fn layout(&self) -> &Layout {
+        &self.layouts[self.stage.load(Ordering::Relaxed)]
     }
 
     /// Where the group's sentences start and the last one ends, in rows of the group.
     pub(crate) fn offsets(&self) -> &[usize] {
-        &self.offsets
+        &self.layout().offsets
     }
 
     /// The position in its text of every row of the group.
     pub(crate) fn positions(&self) -> &[usize] {
-        &self.positions
+        &self.layout().positions
     }
 
     /// The rows of the group whose logits are asked for; none if all are.
@@ -168,7 +212,7 @@ impl<'a> Hooks<'a> {
     pub(crate) fn by_row(&self, point: HookPoint, width: usize, first_unit: usize) -> RowEdits<'_> {
         let rows_of = |edit: &'a EditSpec| {
             let mut rows = Vec::new();
-            for part in 0..self.parts.len() {
+            for part in 0..self.layout().parts.len() {
                 self.rows_of(edit, part, &mut |row, patch_row| rows.push((row, patch_row)));
             }
             rows.sort_by_key(|(row, _)| *row);
@@ -198,9 +242,12 @@ impl<'a> Hooks<'a> {
         if !self.wants(point) {
             return Ok(());
         }
+        self.arrive(engine, point, x);
         engine.visit(x, columns, &mut |mut values| {
-            for edit in self.edits(point) {
-                self.edit(edit, &mut values);
+            for part in 0..self.layout().parts.len() {
+                for edit in self.edits_of(part, point) {
+                    self.edit(edit, part, &mut values);
+                }
             }
             for unit in self.seen.units(point) {
                 for (row, value) in values.now.column(unit as usize).iter().enumerate() {
@@ -218,7 +265,7 @@ impl<'a> Hooks<'a> {
 
     /// Edits and captures the attention pattern of a part of the group, `[n_heads, n_queries * n_keys]`.
     pub(crate) fn visit_pattern(&self, point: HookPoint, part: usize, mut values: Values<'_>) -> Flow {
-        for edit in self.edits(point) {
+        for edit in self.edits_of(part, point) {
             self.edit_pattern(edit, part, &mut values);
         }
         for capture_idx in self.captures(point) {
@@ -239,29 +286,33 @@ impl<'a> Hooks<'a> {
         self.prepared.plan.edits.iter().filter(move |edit| edit.point == point)
     }
 
+    /// The edits of a part at a point: the plan's, then those of its variant.
+    fn edits_of(&self, part: usize, point: HookPoint) -> impl Iterator<Item = &'a EditSpec> {
+        let own = self.layout().parts[part].variant.map_or(&[][..], |variant| self.prepared.variants[variant]);
+        self.edits(point).chain(own.iter().filter(move |edit| edit.point == point))
+    }
+
     fn captures(&self, point: HookPoint) -> impl Iterator<Item = usize> {
         let captures = self.prepared.plan.capture.iter().enumerate();
         captures.filter(move |(_, captured)| **captured == point).map(|(idx, _)| idx)
     }
 
-    fn edit(&self, edit: &EditSpec, values: &mut Values<'_>) {
-        for part in 0..self.parts.len() {
-            self.rows_of(edit, part, &mut |row, patch_row| {
-                if !self.seen.lets(edit, row, |unit| Some(values.now[[row, unit]])) {
-                    return;
-                }
-                edit.edit.apply(side_by_side(&mut values.now.row_mut(row)), &edit.units, patch_row);
-                if let Some(slope) = &mut values.slope {
-                    edit.edit.apply_slope(side_by_side(&mut slope.row_mut(row)), &edit.units);
-                }
-            });
-        }
+    fn edit(&self, edit: &EditSpec, part: usize, values: &mut Values<'_>) {
+        self.rows_of(edit, part, &mut |row, patch_row| {
+            if !self.seen.lets(edit, row, |unit| Some(values.now[[row, unit]])) {
+                return;
+            }
+            edit.edit.apply(side_by_side(&mut values.now.row_mut(row)), &edit.units, patch_row);
+            if let Some(slope) = &mut values.slope {
+                edit.edit.apply_slope(side_by_side(&mut slope.row_mut(row)), &edit.units);
+            }
+        });
     }
 
     /// A row of a pattern is the query's probabilities, unit `head * n_ctx + key`; keys beyond the text are none.
     fn edit_pattern(&self, edit: &EditSpec, part: usize, values: &mut Values<'_>) {
         let (n_heads, n_ctx) = (values.now.nrows(), self.prepared.n_ctx);
-        let (first, n_keys) = (self.offsets[part], self.parts[part].positions.end);
+        let (first, n_keys) = (self.layout().offsets[part], self.layout().parts[part].positions.end);
         let n_units = match &edit.units {
             Units::All => n_heads * n_ctx,
             Units::Some(list) => list.len(),
@@ -270,7 +321,7 @@ impl<'a> Hooks<'a> {
             if !self.seen.lets(edit, row, |_| None) {
                 return;
             }
-            let seen = if self.prepared.grows { self.positions[row] + 1 } else { n_keys };
+            let seen = if self.prepared.grows { self.layout().positions[row] + 1 } else { n_keys };
             let mut change = |i: usize, head: usize, key: usize| {
                 if key < seen {
                     let at = [head, (row - first) * n_keys + key];
@@ -297,7 +348,8 @@ impl<'a> Hooks<'a> {
 
     /// Calls `with(row of the group, row of a patch)` for every position of a part that an edit concerns.
     fn rows_of(&self, edit: &EditSpec, part: usize, with: &mut dyn FnMut(usize, usize)) {
-        let (Part { sentence, positions }, first) = (&self.parts[part], self.offsets[part]);
+        let layout = self.layout();
+        let (Part { sentence, positions, .. }, first) = (&layout.parts[part], layout.offsets[part]);
         let place_of = |place: i64| if place < 0 { sentence.len() as i64 + place } else { place };
         let mut at = |position: usize, patch_row: usize| {
             if positions.contains(&position) {

@@ -3,6 +3,7 @@
 mod device;
 mod gradients;
 mod neurons;
+mod variants;
 
 use std::ops::{ControlFlow, Range};
 use std::path::Path;
@@ -11,7 +12,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use ndarray::{Array2, Array3, ArrayView2, s};
 use nissl_core::{
     Batch, CaptureSink, Generated, Generation, Gradients, HookPlan, HookPoint, Model, ModelError, ModelInfo,
-    NeuronWeights, NewToken, NoProgress, Objective, Output, Progress, Trace,
+    NeuronWeights, NewToken, NoProgress, Objective, Output, Progress, Trace, VariantSink, Variants,
 };
 use rayon::prelude::*;
 
@@ -279,6 +280,10 @@ impl Model for LanguageModel {
         wrt: &[HookPoint],
     ) -> Result<Gradients, ModelError> {
         gradients::gradients(self, batch, plan, objectives, wrt)
+    }
+
+    fn run_variants(&self, asked: &Variants<'_>, sink: &dyn VariantSink) -> Result<(), ModelError> {
+        variants::run(self, asked, sink)
     }
 
     fn generate(

@@ -104,7 +104,8 @@ pub(crate) fn run(args: &Args, door: &Door) -> anyhow::Result<()> {
     let mut show = |piece: Piece<'_>| {
         if streams && shown.is_ok() {
             let mut out = anstream::stdout().lock();
-            shown = out.write_all(piece.text.as_bytes()).and_then(|()| out.flush());
+            let end = if piece.last { "\n" } else { "" };
+            shown = out.write_all(piece.text.as_bytes()).and_then(|()| write!(out, "{end}")).and_then(|()| out.flush());
         }
     };
     let report = generate::run_streaming(&config, door.progress(), &mut show)?;
@@ -118,7 +119,7 @@ pub(crate) fn run(args: &Args, door: &Door) -> anyhow::Result<()> {
 
 fn text(report: &Report, streamed: bool, page: &mut Page<'_>) -> io::Result<()> {
     if streamed {
-        return writeln!(page.out);
+        return Ok(());
     }
     let whole = |text: &TextReport| format!("{}{}", text.prompt, text.text);
     for (idx, edited) in report.texts.iter().enumerate() {

@@ -27,10 +27,13 @@ impl<P: Packing> Attention<P> {
         let (layer, hooks) = (here.layer, here.hooks);
         let at = |site| HookPoint::new(layer, site);
         let shape = self.shape;
+        let stage = hooks.stage();
         let mut qkv = engine.linear(x, &self.qkv, Epilogue::None);
         for (site, columns) in [(Site::AttnQ, shape.q()), (Site::AttnK, shape.k()), (Site::AttnV, shape.v())] {
             hooks.visit_columns(engine, at(site), &mut qkv, columns)?;
         }
+        let pattern = at(Site::AttnPattern);
+        hooks.arrive(engine, pattern, &mut qkv);
         if let Some(rotary) = here.rotary {
             engine.rotate(&mut qkv, shape.q(), shape.d_head, hooks.positions(), rotary);
             engine.rotate(&mut qkv, shape.k(), shape.d_head, hooks.positions(), rotary);
@@ -39,7 +42,9 @@ impl<P: Packing> Attention<P> {
             Some(At { past: LayerPast::Attention(past), grows }) => (past.as_mut_slice(), *grows),
             _ => (<&mut [E::Past]>::default(), false),
         };
-        let pattern = at(Site::AttnPattern);
+        // One a sentence that there is now; those of variants are alike.
+        let n_past = own.len().min(hooks.offsets().len() - 1);
+        let own = &mut own[..n_past];
         let mut z = if hooks.wants(pattern) {
             let mut see = |sentence, values: Values<'_>| hooks.visit_pattern(pattern, sentence, values);
             engine.attention(&qkv, shape, hooks.offsets(), own, Some(&mut see))?
@@ -52,6 +57,7 @@ impl<P: Packing> Attention<P> {
         hooks.stop_after(pattern)?;
         drop(qkv);
         hooks.visit(engine, at(Site::AttnZ), &mut z)?;
-        add_to_residual(engine, &z, &self.out, residual, at(Site::AttnOut), hooks)
+        hooks.narrow(engine, layer, &mut z);
+        add_to_residual(engine, &z, &self.out, (residual, stage), at(Site::AttnOut), hooks)
     }
 }

@@ -28,6 +28,7 @@ impl<P: Packing> Mlp<P> {
         hooks: &Hooks<'_>,
     ) -> Result<E::Tensor, Halt> {
         let at = |site| HookPoint::new(layer, site);
+        let stage = hooks.stage();
         let mut post = if self.gated {
             let mut pre = engine.linear(x, &self.inner, Epilogue::None);
             hooks.visit_columns(engine, at(Site::MlpPre), &mut pre, 0..self.d_mlp)?;
@@ -41,6 +42,6 @@ impl<P: Packing> Mlp<P> {
             engine.linear(x, &self.inner, Epilogue::Activate(self.activation))
         };
         hooks.visit(engine, at(Site::MlpPost), &mut post)?;
-        add_to_residual(engine, &post, &self.out, residual, at(Site::MlpOut), hooks)
+        add_to_residual(engine, &post, &self.out, (residual, stage), at(Site::MlpOut), hooks)
     }
 }

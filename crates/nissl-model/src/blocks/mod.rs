@@ -7,22 +7,25 @@ pub(crate) mod mlp;
 pub(crate) mod rotary;
 
 use crate::engine::{Engine, Epilogue, Halt, LinearOf};
-use crate::hooks::Hooks;
+use crate::hooks::{Hooks, Stage};
 use nissl_core::HookPoint;
 
-/// x W + b, shown to hooks at `point`, then added to the residual stream; one product where nobody looks.
+/// x W + b, shown to hooks at `point`, then added to the residual stream, which has the rows of an earlier stage; one
+/// product where nobody looks.
 pub(crate) fn add_to_residual<E: Engine>(
     engine: &E,
     x: &E::Tensor,
     w: &LinearOf<E>,
-    residual: &E::Tensor,
+    (residual, stage): (&E::Tensor, Stage),
     point: HookPoint,
     hooks: &Hooks<'_>,
 ) -> Result<E::Tensor, Halt> {
     if !hooks.wants(point) {
-        return Ok(engine.linear(x, w, Epilogue::Add(residual)));
+        let now = hooks.since(engine, stage, residual);
+        return Ok(engine.linear(x, w, Epilogue::Add(now.as_ref().unwrap_or(residual))));
     }
     let mut out = engine.linear(x, w, Epilogue::None);
     hooks.visit(engine, point, &mut out)?;
-    Ok(engine.add(residual, &out))
+    let now = hooks.since(engine, stage, residual);
+    Ok(engine.add(now.as_ref().unwrap_or(residual), &out))
 }

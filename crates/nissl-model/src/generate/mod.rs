@@ -212,7 +212,7 @@ impl Run<'_> {
         let read = Batch::from_sentences([&tokens[positions.clone()]]);
         let collect = Collect::new(info, &read, plan);
         let sink = if plan.capture.is_empty() { &NoCapture as &dyn nissl_core::CaptureSink } else { &collect };
-        let hooks = Hooks::of_parts(&prepared, sink, vec![Part { sentence: self.prompts.rows(prompt), positions }]);
+        let hooks = Hooks::of_parts(&prepared, sink, vec![Part::new(self.prompts.rows(prompt), positions)]);
         let logits = match self.model.run_group(self.model.engine(), read.tokens(), &hooks, None, plan.output) {
             Ok(logits) => logits,
             Err(Halt::Done) => None,

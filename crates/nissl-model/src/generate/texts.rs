@@ -47,7 +47,7 @@ impl<'a> Texts<'a> {
         let keeps = self.past.is_some();
         let unread = |text: &Text| {
             let first = if keeps { text.n_read } else { text.tokens.len().saturating_sub(n_ctx) };
-            Part { sentence: text.rows.clone(), positions: first..text.tokens.len() }
+            Part::new(text.rows.clone(), first..text.tokens.len())
         };
         let parts: Vec<Part> = self.texts.iter().map(unread).collect();
         let new = self.texts.iter().zip(&parts).flat_map(|(text, part)| &text.tokens[part.positions.clone()]);

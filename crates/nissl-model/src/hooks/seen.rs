@@ -19,6 +19,11 @@ impl Seen {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The values of other rows: for each the row that it was.
+    pub(super) fn choose(&self, rows: &[usize]) {
+        self.values().values_mut().for_each(|values| *values = rows.iter().map(|&row| values[row]).collect());
+    }
+
     /// The units of a point that somebody asks for.
     pub(super) fn units(&self, point: HookPoint) -> Vec<u32> {
         let of_point = NeuronId::new(point, 0)..=NeuronId::new(point, u32::MAX);

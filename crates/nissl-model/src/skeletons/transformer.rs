@@ -43,16 +43,28 @@ impl<P: Packing> Transformer<P> {
         engine: &E,
         mut x: E::Tensor,
         hooks: &Hooks<'_>,
+        past: Option<&mut Past<E>>,
+    ) -> Result<E::Tensor, Halt> {
+        if let Some(norm) = &self.embedding_norm {
+            x = engine.norm(&x, norm);
+        }
+        hooks.visit(engine, HookPoint::new(0, Site::Embed), &mut x)?;
+        self.blocks_from(engine, x, 0, hooks, past)
+    }
+
+    /// The same, of what enters block `first`, or the final norm, x `[T, d_model]`.
+    pub(crate) fn blocks_from<E: Engine<Packing = P>>(
+        &self,
+        engine: &E,
+        mut x: E::Tensor,
+        first: usize,
+        hooks: &Hooks<'_>,
         mut past: Option<&mut Past<E>>,
     ) -> Result<E::Tensor, Halt> {
         let end = hooks.positions().iter().max().map_or(0, |last| last + 1);
         let rotary = self.rotary.as_ref().map(|angles| angles.up_to(end));
         let rotary = rotary.as_deref();
-        if let Some(norm) = &self.embedding_norm {
-            x = engine.norm(&x, norm);
-        }
-        hooks.visit(engine, HookPoint::new(0, Site::Embed), &mut x)?;
-        for (layer, block) in self.blocks.iter().enumerate() {
+        for (layer, block) in self.blocks.iter().enumerate().skip(first) {
             let past = past.as_mut().map(|past| past.at(layer));
             let layer = layer as u16;
             let here = Here { layer, rotary, hooks, past };

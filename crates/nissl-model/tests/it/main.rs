@@ -10,4 +10,5 @@ mod loading;
 mod parameters;
 mod parity;
 mod properties;
+mod variants;
 mod weights;

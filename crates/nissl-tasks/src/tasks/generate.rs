@@ -72,6 +72,8 @@ pub struct Piece<'a> {
     pub prompt: usize,
     /// The text that is added; at first the prompt itself.
     pub text: &'a str,
+    /// Whether nothing more comes.
+    pub last: bool,
 }
 
 /// Generates, and hands every piece of text of the edited run to `show` as it comes.
@@ -164,7 +166,7 @@ impl Job<'_> {
         let mut n_tokens = 0;
         let on_token = &mut |new: NewToken| {
             if begun.is_none() {
-                self.prompts.iter().enumerate().for_each(|(prompt, text)| show(Piece { prompt, text }));
+                self.prompts.iter().enumerate().for_each(|(prompt, text)| show(Piece { prompt, text, last: false }));
             }
             // The first token came with the prompt.
             n_tokens += usize::from(begun.is_some());
@@ -172,7 +174,7 @@ impl Job<'_> {
             let (stream, text) = &mut streams[new.prompt];
             match stream.push(new.token) {
                 Ok(piece) => {
-                    show(Piece { prompt: new.prompt, text: &piece });
+                    show(Piece { prompt: new.prompt, text: &piece, last: false });
                     text.push_str(&piece);
                 }
                 Err(err) => failed = Some(err),
@@ -191,7 +193,7 @@ impl Job<'_> {
         let mut texts = Vec::with_capacity(found.len());
         for (prompt, (found, (mut stream, mut text))) in found.into_iter().zip(streams).enumerate() {
             let rest = stream.finish()?;
-            show(Piece { prompt, text: &rest });
+            show(Piece { prompt, text: &rest, last: true });
             text.push_str(&rest);
             texts.push(TextReport {
                 prompt: self.prompts[prompt].clone(),

@@ -14,12 +14,12 @@ use crate::door::{Door, Page};
 use crate::style;
 
 /// Let a model go on with a text, with any of its neurons changed on the way
-///
-/// An edit is a site, units, a change, and where it acts:
-/// '3.mlp_post[42]=0' sets, '3.mlp_post[1,5-9]*=2' scales, '8.resid_post[7]+=1.5' adds, '0.attn_z[h3]=0' is a head;
-/// '@generated', '@0,2,-1' or '@5..' are positions ('-1' is the prompt's last token), and
-/// 'if 2.mlp_post[7] > 0.5' is a condition.
 #[derive(Debug, clap::Args, Serialize)]
+// Not doc comments: rustdoc would take the brackets for links.
+#[command(long_about = "\
+Let a model go on with a text, with any of its neurons changed on the way
+
+An edit is a site, units, a change, and where it acts: '3.mlp_post[42]=0' sets, '3.mlp_post[1,5-9]*=2' scales, '8.resid_post[7]+=1.5' adds, '0.attn_z[h3]=0' is a head; '@generated', '@0,2,-1' or '@5..' are positions ('-1' is the prompt's last token), and 'if 2.mlp_post[7] > 0.5' is a condition.")]
 #[command(after_help = "\
 Examples:
   nissl generate MODEL 'Once upon a time' --max-new 100 --temperature 0.8 --seed 7

@@ -27,7 +27,8 @@ struct Panel {
     start: usize,
 }
 
-/// Panels after which the pages of what they were made of are given back, so that no matrix is there twice.
+/// Panels of a large matrix after which the pages of what they were made of are given back, so that it is never there
+/// twice.
 const RELEASED: usize = 16;
 
 /// Inner steps that are transposed at a time.
@@ -52,11 +53,15 @@ impl Packed {
             }
             first += part.n_out();
         }
-        packed.panels_mut().into_par_iter().zip(columns.par_chunks(PANEL)).enumerate().for_each(
-            |(idx, ((kind, panel), own))| {
-                pack_panel(kind, parts, n_in, own, panel);
-                if (idx + 1).is_multiple_of(RELEASED) {
-                    release(parts, &columns[(idx + 1 - RELEASED) * PANEL..][..(RELEASED - 1) * PANEL + own.len()]);
+        // One thread takes the panels between two releases, so that none of their pages is touched afterwards.
+        let together = if kinds.len() < 8 * RELEASED { 1 } else { RELEASED };
+        packed.panels_mut().par_chunks_mut(together).zip(columns.par_chunks(together * PANEL)).for_each(
+            |(panels, columns)| {
+                for ((kind, panel), columns) in panels.iter_mut().zip(columns.chunks(PANEL)) {
+                    pack_panel(*kind, parts, n_in, columns, panel);
+                }
+                if together > 1 {
+                    release(parts, columns);
                 }
             },
         );

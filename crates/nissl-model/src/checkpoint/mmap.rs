@@ -41,9 +41,9 @@ impl MappedFile {
     pub(crate) fn release(&self, range: Range<usize>) {
         #[cfg(unix)]
         {
-            // Pages are at least 4 KiB; the ends are kept, for neighbors share them. With larger pages the kernel
-            // refuses what is not aligned, and nothing is lost but the favor.
-            const PAGE: usize = 1 << 16;
+            // The ends are kept, for neighbors share them. Where pages are larger than 4 KiB, some of a neighbor's
+            // may go too, and are read again.
+            const PAGE: usize = 1 << 12;
             let start = range.start.next_multiple_of(PAGE);
             let end = range.end.min(self.map.len()) / PAGE * PAGE;
             if start < end {

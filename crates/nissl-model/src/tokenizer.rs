@@ -223,6 +223,6 @@ fn trim(text: &str, start: usize, end: usize) -> Range<usize> {
 }
 
 #[cfg(test)]
-mod older_tests;
+mod json_tests;
 #[cfg(test)]
 mod tests;

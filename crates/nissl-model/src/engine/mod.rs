@@ -1,7 +1,8 @@
 //! The operations a forward pass is made of.
 //!
 //! Blocks and skeletons are written once over [`Engine`]. [`cpu`] is ours and the default, [`tape`] is the same with a
-//! record from which gradients are taken; the candle engine is the twin that tests both. A tensor is always `[n_tokens, width]`: the rows of a group of whole sentences.
+//! record from which gradients are taken; the candle engine is the twin that tests both. A tensor is always
+//! `[n_tokens, width]`: the rows of a group of whole sentences.
 
 #[cfg(any(test, feature = "candle"))]
 pub(crate) mod candle;

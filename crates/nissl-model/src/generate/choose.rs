@@ -33,7 +33,7 @@ impl Chooser {
 }
 
 /// ln Σ e^x, in f64.
-pub(super) fn log_sum_exp(logits: &[f32]) -> f64 {
+pub(crate) fn log_sum_exp(logits: &[f32]) -> f64 {
     let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let sum: f64 = logits.iter().map(|&x| f64::from(x - most).exp()).sum();
     f64::from(most) + sum.ln()

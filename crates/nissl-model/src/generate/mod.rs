@@ -17,6 +17,7 @@ use crate::engine::Halt;
 use crate::hooks::{Hooks, NoCapture, Part, Prepared};
 use crate::language_model::{Collect, LanguageModel};
 use choose::Chooser;
+pub(crate) use choose::log_sum_exp;
 pub use stream::TextStream;
 use texts::Texts;
 

@@ -27,6 +27,7 @@ use crate::checkpoint::Checkpoint;
 use crate::engine::Engine;
 use crate::engine::cpu::Cpu;
 use crate::error::LoadError;
+use crate::generate::log_sum_exp;
 use crate::hooks::{Hooks, NoCapture, Prepared};
 use crate::hub;
 use crate::language_model::{Parts, check_batch, groups};
@@ -231,7 +232,11 @@ impl Trainer {
             };
             let logits = engine.read(&head.forward(engine, &x, None));
             let losses = logits.rows().into_iter().zip(&targets[rows]);
-            losses.filter_map(|(logits, target)| target.map(|t| cross_entropy(&logits, t))).sum::<f64>()
+            let loss = |(logits, target): (ArrayView1<'_, f32>, &Option<u32>)| {
+                let logits = logits.to_slice().expect("rows of a fresh array are contiguous");
+                target.map(|target| log_sum_exp(logits) - f64::from(logits[target as usize]))
+            };
+            losses.filter_map(loss).sum::<f64>()
         };
         let sums: Vec<f64> = groups.par_iter().with_max_len(1).map(one).collect();
         Ok((sums.iter().sum(), targets.iter().flatten().count()))
@@ -254,13 +259,6 @@ impl LaidOut {
             engine,
         })
     }
-}
-
-/// -log softmax(logits)[target], in nats.
-fn cross_entropy(logits: &ArrayView1<'_, f32>, target: u32) -> f64 {
-    let most = logits.fold(f32::NEG_INFINITY, |most, &logit| most.max(logit));
-    let sum: f64 = logits.iter().map(|&logit| f64::from(logit - most).exp()).sum();
-    sum.ln() - f64::from(logits[target as usize] - most)
 }
 
 #[cfg(test)]

@@ -27,7 +27,6 @@ fn read(config: &Config, _: &Checkpoint) -> Result<Architecture, LoadError> {
         return Err(config.wrong("num_attention_heads", format!("a divisor of hidden_size = {d_model}"), n_heads));
     }
     Ok(Architecture::Transformer(Spec {
-        skeleton: Skeleton::Encoder,
         n_layers: config.size("num_hidden_layers")?,
         d_model,
         n_heads,
@@ -51,10 +50,8 @@ fn read(config: &Config, _: &Checkpoint) -> Result<Architecture, LoadError> {
         attn_out: Matrix::linear("encoder.layer.{}.attention.output.dense", true),
         attn_norm: "encoder.layer.{}.attention.output.LayerNorm",
         mlp_in: Matrix::linear("encoder.layer.{}.intermediate.dense", true),
-        mlp_linear: None,
         mlp_out: Matrix::linear("encoder.layer.{}.output.dense", true),
         mlp_norm: "encoder.layer.{}.output.LayerNorm",
-        final_norm: None,
         head: Head {
             transform: Some((
                 Matrix::linear("cls.predictions.transform.dense", true),
@@ -64,6 +61,7 @@ fn read(config: &Config, _: &Checkpoint) -> Result<Architecture, LoadError> {
             tied: config.flag_or("tie_word_embeddings", true)?,
             bias: "cls.predictions.bias",
         },
+        ..Spec::plain(Skeleton::Encoder)
     }))
 }
 

@@ -32,7 +32,6 @@ fn read(config: &Config, _: &Checkpoint) -> Result<Architecture, LoadError> {
         return Err(config.wrong("n_head", format!("a divisor of n_embd = {d_model}"), n_heads));
     }
     Ok(Architecture::Transformer(Spec {
-        skeleton: Skeleton::Decoder,
         n_layers: config.size("n_layer")?,
         d_model,
         n_heads,
@@ -46,13 +45,10 @@ fn read(config: &Config, _: &Checkpoint) -> Result<Architecture, LoadError> {
         positions: Positions::Learned("wpe.weight"),
         prefixes: &["transformer.", ""],
         token_embedding: "wte.weight",
-        type_embedding: None,
-        embedding_norm: None,
         qkv: vec![convolution("h.{}.attn.c_attn")],
         attn_out: convolution("h.{}.attn.c_proj"),
         attn_norm: "h.{}.ln_1",
         mlp_in: convolution("h.{}.mlp.c_fc"),
-        mlp_linear: None,
         mlp_out: convolution("h.{}.mlp.c_proj"),
         mlp_norm: "h.{}.ln_2",
         final_norm: Some("ln_f"),
@@ -62,6 +58,7 @@ fn read(config: &Config, _: &Checkpoint) -> Result<Architecture, LoadError> {
             tied: config.flag_or("tie_word_embeddings", true)?,
             bias: "lm_head.bias",
         },
+        ..Spec::plain(Skeleton::Decoder)
     }))
 }
 

@@ -34,7 +34,6 @@ fn read(config: &Config, _: &Checkpoint) -> Result<Architecture, LoadError> {
         return Err(config.wrong("head_dim", expected, d_head));
     }
     Ok(Architecture::Transformer(Spec {
-        skeleton: Skeleton::Decoder,
         n_layers: config.size("num_hidden_layers")?,
         d_model,
         n_heads,
@@ -48,8 +47,6 @@ fn read(config: &Config, _: &Checkpoint) -> Result<Architecture, LoadError> {
         positions: Positions::Rotary(frequencies(rope_theta(config)?, d_head)),
         prefixes: &["model.", ""],
         token_embedding: "embed_tokens.weight",
-        type_embedding: None,
-        embedding_norm: None,
         qkv: vec![
             Matrix::linear("layers.{}.self_attn.q_proj", false),
             Matrix::linear("layers.{}.self_attn.k_proj", false),
@@ -68,6 +65,7 @@ fn read(config: &Config, _: &Checkpoint) -> Result<Architecture, LoadError> {
             tied: config.flag_or("tie_word_embeddings", false)?,
             bias: "lm_head.bias",
         },
+        ..Spec::plain(Skeleton::Decoder)
     }))
 }
 

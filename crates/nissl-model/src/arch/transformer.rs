@@ -90,6 +90,39 @@ pub(crate) struct Spec {
 }
 
 impl Spec {
+    /// A model without anything that only some families have, to be filled in: its sizes are 0, which
+    /// [`Spec::check`] refuses, and its names are empty.
+    pub(super) const fn plain(skeleton: Skeleton) -> Self {
+        let nameless = Matrix::linear("", false);
+        Self {
+            skeleton,
+            n_layers: 0,
+            d_model: 0,
+            n_heads: 0,
+            n_kv_heads: 0,
+            d_head: 0,
+            d_mlp: 0,
+            d_vocab: 0,
+            n_ctx: 0,
+            activation: Activation::GeluErf,
+            norm: NormKind::Layer { eps: 1e-5 },
+            positions: Positions::Rotary(Vec::new()),
+            prefixes: &[""],
+            token_embedding: "",
+            type_embedding: None,
+            embedding_norm: None,
+            qkv: Vec::new(),
+            attn_out: nameless,
+            attn_norm: "",
+            mlp_in: nameless,
+            mlp_linear: None,
+            mlp_out: nameless,
+            mlp_norm: "",
+            final_norm: None,
+            head: Head { transform: None, decoder: "", tied: false, bias: "" },
+        }
+    }
+
     /// Sizes that no computation could use are refused here, once for all families.
     pub(super) fn check(&self, config: &Config) -> Result<(), LoadError> {
         let sizes = [

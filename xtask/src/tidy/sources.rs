@@ -11,7 +11,8 @@ const UNSAFE: &[(&str, &str)] = &[
     ("crates/nissl-model/src/engine/cpu/isa.rs", "calls code compiled for the processor's instructions"),
     ("crates/nissl-model/src/engine/cpu/kernel_x86.rs", "the matrix kernel, in AVX2 and FMA intrinsics"),
     ("crates/nissl-model/src/engine/cpu/native.rs", "calls the decoder that the processor has, with checked lengths"),
-    ("crates/nissl-model/src/engine/cpu/native_x86.rs", "decodes weights, in AVX-512, AVX2 and F16C intrinsics"),
+    ("crates/nissl-model/src/engine/cpu/native_x86.rs", "decodes weights, by vectors on raw pointers"),
+    ("crates/nissl-model/src/engine/cpu/vector_x86.rs", "vectors of floats, in AVX-512, AVX2, FMA and F16C intrinsics"),
     ("fuzz/src/memory.rs", "an allocator that counts, for the fuzzers"),
     ("crates/nissl-model/src/engine/cpu/team.rs", "shows borrowed work to threads that live longer"),
 ];

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use nissl_core::{Batch, HookPlan, HookPoint, Model, Output, Progress, Trace};
-use nissl_model::LanguageModel;
+use nissl_model::{LanguageModel, LoadOptions};
 use serde::{Deserialize, Serialize};
 
 use crate::error::TaskError;
@@ -46,6 +46,8 @@ pub struct Config {
     pub tolerance: Option<f32>,
     /// The same of logits; [`LOGITS_TOLERANCE`] if `None`, and 0 for a reference that nissl wrote.
     pub logits_tolerance: Option<f32>,
+    /// How the model is loaded.
+    pub load: LoadOptions,
 }
 
 /// What was found.
@@ -132,7 +134,7 @@ pub struct Written {
 pub fn run(config: &Config, progress: &dyn Progress) -> Result<Report, TaskError> {
     check_config(config)?;
     let reference = config.reference.as_deref().map(Reference::open).transpose()?;
-    let model = LanguageModel::load(&config.model, progress)?;
+    let model = LanguageModel::load_with(&config.model, &config.load, progress)?;
     let check = match &reference {
         Some(reference) => Some(compare(config, &model, reference, progress)?),
         None => None,

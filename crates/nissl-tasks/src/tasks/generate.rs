@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use nissl_core::{Batch, End, Generated, Generation, HookPlan, Model, NewToken, Progress};
-use nissl_model::{LanguageModel, TextStream, Tokenizer};
+use nissl_model::{LanguageModel, LoadOptions, TextStream, Tokenizer, WeightFormat};
 use serde::{Deserialize, Serialize};
 
 use crate::edit_text;
@@ -16,7 +16,7 @@ use crate::report::{Head, head};
 pub const SUMMARY: &str = "Let a model go on with a text, with any of its neurons changed on the way";
 
 /// What to go on with, and how.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Folder, GGUF file or Hub name.
@@ -33,6 +33,24 @@ pub struct Config {
     pub plan: Option<PathBuf>,
     /// Also generate without the edits.
     pub compare: bool,
+    /// What the model's matrices are in memory. The numbers do not depend on it.
+    pub weights: WeightFormat,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            model: String::new(),
+            prompts: Vec::new(),
+            file: None,
+            options: Generation::default(),
+            edits: Vec::new(),
+            plan: None,
+            compare: false,
+            // Tokens come one by one: what has to be read for each should be small.
+            weights: WeightFormat::Native,
+        }
+    }
 }
 
 /// What was generated.
@@ -90,7 +108,8 @@ pub fn run_streaming(
         return Err(TaskError::config("model", "a folder, a GGUF file or a Hub name", "nothing"));
     }
     let prompts = prompts(config)?;
-    let model = LanguageModel::load(&config.model, progress)?;
+    let options = LoadOptions { weights: config.weights, ..LoadOptions::default() };
+    let model = LanguageModel::load_with(&config.model, &options, progress)?;
     let plan = plan(config, &model)?;
     let Some(tokenizer) = model.tokenizer() else {
         return Err(TaskError::config("model", "a model with a tokenizer", &model.info().name));

@@ -116,6 +116,8 @@ impl Product<'_> {
                 if let Some(b) = w.f32_panels(first_panel, group.len()) {
                     let b = Panels { values: &b[from * PANEL..], stride: w.n_in() * PANEL, depth: to - from };
                     tiles(isa, a, b, &mut out, from == 0, &mut finish);
+                } else if x.n_rows() == 1 && w.multiply(isa, first_panel, from, &a.values[..to - from], out.row(0)) {
+                    finish(0..1, &mut out);
                 } else {
                     self.decoded(first_panel, from..to, a, &mut out, &mut finish);
                 }

@@ -19,6 +19,8 @@ mod pack;
 mod past;
 mod team;
 pub(super) mod tensor;
+#[cfg(target_arch = "x86_64")]
+mod vector_x86;
 mod weights;
 
 use std::ops::Range;

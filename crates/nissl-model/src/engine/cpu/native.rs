@@ -57,6 +57,23 @@ impl Kind {
     }
 }
 
+/// A row, and panels that it is multiplied with.
+#[derive(Clone, Copy)]
+pub(crate) struct Row<'a> {
+    /// Panels of one kind, one behind the other.
+    pub(crate) panels: &'a [u8],
+    /// Bytes of a panel.
+    pub(crate) panel_bytes: usize,
+    /// Number of panels.
+    pub(crate) n_panels: usize,
+    /// The first inner step.
+    pub(crate) from: usize,
+    /// The row from there on; with quantized panels whole pieces.
+    pub(crate) values: &'a [f32],
+    /// Whether the sums start at zero.
+    pub(crate) first: bool,
+}
+
 /// How the scales of a piece are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scales {
@@ -98,6 +115,19 @@ pub(crate) struct Place {
     pub(crate) high: *const u8,
 }
 
+impl Place {
+    /// The same place in a panel that many bytes behind.
+    #[inline]
+    pub(crate) fn after(self, bytes: usize) -> Self {
+        Self {
+            header: self.header.wrapping_add(bytes),
+            scales: self.scales.wrapping_add(bytes),
+            low: self.low.wrapping_add(bytes),
+            high: self.high.wrapping_add(bytes),
+        }
+    }
+}
+
 impl Layout {
     pub(crate) fn of(quant: Quant) -> Self {
         let (low, high, offset, scales, min) = match quant {
@@ -136,12 +166,17 @@ impl Layout {
     }
 
     /// Bytes of a piece.
-    pub(crate) fn piece_bytes(self) -> usize {
+    fn piece_bytes(self) -> usize {
         self.scale_bytes() + Self::plane_bytes(self.low) + Self::plane_bytes(self.high)
     }
 
     fn block_bytes(self, quant: Quant) -> usize {
         self.header_bytes() + quant.block_len() / PIECE * self.piece_bytes()
+    }
+
+    /// Bytes from one piece to the next, on average.
+    pub(crate) fn bytes_a_piece(self, quant: Quant) -> usize {
+        self.block_bytes(quant) * PIECE / quant.block_len()
     }
 
     /// Where a piece of a panel is.
@@ -201,16 +236,45 @@ fn put_bits(plane: &mut [u8], bits: u32, k: usize, column: usize, code: u8) {
     plane[byte] |= (code & ((1 << bits) - 1)) << (at % 8);
 }
 
-/// The numbers of a panel of `n_in` inner steps from `from` on, `[out.len() / 32, 32]`; of quantized ones whole pieces.
-#[expect(unsafe_code, reason = "the kernels take raw pointers")]
-pub(crate) fn decode(isa: Isa, kind: Kind, panel: &[u8], n_in: usize, from: usize, out: &mut [f32]) {
-    let n = out.len() / PANEL;
-    assert!(from + n <= n_in && panel.len() >= kind.panel_bytes(n_in), "a panel has its steps");
+/// One row times panels of `n_in` inner steps: `sums[32 n_panels] += values · panels`, or `=` for the `first` steps. Each
+/// sum is one chain over the steps. False, and nothing done, where there is no kernel for it.
+#[cfg_attr(target_arch = "x86_64", expect(unsafe_code, reason = "the kernels take raw pointers"))]
+pub(crate) fn multiply(isa: Isa, kind: Kind, n_in: usize, row: Row<'_>, sums: &mut [f32]) -> bool {
+    let n = row.values.len();
+    assert!(row.panel_bytes == kind.panel_bytes(n_in) && row.from + n <= n_in, "a panel has its steps");
+    assert!(row.panels.len() >= row.n_panels * row.panel_bytes, "all panels are there");
+    assert!(sums.len() >= row.n_panels * PANEL, "there is room for the sums");
+    check_pieces(kind, n_in, row.from, n);
+    match (isa, kind) {
+        #[cfg(target_arch = "x86_64")]
+        (Isa::Avx512, Kind::F16 | Kind::Bf16 | Kind::Quant(_)) => {
+            // SAFETY: `Isa::detect` saw AVX-512F; steps, panels and sums were counted above.
+            unsafe { super::native_x86::multiply_avx512(kind, row, sums) }
+        }
+        #[cfg(target_arch = "x86_64")]
+        (Isa::Avx2, Kind::F16 | Kind::Bf16 | Kind::Quant(_)) => {
+            // SAFETY: `Isa::detect` saw AVX2, FMA and F16C; steps, panels and sums were counted above.
+            unsafe { super::native_x86::multiply_avx2(kind, row, sums) }
+        }
+        _ => return false,
+    }
+    true
+}
+
+fn check_pieces(kind: Kind, n_in: usize, from: usize, n: usize) {
     assert!(n_in.is_multiple_of(kind.block_len()), "a panel has whole blocks");
     assert!(
         kind.block_len() == 1 || (from.is_multiple_of(PIECE) && n.is_multiple_of(PIECE)),
         "whole pieces are decoded"
     );
+}
+
+/// The numbers of a panel of `n_in` inner steps from `from` on, `[out.len() / 32, 32]`; of quantized ones whole pieces.
+#[expect(unsafe_code, reason = "the kernels take raw pointers")]
+pub(crate) fn decode(isa: Isa, kind: Kind, panel: &[u8], n_in: usize, from: usize, out: &mut [f32]) {
+    let n = out.len() / PANEL;
+    assert!(from + n <= n_in && panel.len() >= kind.panel_bytes(n_in), "a panel has its steps");
+    check_pieces(kind, n_in, from, n);
     match isa {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: `Isa::detect` saw AVX-512F; the panel has the steps.

@@ -145,6 +145,18 @@ impl Packed {
         })
     }
 
+    /// A row's steps from `from` on times the panels behind `first_panel` for which there are `sums`: `sums += values ·
+    /// panels`, or `=` for the first steps. False, and nothing done, if no kernel takes them all.
+    pub(crate) fn multiply(&self, isa: Isa, first_panel: usize, from: usize, values: &[f32], sums: &mut [f32]) -> bool {
+        let n_panels = sums.len() / PANEL;
+        let panels = &self.panels[first_panel..first_panel + n_panels];
+        let Panel { kind, start } = panels[0];
+        let panel_bytes = kind.panel_bytes(self.n_in);
+        let bytes = &self.buffer.bytes()[start..];
+        let row = native::Row { panels: bytes, panel_bytes, n_panels, from, values, first: from == 0 };
+        panels.iter().all(|panel| panel.kind == kind) && native::multiply(isa, kind, self.n_in, row, sums)
+    }
+
     /// The values of a panel from inner step `from` on, `[out.len() / 32, 32]`; `from` is a multiple of 32.
     pub(crate) fn decode(&self, isa: Isa, panel: usize, from: usize, out: &mut [f32]) {
         let Panel { kind, start } = self.panels[panel];

@@ -17,9 +17,9 @@ pub enum Site {
     Embed,
     /// What enters a block.
     ResidPre,
-    /// Queries, all heads side by side, before any rotary embedding.
+    /// Queries, all heads side by side, before any norm of theirs and any rotary embedding.
     AttnQ,
-    /// Keys, all key/value heads side by side, before any rotary embedding.
+    /// Keys, all key/value heads side by side, before any norm of theirs and any rotary embedding.
     AttnK,
     /// Values, all key/value heads side by side.
     AttnV,

@@ -8,15 +8,12 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 
 use crate::profilers::{TopContexts, TopWords};
-use crate::rankers::{AveragePrecision, Iou, MeanSelect, Probeless, Sensitivity};
+use crate::rankers::{AveragePrecision, Probeless};
 
 /// Every method, one line each.
 pub const METHODS: &[MethodEntry] = &[
     MethodEntry::ranker::<Probeless>(),
     MethodEntry::ranker::<AveragePrecision>(),
-    MethodEntry::ranker::<MeanSelect>(),
-    MethodEntry::ranker::<Iou>(),
-    MethodEntry::ranker::<Sensitivity>(),
     MethodEntry::profiler::<TopWords>(),
     MethodEntry::profiler::<TopContexts>(),
 ];

@@ -113,7 +113,7 @@ class Recurrent:
 
 def gradients(of, wrt):
     """The gradients by name; zeros where nothing leads there."""
-    found = torch.autograd.grad(of, list(wrt.values()), allow_unused=True)
+    found = torch.autograd.grad(of, list(wrt.values()), allow_unused=True) if wrt else []
     return {name: torch.zeros_like(x) if g is None else g for (name, x), g in zip(wrt.items(), found)}
 
 

@@ -288,7 +288,7 @@ def in_64_bits(model):
 # ----------------------------------------------------------------------------------------------------------- the edits
 
 
-def edits_for(family, widths, n_heads):
+def edits_for(widths, n_heads):
     """One edit for every site, every kind of edit and every way to choose positions."""
     rng = np.random.default_rng(5)
     rows_all = sum(LENGTHS)
@@ -325,17 +325,18 @@ def edits_for(family, widths, n_heads):
         spec(point("resid_post", 0), some(0, 31), sentence(1, 40), {"scale": {"factor": 3.0}}),
         spec(point("resid_post", 1), "all", rows(5), {"patch": {"values": values(width(point("resid_post", 1)))}}),
     ]
-    if family != "bert":
+    if point("final_norm") in widths:
         edits.append(spec(point("final_norm"), some(2, 30), "all", {"add": {"values": values(2)}}))
-    if family == "llama":
+    if point("pre_linear", 0) in widths:
         edits.append(spec(point("pre_linear", 0), some(17, 1), sentence(-1, 0), {"scale": {"factor": -1.5}}))
     combined = [
         spec(point("post", 0), some(3, 4, 5), "all", {"set": {"value": 1.5}}),
         spec(point("post", 0), some(4), "all", {"scale": {"factor": 2.0}}),
-        spec(point("resid_mid", 1), "all", sentence(-1), {"add": {"values": values(width(point("resid_mid", 1)))}}),
+        spec(point("resid_mid", 1), "all", sentence(-1), {"add": {"values": values(width(point("resid_post", 0)))}}),
         spec(point("v", 1), some(1), rows(2, 10), "zero"),
     ]
-    return edits, combined
+    has = lambda edit: edit["point"] in widths or f"{edit['point']}.0" in widths
+    return [edit for edit in edits if has(edit)], [edit for edit in combined if has(edit)]
 
 
 def apply(spec, values, first_row):
@@ -434,7 +435,7 @@ def make(family, seed):
 
     widths = {name: values.shape[-1] for name, values in sites.items()}
     n_heads = sites[point("pattern", 0) + ".0"].shape[0]
-    edits, combined = edits_for(family, widths, n_heads)
+    edits, combined = edits_for(widths, n_heads)
     missing = {site_of(name) for name in sites} - {site_of(spec["point"]) for spec in edits}
     assert not missing, f"{family}: no edit at {missing}"
 

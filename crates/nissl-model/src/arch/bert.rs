@@ -37,7 +37,7 @@ fn read(config: &Config, _: &Checkpoint) -> Result<Architecture, LoadError> {
         n_ctx: config.size("max_position_embeddings")?,
         activation: config.activation("hidden_act", "gelu")?,
         norm: NormKind::Layer { eps: config.number_or("layer_norm_eps", 1e-12)? as f32 },
-        positions: Positions::Learned("embeddings.position_embeddings.weight"),
+        positions: Positions::Learned { table: "embeddings.position_embeddings.weight", first: 0 },
         prefixes: &["bert.", ""],
         token_embedding: "embeddings.word_embeddings.weight",
         type_embedding: Some("embeddings.token_type_embeddings.weight"),
@@ -48,10 +48,10 @@ fn read(config: &Config, _: &Checkpoint) -> Result<Architecture, LoadError> {
             Matrix::linear("encoder.layer.{}.attention.self.value", true),
         ],
         attn_out: Matrix::linear("encoder.layer.{}.attention.output.dense", true),
-        attn_norm: "encoder.layer.{}.attention.output.LayerNorm",
+        attn_norm: Some("encoder.layer.{}.attention.output.LayerNorm"),
         mlp_in: Matrix::linear("encoder.layer.{}.intermediate.dense", true),
         mlp_out: Matrix::linear("encoder.layer.{}.output.dense", true),
-        mlp_norm: "encoder.layer.{}.output.LayerNorm",
+        mlp_norm: Some("encoder.layer.{}.output.LayerNorm"),
         head: Head {
             transform: Some((
                 Matrix::linear("cls.predictions.transform.dense", true),

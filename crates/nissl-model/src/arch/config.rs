@@ -8,6 +8,9 @@ use serde_json::{Map, Value};
 use crate::engine::Activation;
 use crate::error::LoadError;
 
+/// The most layers that a model may have.
+pub(crate) const MAX_LAYERS: usize = 1 << 12;
+
 /// A config.json.
 pub(crate) struct Config {
     path: PathBuf,
@@ -25,6 +28,11 @@ impl Config {
     /// The config of a folder that has none.
     pub(crate) fn empty(path: &Path) -> Self {
         Self { path: path.to_owned(), fields: Map::new() }
+    }
+
+    /// The file.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// The error for a field.
@@ -82,6 +90,44 @@ impl Config {
     /// A finite number, or `default` if there is none.
     pub(crate) fn number_or(&self, field: &str, default: f64) -> Result<f64, LoadError> {
         Ok(self.read(field, "a number", Value::as_f64)?.unwrap_or(default))
+    }
+
+    /// A number.
+    pub(crate) fn number(&self, field: &str) -> Result<f64, LoadError> {
+        self.required(field, "a number", self.get(field))?;
+        self.number_or(field, 0.0)
+    }
+
+    /// A list of numbers.
+    pub(crate) fn numbers(&self, field: &str) -> Result<Vec<f64>, LoadError> {
+        let list = self.read(field, "a list of numbers", |value| {
+            value.as_array()?.iter().map(Value::as_f64).collect::<Option<Vec<f64>>>()
+        })?;
+        self.required(field, "a list of numbers", list)
+    }
+
+    /// A list of texts, if there is one.
+    pub(crate) fn texts(&self, field: &str) -> Result<Option<Vec<String>>, LoadError> {
+        self.read(field, "a list of texts", |value| {
+            value.as_array()?.iter().map(|text| text.as_str().map(str::to_owned)).collect()
+        })
+    }
+
+    /// The number of layers.
+    pub(crate) fn layers(&self, field: &str) -> Result<usize, LoadError> {
+        match self.size(field)? {
+            n if (1..=MAX_LAYERS).contains(&n) => Ok(n),
+            n => Err(self.wrong(field, format!("1 to {MAX_LAYERS}"), n)),
+        }
+    }
+
+    /// The number of heads, and the width of a head: that of `field`, or what they share a width of `d_model` into.
+    pub(crate) fn heads(&self, heads: &str, field: &str, d_model: usize) -> Result<(usize, usize), LoadError> {
+        let n_heads = self.size(heads)?;
+        if n_heads == 0 || self.get(field).is_none() && !d_model.is_multiple_of(n_heads) {
+            return Err(self.wrong(heads, format!("a divisor of the width {d_model}"), n_heads));
+        }
+        Ok((n_heads, self.size_or(field, d_model / n_heads)?))
     }
 
     /// Yes or no, or `default` if it is not said.

@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::{Architecture, Config, Family, Head, Matrix, Positions, Skeleton, Spec};
+use super::positions::rope;
+use super::{Architecture, Config, Family, Head, Matrix, Skeleton, Spec};
 use crate::checkpoint::Checkpoint;
 use crate::engine::NormKind;
 use crate::error::LoadError;
@@ -18,33 +19,36 @@ pub(super) const FAMILY: Family = Family {
     read,
 };
 
-/// The widest head whose rotary frequencies are computed.
-const MAX_D_HEAD: usize = 1 << 16;
-
 fn read(config: &Config, _: &Checkpoint) -> Result<Architecture, LoadError> {
-    config.only("attention_bias", &json!(false))?;
-    config.only("mlp_bias", &json!(false))?;
-    let (d_model, n_heads) = (config.size("hidden_size")?, config.size("num_attention_heads")?);
-    if n_heads == 0 {
-        return Err(config.wrong("num_attention_heads", "at least 1", n_heads));
+    let mut spec = spec(config)?;
+    if config.flag_or("attention_bias", false)? {
+        spec.qkv.iter_mut().for_each(|part| part.bias = true);
+        spec.attn_out.bias = true;
     }
-    let d_head = config.size_or("head_dim", d_model / n_heads)?;
-    if !d_head.is_multiple_of(2) || d_head > MAX_D_HEAD {
-        let expected = format!("an even number up to {MAX_D_HEAD}, for rotary positions");
-        return Err(config.wrong("head_dim", expected, d_head));
+    if config.flag_or("mlp_bias", false)? {
+        [&mut spec.mlp_in, &mut spec.mlp_out].into_iter().chain(&mut spec.mlp_linear).for_each(|part| part.bias = true);
     }
-    Ok(Architecture::Transformer(Spec {
-        n_layers: config.size("num_hidden_layers")?,
+    Ok(Architecture::Transformer(spec))
+}
+
+/// What Llama and its likes have in common: no biases, rotary positions in every layer.
+pub(super) fn spec(config: &Config) -> Result<Spec, LoadError> {
+    let (n_layers, d_model) = (config.layers("num_hidden_layers")?, config.size("hidden_size")?);
+    let (n_heads, d_head) = config.heads("num_attention_heads", "head_dim", d_model)?;
+    let rope = rope(config, d_head, 1.0)?;
+    let n_ctx = config.size_or("max_position_embeddings", 2048)?;
+    Ok(Spec {
+        n_layers,
         d_model,
         n_heads,
         n_kv_heads: config.size_or("num_key_value_heads", n_heads)?,
         d_head,
         d_mlp: config.size("intermediate_size")?,
         d_vocab: config.size("vocab_size")?,
-        n_ctx: config.size_or("max_position_embeddings", 2048)?,
+        n_ctx: rope.n_ctx.map_or(n_ctx, |most| n_ctx.min(most)),
         activation: config.activation("hidden_act", "silu")?,
         norm: NormKind::Rms { eps: config.number_or("rms_norm_eps", 1e-6)? as f32 },
-        positions: Positions::Rotary(frequencies(rope_theta(config)?, d_head)),
+        positions: rope.everywhere(n_layers),
         prefixes: &["model.", ""],
         token_embedding: "embed_tokens.weight",
         qkv: vec![
@@ -53,11 +57,11 @@ fn read(config: &Config, _: &Checkpoint) -> Result<Architecture, LoadError> {
             Matrix::linear("layers.{}.self_attn.v_proj", false),
         ],
         attn_out: Matrix::linear("layers.{}.self_attn.o_proj", false),
-        attn_norm: "layers.{}.input_layernorm",
+        attn_norm: Some("layers.{}.input_layernorm"),
         mlp_in: Matrix::linear("layers.{}.mlp.gate_proj", false),
         mlp_linear: Some(Matrix::linear("layers.{}.mlp.up_proj", false)),
         mlp_out: Matrix::linear("layers.{}.mlp.down_proj", false),
-        mlp_norm: "layers.{}.post_attention_layernorm",
+        mlp_norm: Some("layers.{}.post_attention_layernorm"),
         final_norm: Some("norm"),
         head: Head {
             transform: None,
@@ -66,32 +70,7 @@ fn read(config: &Config, _: &Checkpoint) -> Result<Architecture, LoadError> {
             bias: "lm_head.bias",
         },
         ..Spec::plain(Skeleton::Decoder)
-    }))
-}
-
-/// The base of the rotary frequencies, from the old field or the newer group; scaled variants are refused.
-fn rope_theta(config: &Config) -> Result<f64, LoadError> {
-    let mut theta = config.number_or("rope_theta", 10_000.0)?;
-    for field in ["rope_scaling", "rope_parameters"] {
-        let Some(group) = config.group(field)? else { continue };
-        group.only("rope_type", &json!("default"))?;
-        group.only("type", &json!("default"))?;
-        theta = group.number_or("rope_theta", theta)?;
-        if let Some(unknown) = group.names().find(|name| !["rope_type", "type", "rope_theta"].contains(name)) {
-            return Err(group.wrong(&format!("{field}.{unknown}"), "no such field (unscaled positions only)", "one"));
-        }
-    }
-    if theta > 0.0 && theta.is_finite() {
-        Ok(theta)
-    } else {
-        Err(config.wrong("rope_theta", "a number above 0", theta))
-    }
-}
-
-/// 1 / theta^(2 i / d_head) in f32, as the reference computes it.
-fn frequencies(theta: f64, d_head: usize) -> Vec<f32> {
-    let exponent = |i: usize| (2 * i) as f32 / d_head as f32;
-    (0..d_head / 2).map(|i| 1.0 / (theta as f32).powf(exponent(i))).collect()
+    })
 }
 
 /// A new model's config.

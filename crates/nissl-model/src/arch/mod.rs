@@ -4,9 +4,18 @@ mod bert;
 mod char_rnn;
 mod config;
 mod gpt2;
+mod gptj;
 mod llama;
 mod lstm;
+mod mistral;
+mod olmo2;
+mod phi3;
+mod positions;
+mod qwen2;
+mod qwen3;
 mod recurrent;
+mod smollm3;
+mod stablelm;
 mod textgenrnn;
 mod transformer;
 
@@ -20,7 +29,7 @@ use crate::error::LoadError;
 use crate::training::Sizes;
 pub(crate) use config::Config;
 pub(crate) use recurrent::{Cell, Decoder, Recurrent, Values};
-pub(crate) use transformer::{Head, Matrix, Positions, Skeleton, Spec};
+pub(crate) use transformer::{Head, Matrix, Positions, QkNorms, Skeleton, Spec};
 
 /// A family of architectures that load and run alike.
 pub struct Family {
@@ -40,11 +49,26 @@ pub struct Family {
 }
 
 /// Every family, in the order in which they are listed.
-pub const FAMILIES: &[Family] =
-    &[bert::FAMILY, gpt2::FAMILY, llama::FAMILY, lstm::FAMILY, char_rnn::FAMILY, textgenrnn::FAMILY];
+pub const FAMILIES: &[Family] = &[
+    bert::FAMILY,
+    gpt2::FAMILY,
+    llama::FAMILY,
+    mistral::FAMILY,
+    qwen2::FAMILY,
+    qwen3::FAMILY,
+    smollm3::FAMILY,
+    stablelm::FAMILY,
+    olmo2::FAMILY,
+    phi3::FAMILY,
+    gptj::FAMILY,
+    lstm::FAMILY,
+    char_rnn::FAMILY,
+    textgenrnn::FAMILY,
+];
 
 /// What a family makes of a config: everything that the skeletons need to know of a model.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "a model has one")]
 pub(crate) enum Architecture {
     /// Blocks of attention and MLP.
     Transformer(Spec),

@@ -3,7 +3,7 @@
 use nissl_core::{Site, SiteInfo};
 
 use super::Config;
-use crate::engine::{Activation, NormKind};
+use crate::engine::{Activation, AttentionShape, NormKind, Rotation};
 use crate::error::LoadError;
 
 /// The order of the operations of a block.
@@ -18,10 +18,25 @@ pub(crate) enum Skeleton {
 /// How a model knows positions.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Positions {
-    /// A table of embeddings of this name.
-    Learned(&'static str),
-    /// Rotations of queries and keys with these frequencies, `[d_head / 2]`.
-    Rotary(Vec<f32>),
+    /// None, or those that attention scores have by themselves.
+    None,
+    /// A table of embeddings.
+    Learned {
+        table: &'static str,
+        /// The row of position 0.
+        first: usize,
+    },
+    /// Rotations of queries and keys, one a layer; none where a layer has none.
+    Rotary(Vec<Option<Rotation>>),
+}
+
+/// Norms of queries and keys, before any rotation.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct QkNorms {
+    pub(crate) q: &'static str,
+    pub(crate) k: &'static str,
+    /// Whether a norm is of all heads together, or of each head by itself, with the same gain.
+    pub(crate) joint: bool,
 }
 
 /// A matrix in the checkpoint, with `{}` for the layer: `name.weight`, and `name.bias` if it has one.
@@ -74,19 +89,46 @@ pub(crate) struct Spec {
     /// The embedding of token type 0, added to every position.
     pub(crate) type_embedding: Option<&'static str>,
     pub(crate) embedding_norm: Option<&'static str>,
+    /// Factor of the token embeddings.
+    pub(crate) embedding_scale: f32,
     /// Queries, keys and values, in one matrix or three.
     pub(crate) qkv: Vec<Matrix>,
+    /// Of one matrix, the row of the checkpoint that each is, queries first, then keys, then values; nothing if that is
+    /// how they lie there.
+    pub(crate) qkv_rows: Vec<usize>,
+    pub(crate) qk_norms: Option<QkNorms>,
+    /// Factor of the attention scores; none for 1 / √`d_head`.
+    pub(crate) score_scale: Option<f32>,
+    /// The value c of scores c · tanh(score / c).
+    pub(crate) score_cap: Option<f32>,
+    /// Factor of the distances that scores are lowered by (`ALiBi`).
+    pub(crate) alibi: Option<f32>,
+    /// How many keys a query sees, its own position's last; one a layer, or nothing if every layer's see all.
+    pub(crate) windows: Vec<Option<usize>>,
+    /// Whether the MLP reads what the attention reads, and not its sum.
+    pub(crate) parallel: bool,
     pub(crate) attn_out: Matrix,
     /// Before the attention (decoder) or after its residual sum (encoder).
-    pub(crate) attn_norm: &'static str,
+    pub(crate) attn_norm: Option<&'static str>,
+    /// Of what the attention gives, before it is added.
+    pub(crate) attn_out_norm: Option<&'static str>,
     pub(crate) mlp_in: Matrix,
     /// The linear branch of a gated MLP; `mlp_in` is then the gate.
     pub(crate) mlp_linear: Option<Matrix>,
+    /// Whether `mlp_in` is the gate and, behind it, the linear branch.
+    pub(crate) mlp_joint: bool,
     pub(crate) mlp_out: Matrix,
-    /// Before the MLP (decoder) or after its residual sum (encoder).
-    pub(crate) mlp_norm: &'static str,
+    /// Before the MLP (decoder) or after its residual sum (encoder); a parallel MLP without one reads what the
+    /// attention reads.
+    pub(crate) mlp_norm: Option<&'static str>,
+    /// Of what the MLP gives, before it is added.
+    pub(crate) mlp_out_norm: Option<&'static str>,
+    /// What is added to the gains of all norms.
+    pub(crate) gain_shift: f32,
     pub(crate) final_norm: Option<&'static str>,
     pub(crate) head: Head,
+    /// The value c of logits c · tanh(logit / c).
+    pub(crate) logit_cap: Option<f32>,
 }
 
 impl Spec {
@@ -106,27 +148,40 @@ impl Spec {
             n_ctx: 0,
             activation: Activation::GeluErf,
             norm: NormKind::Layer { eps: 1e-5 },
-            positions: Positions::Rotary(Vec::new()),
+            positions: Positions::None,
             prefixes: &[""],
             token_embedding: "",
             type_embedding: None,
             embedding_norm: None,
+            embedding_scale: 1.0,
             qkv: Vec::new(),
+            qkv_rows: Vec::new(),
+            qk_norms: None,
+            score_scale: None,
+            score_cap: None,
+            alibi: None,
+            windows: Vec::new(),
+            parallel: false,
             attn_out: nameless,
-            attn_norm: "",
+            attn_norm: None,
+            attn_out_norm: None,
             mlp_in: nameless,
             mlp_linear: None,
+            mlp_joint: false,
             mlp_out: nameless,
-            mlp_norm: "",
+            mlp_norm: None,
+            mlp_out_norm: None,
+            gain_shift: 0.0,
             final_norm: None,
             head: Head { transform: None, decoder: "", tied: false, bias: "" },
+            logit_cap: None,
         }
     }
 
     /// Sizes that no computation could use are refused here, once for all families.
     pub(super) fn check(&self, config: &Config) -> Result<(), LoadError> {
         let sizes = [
-            ("number of layers", self.n_layers, 1 << 12),
+            ("number of layers", self.n_layers, super::config::MAX_LAYERS),
             ("width", self.d_model, 1 << 20),
             ("number of heads", self.n_heads, 1 << 16),
             ("number of key/value heads", self.n_kv_heads, 1 << 16),
@@ -147,9 +202,22 @@ impl Spec {
         Ok(())
     }
 
+    /// The sizes of the attention of a layer.
+    pub(crate) fn attention(&self, layer: usize) -> AttentionShape {
+        AttentionShape {
+            scale: self.score_scale.unwrap_or(1.0 / (self.d_head as f32).sqrt()),
+            cap: self.score_cap,
+            alibi: self.alibi,
+            window: self.windows.get(layer).copied().flatten(),
+            ..AttentionShape::new(self.n_heads, self.n_kv_heads, self.d_head, self.skeleton == Skeleton::Decoder)
+        }
+    }
+
     /// The sites of the architecture in order of the forward pass, with widths and the checkpoint's names.
     pub(crate) fn sites(&self) -> Vec<SiteInfo> {
         let (q, kv) = (self.n_heads * self.d_head, self.n_kv_heads * self.d_head);
+        let after =
+            |norm: Option<&'static str>| norm.filter(|_| self.skeleton == Skeleton::Encoder).unwrap_or_default();
         let part = |i: usize| self.qkv.get(i).unwrap_or(&self.qkv[0]).name;
         let mut sites = vec![
             (Site::Embed, self.d_model, self.token_embedding),
@@ -160,16 +228,18 @@ impl Spec {
             (Site::AttnPattern, self.n_heads * self.n_ctx, ""),
             (Site::AttnZ, q, ""),
             (Site::AttnOut, self.d_model, self.attn_out.name),
-            (Site::ResidMid, self.d_model, if self.skeleton == Skeleton::Encoder { self.attn_norm } else { "" }),
-            (Site::MlpPre, self.d_mlp, self.mlp_in.name),
         ];
-        if let Some(linear) = &self.mlp_linear {
+        if !self.parallel {
+            sites.push((Site::ResidMid, self.d_model, after(self.attn_norm)));
+        }
+        sites.push((Site::MlpPre, self.d_mlp, self.mlp_in.name));
+        if let Some(linear) = self.mlp_linear.as_ref().or(self.mlp_joint.then_some(&self.mlp_in)) {
             sites.push((Site::MlpPreLinear, self.d_mlp, linear.name));
         }
         sites.extend([
             (Site::MlpPost, self.d_mlp, ""),
             (Site::MlpOut, self.d_model, self.mlp_out.name),
-            (Site::ResidPost, self.d_model, if self.skeleton == Skeleton::Encoder { self.mlp_norm } else { "" }),
+            (Site::ResidPost, self.d_model, after(self.mlp_norm)),
         ]);
         if let Some(norm) = self.final_norm {
             sites.push((Site::FinalNorm, self.d_model, norm));

@@ -2,7 +2,7 @@
 
 use nissl_core::{HookPoint, Site};
 
-use super::add_to_residual;
+use super::{Last, add_to_residual};
 use crate::engine::{AttentionShape, Engine, Epilogue, Halt, Packing, Values};
 use crate::skeletons::{At, Here, LayerPast};
 
@@ -10,8 +10,14 @@ use crate::skeletons::{At, Here, LayerPast};
 pub(crate) struct Attention<P: Packing> {
     /// Queries, keys and values in one product, `[d_model, (n_heads + 2 n_kv_heads) d_head]`.
     pub(crate) qkv: P::Linear,
+    /// Norms of queries and of keys, of heads by themselves or of all together.
+    pub(crate) qk_norms: Option<(P::Norm, P::Norm)>,
+    /// The rotations of positions, among those of the model.
+    pub(crate) rotation: Option<usize>,
     /// `[n_heads d_head, d_model]`.
     pub(crate) out: P::Linear,
+    /// Of what is added to the residual stream.
+    pub(crate) out_norm: Option<P::Norm>,
     pub(crate) shape: AttentionShape,
 }
 
@@ -34,7 +40,11 @@ impl<P: Packing> Attention<P> {
         }
         let pattern = at(Site::AttnPattern);
         hooks.arrive(engine, pattern, &mut qkv);
-        if let Some(rotary) = here.rotary {
+        if let Some((q, k)) = &self.qk_norms {
+            engine.norm_columns(&mut qkv, shape.q(), q);
+            engine.norm_columns(&mut qkv, shape.k(), k);
+        }
+        if let Some(rotary) = self.rotation.map(|idx| &*here.rotary[idx]) {
             engine.rotate(&mut qkv, shape.q(), shape.d_head, hooks.positions(), rotary);
             engine.rotate(&mut qkv, shape.k(), shape.d_head, hooks.positions(), rotary);
         }
@@ -58,6 +68,7 @@ impl<P: Packing> Attention<P> {
         drop(qkv);
         hooks.visit(engine, at(Site::AttnZ), &mut z)?;
         hooks.narrow(engine, layer, &mut z);
-        add_to_residual(engine, &z, &self.out, (residual, stage), at(Site::AttnOut), hooks)
+        let last = Last { w: &self.out, norm: self.out_norm.as_ref() };
+        add_to_residual(engine, &z, last, (residual, stage), at(Site::AttnOut), hooks)
     }
 }

@@ -8,6 +8,8 @@ pub(crate) struct Head<P: Packing> {
     pub(crate) transform: Option<(P::Linear, Activation, P::Norm)>,
     /// `[d_model, d_vocab]`.
     pub(crate) decoder: P::Linear,
+    /// The value c of logits c · tanh(logit / c).
+    pub(crate) cap: Option<f32>,
 }
 
 impl<P: Packing> Head<P> {
@@ -20,11 +22,12 @@ impl<P: Packing> Head<P> {
     ) -> E::Tensor {
         let chosen = rows.map(|rows| engine.rows(x, rows));
         let x = chosen.as_ref().unwrap_or(x);
+        let end = || self.cap.map_or(Epilogue::None, |cap| Epilogue::Activate(Activation::Cap(cap)));
         match &self.transform {
-            None => engine.linear(x, &self.decoder, Epilogue::None),
+            None => engine.linear(x, &self.decoder, end()),
             Some((dense, activation, norm)) => {
                 let inner = engine.linear(x, dense, Epilogue::Activate(*activation));
-                engine.linear(&engine.norm(&inner, norm), &self.decoder, Epilogue::None)
+                engine.linear(&engine.norm(&inner, norm), &self.decoder, end())
             }
         }
     }

@@ -2,9 +2,9 @@
 
 use nissl_core::{HookPoint, Site};
 
-use super::add_to_residual;
+use super::{Last, add_to_residual};
 use crate::engine::{Activation, Engine, Epilogue, Halt, Packing};
-use crate::hooks::Hooks;
+use crate::skeletons::Here;
 
 /// The weights of an MLP.
 pub(crate) struct Mlp<P: Packing> {
@@ -12,6 +12,8 @@ pub(crate) struct Mlp<P: Packing> {
     pub(crate) inner: P::Linear,
     /// `[d_mlp, d_model]`.
     pub(crate) out: P::Linear,
+    /// Of what is added to the residual stream.
+    pub(crate) out_norm: Option<P::Norm>,
     pub(crate) activation: Activation,
     pub(crate) gated: bool,
     pub(crate) d_mlp: usize,
@@ -24,10 +26,10 @@ impl<P: Packing> Mlp<P> {
         engine: &E,
         x: &E::Tensor,
         residual: &E::Tensor,
-        layer: u16,
-        hooks: &Hooks<'_>,
+        here: &Here<'_, E>,
     ) -> Result<E::Tensor, Halt> {
-        let at = |site| HookPoint::new(layer, site);
+        let hooks = here.hooks;
+        let at = |site| HookPoint::new(here.layer, site);
         let stage = hooks.stage();
         let mut post = if self.gated {
             let mut pre = engine.linear(x, &self.inner, Epilogue::None);
@@ -42,6 +44,7 @@ impl<P: Packing> Mlp<P> {
             engine.linear(x, &self.inner, Epilogue::Activate(self.activation))
         };
         hooks.visit(engine, at(Site::MlpPost), &mut post)?;
-        add_to_residual(engine, &post, &self.out, (residual, stage), at(Site::MlpOut), hooks)
+        let last = Last { w: &self.out, norm: self.out_norm.as_ref() };
+        add_to_residual(engine, &post, last, (residual, stage), at(Site::MlpOut), hooks)
     }
 }

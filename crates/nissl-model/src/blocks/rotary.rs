@@ -2,20 +2,24 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::engine::Rotary;
+use crate::engine::{Rotary, Rotation};
 
 /// The rotary angles of a model, kept from run to run.
 pub(crate) struct Angles {
-    /// `[d_rotary / 2]`.
-    frequencies: Vec<f32>,
+    rotation: Rotation,
     n_ctx: usize,
     kept: Mutex<Option<Arc<Rotary>>>,
 }
 
 impl Angles {
-    /// Angles with these frequencies, for sentences of up to `n_ctx` tokens.
-    pub(crate) fn new(frequencies: Vec<f32>, n_ctx: usize) -> Self {
-        Self { frequencies, n_ctx, kept: Mutex::new(None) }
+    /// Angles for sentences of up to `n_ctx` tokens.
+    pub(crate) fn new(rotation: Rotation, n_ctx: usize) -> Self {
+        Self { rotation, n_ctx, kept: Mutex::new(None) }
+    }
+
+    /// What they are angles of.
+    pub(crate) fn rotation(&self) -> &Rotation {
+        &self.rotation
     }
 
     /// The angles of the first positions, at least `len`.
@@ -24,7 +28,7 @@ impl Angles {
         match &*kept {
             Some(rotary) if rotary.cos.nrows() >= len => Arc::clone(rotary),
             _ => {
-                let made = Arc::new(Rotary::new(len.next_power_of_two().min(self.n_ctx), &self.frequencies));
+                let made = Arc::new(Rotary::new(len.next_power_of_two().min(self.n_ctx), &self.rotation));
                 *kept = Some(Arc::clone(&made));
                 made
             }

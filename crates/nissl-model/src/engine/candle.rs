@@ -11,8 +11,8 @@ use candle_core::{D, DType, Device, Result, Tensor, Var};
 use ndarray::{ArcArray2, Array2};
 
 use super::{
-    Activation, AttentionShape, Engine, Epilogue, Flow, Halt, LinearPart, NormKind, Packing, PatternHook, Rotary, See,
-    Values, Vector, Wanted,
+    Activation, AttentionShape, Engine, Epilogue, Flow, Halt, LinearPart, NormKind, Packing, Pairs, PatternHook,
+    Rotary, See, Values, Vector, Wanted,
 };
 
 /// The engine; all its tensors are of one type on one device.
@@ -81,7 +81,15 @@ impl Candle {
         let mut values = vec![0.0; shape.iter().product()];
         part.weight.decode(0, &mut values);
         let matrix = self.parameter(part.weight.name(), values, shape)?;
-        if part.transposed { Ok(matrix) } else { matrix.t()?.contiguous() }
+        let matrix = if part.transposed { matrix } else { matrix.t()?.contiguous()? };
+        self.ordered(part, &matrix, 1)
+    }
+
+    /// The outputs of a part in the order in which they are wanted.
+    fn ordered(&self, part: &LinearPart<'_>, outputs: &Tensor, dim: usize) -> Result<Tensor> {
+        let Some(order) = &part.order else { return Ok(outputs.clone()) };
+        let order: Vec<u32> = order.iter().map(|&output| output as u32).collect();
+        outputs.index_select(&Tensor::from_vec(order, outputs.dim(dim)?, &self.device)?, dim)
     }
 
     fn packed(&self, parts: &[LinearPart<'_>]) -> Result<Linear> {
@@ -91,7 +99,9 @@ impl Candle {
             return Ok(Linear { weight, bias: None });
         }
         let bias = |(part, matrix): (&LinearPart<'_>, &Tensor)| match &part.bias {
-            Some(Vector { name, values }) => self.parameter(name, values.clone(), &[values.len()]),
+            Some(Vector { name, values }) => {
+                self.ordered(part, &self.parameter(name, values.clone(), &[values.len()])?, 0)
+            }
             None => Tensor::zeros(matrix.dim(1)?, self.dtype, &self.device),
         };
         let biases: Vec<Tensor> = parts.iter().zip(&matrices).map(bias).collect::<Result<_>>()?;
@@ -146,11 +156,19 @@ impl Candle {
         };
         let (cos, sin) = (angles(&rotary.cos)?, angles(&rotary.sin)?);
         let heads = x.reshape((n, width / d_head, d_head))?;
-        let (a, b) = (heads.narrow(2, 0, half)?, heads.narrow(2, half, half)?);
+        let columns = |which: usize| {
+            let columns = (0..half).map(|pair| rotary.pairs.columns(pair, half)[which] as u32).collect();
+            heads.index_select(&Tensor::from_vec(columns, half, &self.device)?, 2)
+        };
+        let (a, b) = (columns(0)?, columns(1)?);
         let first = (a.broadcast_mul(&cos)? - b.broadcast_mul(&sin)?)?;
         let second = (b.broadcast_mul(&cos)? + a.broadcast_mul(&sin)?)?;
+        let turned = match rotary.pairs {
+            Pairs::Halves => Tensor::cat(&[first, second], 2)?,
+            Pairs::Neighbors => Tensor::stack(&[first, second], 3)?.reshape((n, width / d_head, 2 * half))?,
+        };
         let rest = heads.narrow(2, 2 * half, d_head - 2 * half)?;
-        let parts = if d_head == 2 * half { vec![first, second] } else { vec![first, second, rest] };
+        let parts = if d_head == 2 * half { vec![turned] } else { vec![turned, rest] };
         Tensor::cat(&parts, 2)?.reshape((n, width))
     }
 
@@ -158,12 +176,15 @@ impl Candle {
     fn pattern(&self, q: &Tensor, k: &Tensor, shape: AttentionShape) -> Result<Tensor> {
         let n = q.dim(1)?;
         let scores = (q.matmul(&k.t()?)? * f64::from(shape.scale))?;
-        let scores = if shape.causal {
-            let mask = (0..n * n).map(|at| if at % n > at / n { f32::NEG_INFINITY } else { 0.0 }).collect();
-            scores.broadcast_add(&self.tensor(mask, &[1, n, n])?)?
-        } else {
-            scores
+        let scores = match shape.cap {
+            Some(cap) => activated(&scores, Activation::Cap(cap))?,
+            None => scores,
         };
+        let added = |head: usize, query: usize, key: usize| {
+            if shape.seen(query, n).contains(&key) { shape.rise(head) * key as f32 } else { f32::NEG_INFINITY }
+        };
+        let all = (0..shape.n_heads * n * n).map(|at| added(at / (n * n), at / n % n, at % n)).collect();
+        let scores = (scores + self.tensor(all, &[shape.n_heads, n, n])?)?;
         let most = scores.max_keepdim(D::Minus1)?.detach();
         let weights = scores.broadcast_sub(&most)?.exp()?;
         weights.broadcast_div(&weights.sum_keepdim(D::Minus1)?)
@@ -199,6 +220,7 @@ fn activated(x: &Tensor, activation: Activation) -> Result<Tensor> {
         Activation::Relu => x.relu(),
         Activation::Silu => x.silu(),
         Activation::Tanh => x.tanh(),
+        Activation::Cap(most) => (x / f64::from(most))?.tanh()? * f64::from(most),
     }
 }
 
@@ -271,6 +293,15 @@ impl Engine for Candle {
 
     fn norm(&self, x: &Tensor, norm: &Norm) -> Tensor {
         done(normed(x, norm))
+    }
+
+    fn norm_columns(&self, x: &mut Tensor, columns: Range<usize>, norm: &Norm) {
+        let pieces = || {
+            let n = x.dim(0)?;
+            let part = x.narrow(1, columns.start, columns.len())?.reshape(((), norm.gain.dim(0)?))?;
+            with_columns(x, &columns, &normed(&part, norm)?.reshape((n, columns.len()))?)
+        };
+        *x = done(pieces());
     }
 
     fn add(&self, x: &Tensor, y: &Tensor) -> Tensor {

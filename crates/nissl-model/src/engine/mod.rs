@@ -17,7 +17,7 @@ use nissl_core::ModelError;
 use crate::checkpoint::Weight;
 
 /// The non-linearity of an MLP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Activation {
     /// x · Φ(x), by the error function.
     GeluErf,
@@ -29,6 +29,8 @@ pub(crate) enum Activation {
     Silu,
     /// tanh(x).
     Tanh,
+    /// c · tanh(x / c), for this c.
+    Cap(f32),
 }
 
 /// How a norm is computed.
@@ -72,6 +74,20 @@ pub(crate) struct LinearPart<'a> {
     pub(crate) transposed: bool,
     /// The bias, `[n_out]`.
     pub(crate) bias: Option<Vector>,
+    /// The output of the matrix that each is, where they are wanted in another order.
+    pub(crate) order: Option<Vec<usize>>,
+}
+
+impl<'a> LinearPart<'a> {
+    /// A matrix with its outputs in their order.
+    pub(crate) fn new(weight: Weight<'a>, transposed: bool, bias: Option<Vector>) -> Self {
+        Self { weight, transposed, bias, order: None }
+    }
+
+    /// The output of the matrix that output `idx` is.
+    pub(crate) fn output(&self, idx: usize) -> usize {
+        self.order.as_ref().map_or(idx, |order| order[idx])
+    }
 }
 
 /// What happens to a product before it leaves the cache.
@@ -97,9 +113,39 @@ pub(crate) struct AttentionShape {
     pub(crate) causal: bool,
     /// Factor of the scores, before the softmax.
     pub(crate) scale: f32,
+    /// The value c of scores c · tanh(score / c), after the factor.
+    pub(crate) cap: Option<f32>,
+    /// Factor of the distances that scores are lowered by, times a slope for each head (`ALiBi`).
+    pub(crate) alibi: Option<f32>,
+    /// How many keys a query sees, its own position's last; none for all.
+    pub(crate) window: Option<usize>,
 }
 
 impl AttentionShape {
+    /// Heads of one width, whose queries see all keys, or all up to their own position.
+    pub(crate) fn new(n_heads: usize, n_kv_heads: usize, d_head: usize, causal: bool) -> Self {
+        Self { n_heads, n_kv_heads, d_head, causal, scale: 1.0, cap: None, alibi: None, window: None }
+    }
+
+    /// The keys that the query at a position sees, of `n_keys`.
+    pub(crate) fn seen(&self, position: usize, n_keys: usize) -> Range<usize> {
+        let end = if self.causal { position + 1 } else { n_keys };
+        self.window.map_or(0, |window| (position + 1).saturating_sub(window))..end
+    }
+
+    /// By how much the scores of a head rise from key to key: 2^(-8 / n), 2^(-16 / n), ... for n heads, a power of two;
+    /// of other numbers the odd ones of twice as many follow those of the power of two below.
+    pub(crate) fn rise(&self, head: usize) -> f32 {
+        let Some(factor) = self.alibi else { return 0.0 };
+        let below = if self.n_heads.is_power_of_two() { self.n_heads } else { self.n_heads.next_power_of_two() / 2 };
+        let exponent = if head < below {
+            8.0 * (head + 1) as f64 / below as f64
+        } else {
+            4.0 * (2 * (head - below) + 1) as f64 / below as f64
+        };
+        factor * (-exponent).exp2() as f32
+    }
+
     /// Columns of the queries in the joint tensor.
     pub(crate) fn q(&self) -> Range<usize> {
         0..self.n_heads * self.d_head
@@ -116,21 +162,54 @@ impl AttentionShape {
     }
 }
 
+/// Which two columns of a head are rotated together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pairs {
+    /// One of the first half with one of the second.
+    Halves,
+    /// 0 with 1, 2 with 3, ...
+    Neighbors,
+}
+
+#[cfg(any(test, feature = "candle"))]
+impl Pairs {
+    /// The columns of a pair, of `n`.
+    pub(crate) fn columns(self, pair: usize, n: usize) -> [usize; 2] {
+        match self {
+            Self::Halves => [pair, n + pair],
+            Self::Neighbors => [2 * pair, 2 * pair + 1],
+        }
+    }
+}
+
+/// A rotary embedding of positions.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Rotation {
+    /// `[d_rotary / 2]`; columns of a head behind the first `d_rotary` stay as they are.
+    pub(crate) frequencies: Vec<f32>,
+    /// Factor of what is rotated.
+    pub(crate) factor: f32,
+    pub(crate) pairs: Pairs,
+}
+
 /// Angles of a rotary embedding, `[n_positions, d_rotary / 2]` each.
 #[derive(Clone)]
 pub(crate) struct Rotary {
     pub(crate) cos: ArcArray2<f32>,
     pub(crate) sin: ArcArray2<f32>,
+    pub(crate) pairs: Pairs,
 }
 
 impl Rotary {
     /// Angles `position · frequency` in f32, as the reference computes them.
-    pub(crate) fn new(n_positions: usize, frequencies: &[f32]) -> Self {
+    pub(crate) fn new(n_positions: usize, rotation: &Rotation) -> Self {
+        let Rotation { frequencies, factor, pairs } = rotation;
         let angle = |(position, i): (usize, usize)| f64::from(position as f32 * frequencies[i]);
         let shape = (n_positions, frequencies.len());
         Self {
-            cos: ArcArray2::from_shape_fn(shape, |at| angle(at).cos() as f32),
-            sin: ArcArray2::from_shape_fn(shape, |at| angle(at).sin() as f32),
+            cos: ArcArray2::from_shape_fn(shape, |at| angle(at).cos() as f32 * factor),
+            sin: ArcArray2::from_shape_fn(shape, |at| angle(at).sin() as f32 * factor),
+            pairs: *pairs,
         }
     }
 }
@@ -231,13 +310,15 @@ pub(crate) trait Engine: Send + Sync + Sized + 'static {
     fn linear(&self, x: &Self::Tensor, w: &LinearOf<Self>, epilogue: Epilogue<'_, Self::Tensor>) -> Self::Tensor;
     /// The norm of every row.
     fn norm(&self, x: &Self::Tensor, norm: &NormOf<Self>) -> Self::Tensor;
+    /// The norm of some columns, by pieces of its width.
+    fn norm_columns(&self, x: &mut Self::Tensor, columns: Range<usize>, norm: &NormOf<Self>);
     /// x + y.
     fn add(&self, x: &Self::Tensor, y: &Self::Tensor) -> Self::Tensor;
     /// The activation of every value.
     fn activate(&self, x: &Self::Tensor, activation: Activation) -> Self::Tensor;
     /// act(x[:, ..w]) * x[:, w..], for x `[T, 2 w]`.
     fn gate(&self, x: &Self::Tensor, activation: Activation) -> Self::Tensor;
-    /// Rotates the heads in `columns` by the positions of the rows `[T]`, halves paired.
+    /// Rotates the heads in `columns` by the positions of the rows `[T]`.
     fn rotate(&self, x: &mut Self::Tensor, columns: Range<usize>, d_head: usize, positions: &[usize], rotary: &Rotary);
     /// Attention of each sentence over its past, where there are any (one a sentence, or none at all), and itself: qkv
     /// `[T, (n_heads + 2 n_kv_heads) d_head]` to z `[T, n_heads d_head]`.

@@ -1,9 +1,9 @@
-//! A pre-norm block: x + attention(norm(x)), then that + mlp(norm(that)).
+//! A pre-norm block: x + attention(norm(x)), then that + mlp(norm(that)); or both of x, where they are parallel.
 
 use nissl_core::{HookPoint, Site};
 
 use super::{Block, Here};
-use crate::engine::{Engine, Halt};
+use crate::engine::{Engine, Halt, Packing};
 
 /// One block, `[T, d_model]` to `[T, d_model]`.
 pub(super) fn block<E: Engine>(
@@ -12,10 +12,24 @@ pub(super) fn block<E: Engine>(
     x: &E::Tensor,
     mut here: Here<'_, E>,
 ) -> Result<E::Tensor, Halt> {
-    let normed = engine.norm(x, &block.attn_norm);
-    let mut mid = block.attention.forward(engine, &normed, x, &mut here)?;
+    let hooks = here.hooks;
+    let stage = hooks.stage();
+    let normed = norm(engine, x, block.attn_norm.as_ref());
+    let mut mid = block.attention.forward(engine, normed.as_ref().unwrap_or(x), x, &mut here)?;
+    if block.parallel {
+        // There may be other rows now than the attention has read.
+        let own = block.mlp_norm.as_ref().map(|norm| engine.norm(x, norm));
+        let read = own.as_ref().or(normed.as_ref()).unwrap_or(x);
+        let now = hooks.since(engine, stage, read);
+        return block.mlp.forward(engine, now.as_ref().unwrap_or(read), &mid, &here);
+    }
     drop(normed);
-    here.hooks.visit(engine, HookPoint::new(here.layer, Site::ResidMid), &mut mid)?;
-    let normed = engine.norm(&mid, &block.mlp_norm);
-    block.mlp.forward(engine, &normed, &mid, here.layer, here.hooks)
+    hooks.visit(engine, HookPoint::new(here.layer, Site::ResidMid), &mut mid)?;
+    let normed = norm(engine, &mid, block.mlp_norm.as_ref());
+    block.mlp.forward(engine, normed.as_ref().unwrap_or(&mid), &mid, &here)
+}
+
+/// The norm, where there is one.
+fn norm<E: Engine>(engine: &E, x: &E::Tensor, norm: Option<&<E::Packing as Packing>::Norm>) -> Option<E::Tensor> {
+    norm.map(|norm| engine.norm(x, norm))
 }

@@ -3,7 +3,7 @@
 use nissl_core::{HookPoint, Site};
 
 use super::{Block, Here};
-use crate::engine::{Engine, Halt};
+use crate::engine::{Engine, Halt, Packing};
 
 /// One block, `[T, d_model]` to `[T, d_model]`.
 pub(super) fn block<E: Engine>(
@@ -13,9 +13,16 @@ pub(super) fn block<E: Engine>(
     mut here: Here<'_, E>,
 ) -> Result<E::Tensor, Halt> {
     let sum = block.attention.forward(engine, x, x, &mut here)?;
-    let mut mid = engine.norm(&sum, &block.attn_norm);
-    drop(sum);
+    let mut mid = normed(engine, sum, block.attn_norm.as_ref());
     here.hooks.visit(engine, HookPoint::new(here.layer, Site::ResidMid), &mut mid)?;
-    let sum = block.mlp.forward(engine, &mid, &mid, here.layer, here.hooks)?;
-    Ok(engine.norm(&sum, &block.mlp_norm))
+    let sum = block.mlp.forward(engine, &mid, &mid, &here)?;
+    Ok(normed(engine, sum, block.mlp_norm.as_ref()))
+}
+
+/// The norm of x, where there is one.
+fn normed<E: Engine>(engine: &E, x: E::Tensor, norm: Option<&<E::Packing as Packing>::Norm>) -> E::Tensor {
+    match norm {
+        Some(norm) => engine.norm(&x, norm),
+        None => x,
+    }
 }

@@ -6,6 +6,8 @@ mod past;
 mod recurrent;
 mod transformer;
 
+use std::sync::Arc;
+
 use crate::engine::{Engine, Halt, Packing, Rotary};
 use crate::hooks::Hooks;
 pub(crate) use past::{At, LayerPast, Past};
@@ -15,7 +17,8 @@ pub(crate) use transformer::{Block, Transformer};
 /// Where in the network a pass is, and what it takes there.
 pub(crate) struct Here<'a, E: Engine> {
     pub(crate) layer: u16,
-    pub(crate) rotary: Option<&'a Rotary>,
+    /// The angles of the model's rotations.
+    pub(crate) rotary: &'a [Arc<Rotary>],
     pub(crate) hooks: &'a Hooks<'a>,
     pub(crate) past: Option<At<'a, E>>,
 }

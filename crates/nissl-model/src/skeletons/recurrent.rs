@@ -91,7 +91,7 @@ impl<P: Packing> Recurrent<P> {
 
 impl<P: Packing> Average<P> {
     fn forward<E: Engine<Packing = P>>(&self, engine: &E, x: &E::Tensor, layout: &Layout) -> Result<E::Tensor, Halt> {
-        let shape = AttentionShape { n_heads: 1, n_kv_heads: 1, d_head: self.width, causal: true, scale: 1.0 };
+        let shape = AttentionShape::new(1, 1, self.width, true);
         let qkv = engine.linear(x, &self.qkv, Epilogue::None);
         engine.attention(&qkv, shape, &layout.offsets, &[], None)
     }

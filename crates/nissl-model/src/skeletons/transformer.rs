@@ -16,24 +16,28 @@ pub(crate) struct Transformer<P: Packing> {
     pub(crate) embedding_norm: Option<P::Norm>,
     pub(crate) blocks: Vec<Block<P>>,
     pub(crate) final_norm: Option<P::Norm>,
-    pub(crate) rotary: Option<Angles>,
+    /// Those that there are; every attention knows which it takes.
+    pub(crate) rotary: Vec<Angles>,
 }
 
 /// The weights of a block.
 pub(crate) struct Block<P: Packing> {
     pub(crate) attention: Attention<P>,
-    pub(crate) attn_norm: P::Norm,
+    pub(crate) attn_norm: Option<P::Norm>,
     pub(crate) mlp: Mlp<P>,
-    pub(crate) mlp_norm: P::Norm,
+    pub(crate) mlp_norm: Option<P::Norm>,
+    /// Whether the MLP reads what the attention reads.
+    pub(crate) parallel: bool,
 }
 
 impl<P: Packing> Transformer<P> {
     /// Adds everything that is laid out.
     pub(super) fn laid_out<'a>(&'a self, all: &mut LaidOut<'a, P>) {
         all.norms.extend(self.embedding_norm.iter().chain(&self.final_norm));
-        for Block { attention, attn_norm, mlp, mlp_norm } in &self.blocks {
+        for Block { attention, attn_norm, mlp, mlp_norm, .. } in &self.blocks {
             all.linears.extend([&attention.qkv, &attention.out, &mlp.inner, &mlp.out]);
-            all.norms.extend([attn_norm, mlp_norm]);
+            all.norms.extend(attn_norm.iter().chain(mlp_norm).chain(&attention.out_norm).chain(&mlp.out_norm));
+            all.norms.extend(attention.qk_norms.iter().flat_map(|(q, k)| [q, k]));
         }
     }
 
@@ -62,12 +66,11 @@ impl<P: Packing> Transformer<P> {
         mut past: Option<&mut Past<E>>,
     ) -> Result<E::Tensor, Halt> {
         let end = hooks.positions().iter().max().map_or(0, |last| last + 1);
-        let rotary = self.rotary.as_ref().map(|angles| angles.up_to(end));
-        let rotary = rotary.as_deref();
+        let rotary: Vec<_> = self.rotary.iter().map(|angles| angles.up_to(end)).collect();
         for (layer, block) in self.blocks.iter().enumerate().skip(first) {
             let past = past.as_mut().map(|past| past.at(layer));
             let layer = layer as u16;
-            let here = Here { layer, rotary, hooks, past };
+            let here = Here { layer, rotary: &rotary, hooks, past };
             hooks.visit(engine, HookPoint::new(layer, Site::ResidPre), &mut x)?;
             x = match self.skeleton {
                 Skeleton::Encoder => encoder::block(engine, block, &x, here)?,

@@ -73,8 +73,8 @@ fn inventory(spec: &Spec) -> Vec<(String, Vec<usize>, Init)> {
     let mut all = Vec::new();
     let table = |name: &str, rows: usize| (format!("{prefix}{name}"), vec![rows, d], Init::Normal(STD));
     all.push(table(spec.token_embedding, spec.d_vocab));
-    if let Positions::Learned(name) = spec.positions {
-        all.push(table(name, spec.n_ctx));
+    if let Positions::Learned { table: name, first } = spec.positions {
+        all.push(table(name, first + spec.n_ctx));
     }
     all.extend(spec.type_embedding.map(|name| table(name, 2)));
     let norm = |name: &str| {
@@ -96,12 +96,12 @@ fn inventory(spec: &Spec) -> Vec<(String, Vec<usize>, Init)> {
             all.extend(matrix(prefix, part, layer, d, width, Init::Normal(STD)));
         }
         all.extend(matrix(prefix, &spec.attn_out, layer, q, d, residual));
-        all.extend(norm(&at(spec.attn_norm, layer)));
+        all.extend(spec.attn_norm.into_iter().flat_map(|name| norm(&at(name, layer))));
         for part in std::iter::once(&spec.mlp_in).chain(&spec.mlp_linear) {
             all.extend(matrix(prefix, part, layer, d, spec.d_mlp, Init::Normal(STD)));
         }
         all.extend(matrix(prefix, &spec.mlp_out, layer, spec.d_mlp, d, residual));
-        all.extend(norm(&at(spec.mlp_norm, layer)));
+        all.extend(spec.mlp_norm.into_iter().flat_map(|name| norm(&at(name, layer))));
     }
     for name in spec.embedding_norm.iter().chain(&spec.final_norm) {
         all.extend(norm(&at(name, 0)));

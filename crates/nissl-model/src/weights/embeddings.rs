@@ -11,9 +11,12 @@ use crate::engine::Engine;
 /// The embedding tables; their rows are read from the file as tokens come.
 pub(crate) struct Embeddings {
     pub(super) tokens: String,
-    pub(super) positions: Option<String>,
+    /// With the row of position 0.
+    pub(super) positions: Option<(String, usize)>,
     pub(super) token_type: Option<String>,
     pub(super) width: usize,
+    /// Factor of the token embeddings.
+    pub(super) scale: f32,
 }
 
 impl Embeddings {
@@ -24,7 +27,7 @@ impl Embeddings {
 
     /// Zeros in the shapes of the tables, by their names.
     pub(crate) fn gradients(&self, checkpoint: &Checkpoint) -> BTreeMap<String, Vec<f32>> {
-        let tables = [Some(&self.tokens), self.token_type.as_ref(), self.positions.as_ref()];
+        let tables = [Some(&self.tokens), self.token_type.as_ref(), self.positions.as_ref().map(|(name, _)| name)];
         let zeros = |name: &String| {
             let shape = checkpoint.tensor(name).expect("checked when the model was loaded").shape;
             (name.clone(), vec![0.0; shape.iter().product()])
@@ -40,19 +43,19 @@ impl Embeddings {
         gradient: &ArrayView2<'_, f32>,
         tables: &mut BTreeMap<String, Vec<f32>>,
     ) {
-        let mut add = |name: &String, row_of: &dyn Fn(usize) -> usize| {
+        let mut add = |name: &String, scale: f32, row_of: &dyn Fn(usize) -> usize| {
             let table = tables.get_mut(name).expect("every table has its zeros");
             for (row, gradient) in gradient.rows().into_iter().enumerate() {
                 let sum = &mut table[row_of(row) * self.width..][..self.width];
-                sum.iter_mut().zip(gradient).for_each(|(sum, part)| *sum += part);
+                sum.iter_mut().zip(gradient).for_each(|(sum, part)| *sum += part * scale);
             }
         };
-        add(&self.tokens, &|row| tokens[row] as usize);
+        add(&self.tokens, self.scale, &|row| tokens[row] as usize);
         if let Some(name) = &self.token_type {
-            add(name, &|_| 0);
+            add(name, 1.0, &|_| 0);
         }
-        if let Some(name) = &self.positions {
-            add(name, &|row| positions[row]);
+        if let Some((name, first)) = &self.positions {
+            add(name, 1.0, &|row| first + positions[row]);
         }
     }
 
@@ -66,7 +69,7 @@ impl Embeddings {
     ) -> E::Tensor {
         let table = |name: &String| self.table(checkpoint, name);
         let token_table = table(&self.tokens);
-        let position_table = self.positions.as_ref().map(table);
+        let position_table = self.positions.as_ref().map(|(name, first)| (table(name), first));
         let type_row = self.token_type.as_ref().map(|name| {
             let mut row = vec![0.0; self.width];
             table(name).decode(0, &mut row);
@@ -74,11 +77,14 @@ impl Embeddings {
         });
         engine.embed(tokens.len(), self.width, &|row, values| {
             token_table.decode(tokens[row] as usize * self.width, values);
+            for value in values.iter_mut() {
+                *value *= self.scale;
+            }
             if let Some(type_row) = &type_row {
                 values.iter_mut().zip(type_row).for_each(|(value, add)| *value += add);
             }
-            if let Some(table) = &position_table {
-                table.add_to(positions[row] * self.width, values);
+            if let Some((table, first)) = &position_table {
+                table.add_to((*first + positions[row]) * self.width, values);
             }
         })
     }

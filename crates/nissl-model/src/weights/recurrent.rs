@@ -15,7 +15,7 @@ use crate::skeletons::{Average, Padding, Recurrent as Network};
 pub(super) fn embeddings(checkpoint: &Checkpoint, model: &Recurrent) -> Result<Embeddings, LoadError> {
     table(checkpoint, model)?;
     let tokens = model.token_embedding.clone();
-    Ok(Embeddings { tokens, positions: None, token_type: None, width: model.d_embed })
+    Ok(Embeddings { tokens, positions: None, token_type: None, width: model.d_embed, scale: 1.0 })
 }
 
 fn table<'a>(checkpoint: &'a Checkpoint, model: &Recurrent) -> Result<Weight<'a>, LoadError> {
@@ -33,9 +33,8 @@ pub(super) fn recurrent<P: Packing>(
         let mut directions = Vec::new();
         for direction in 0..model.n_directions {
             let cell = (model.cell)(checkpoint, model, layer, direction)?;
-            let pack = |values: &Values, bias: Option<Vector>| {
-                packing.pack(&[LinearPart { weight: values.weight(), transposed: false, bias }])
-            };
+            let pack =
+                |values: &Values, bias: Option<Vector>| packing.pack(&[LinearPart::new(values.weight(), false, bias)]);
             directions.push(Direction {
                 input: pack(&cell.input, cell.input_bias),
                 hidden: pack(&cell.hidden, cell.hidden_bias),
@@ -75,8 +74,7 @@ fn average<P: Packing>(
     });
     let mut bias = vec![0.0; 3 * width];
     bias[0] = 1.0;
-    let qkv =
-        packing.pack(&[LinearPart { weight: qkv.weight(), transposed: false, bias: Some(Vector::unnamed(bias)) }]);
+    let qkv = packing.pack(&[LinearPart::new(qkv.weight(), false, Some(Vector::unnamed(bias)))]);
     Ok(Average { qkv, width })
 }
 
@@ -94,7 +92,7 @@ pub(super) fn head<P: Packing>(packing: &P, checkpoint: &Checkpoint, model: &Rec
         name: "decoder.weight".to_owned(),
         nearest: None,
     })?;
-    Ok(Head { transform: None, decoder: packing.pack(&[part(checkpoint, model, decoder)?]) })
+    Ok(Head { transform: None, decoder: packing.pack(&[part(checkpoint, model, decoder)?]), cap: None })
 }
 
 fn part<'a>(checkpoint: &'a Checkpoint, model: &Recurrent, decoder: &Decoder) -> Result<LinearPart<'a>, LoadError> {
@@ -102,5 +100,5 @@ fn part<'a>(checkpoint: &'a Checkpoint, model: &Recurrent, decoder: &Decoder) ->
     let shape = if decoder.transposed { [n_in, n_out] } else { [n_out, n_in] };
     let weight = Weight::new(checkpoint.tensor(&decoder.weight)?, &shape)?;
     let bias = decoder.bias.as_ref().map(|name| super::vector(checkpoint, name, decoder.n_out)).transpose()?;
-    Ok(LinearPart { weight, transposed: decoder.transposed, bias })
+    Ok(LinearPart::new(weight, decoder.transposed, bias))
 }

@@ -14,6 +14,8 @@ pub(super) struct Stored<'a> {
     pub(super) transposed: bool,
     /// The output that is the first one here, where several matrices are stored as one.
     pub(super) first: usize,
+    /// The outputs of the matrix in the order in which they are used, where it is another.
+    pub(super) order: &'a [usize],
     /// The biases of all outputs that are stored.
     pub(super) bias: Option<Vec<f32>>,
 }
@@ -22,8 +24,22 @@ impl Stored<'_> {
     /// The weights of some outputs, `[n_units, n_in]`, and their biases.
     pub(super) fn outputs(&self, units: Range<usize>) -> Linear {
         let units = units.start + self.first..units.end + self.first;
+        if !self.order.is_empty() {
+            return self.chosen(&self.order[units]);
+        }
         let bias = self.bias.as_ref().map(|bias| Array1::from(bias[units.clone()].to_vec()));
         Linear { weights: self.side(units, self.transposed), bias }
+    }
+
+    /// The weights of outputs anywhere in the matrix, and their biases.
+    fn chosen(&self, outputs: &[usize]) -> Linear {
+        let bias = self.bias.as_ref().map(|bias| outputs.iter().map(|&output| bias[output]).collect());
+        let n_in = self.weight.shape()[usize::from(!self.transposed)];
+        let mut weights = Array2::zeros((outputs.len(), n_in));
+        for (&output, mut row) in outputs.iter().zip(weights.rows_mut()) {
+            row.assign(&self.side(output..output + 1, self.transposed).row(0));
+        }
+        Linear { weights, bias }
     }
 
     /// The weights of some inputs, `[n_units, n_out]`, and the biases of all outputs.

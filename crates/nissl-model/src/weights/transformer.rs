@@ -2,13 +2,15 @@
 
 pub(super) mod neurons;
 
-use crate::arch::{Matrix, Positions, Skeleton, Spec};
+use std::ops::Range;
+
+use crate::arch::{Matrix, Positions, QkNorms, Spec};
 use crate::blocks::attention::Attention;
 use crate::blocks::head::Head;
 use crate::blocks::mlp::Mlp;
 use crate::blocks::rotary::Angles;
 use crate::checkpoint::{Checkpoint, Weight};
-use crate::engine::{AttentionShape, LinearPart, Packing, Vector};
+use crate::engine::{LinearPart, Packing, Vector};
 use crate::error::LoadError;
 use crate::skeletons::{Block, Transformer};
 
@@ -71,11 +73,11 @@ impl Names {
 pub(super) fn embeddings(checkpoint: &Checkpoint, spec: &Spec) -> Result<Embeddings, LoadError> {
     let names = Names::find(checkpoint, spec)?;
     let positions = match &spec.positions {
-        Positions::Learned(name) => {
-            names.vector_or_matrix(checkpoint, name, &[Some(spec.n_ctx), Some(spec.d_model)])?;
-            Some(format!("{}{name}", names.prefix))
+        Positions::Learned { table, first } => {
+            names.vector_or_matrix(checkpoint, table, &[Some(first + spec.n_ctx), Some(spec.d_model)])?;
+            Some((format!("{}{table}", names.prefix), *first))
         }
-        Positions::Rotary(_) => None,
+        Positions::Rotary(_) | Positions::None => None,
     };
     let token_type = match spec.type_embedding {
         Some(name) => {
@@ -91,7 +93,7 @@ pub(super) fn embeddings(checkpoint: &Checkpoint, spec: &Spec) -> Result<Embeddi
         None => None,
     };
     let tokens = format!("{}{}", names.prefix, spec.token_embedding);
-    Ok(Embeddings { tokens, positions, token_type, width: spec.d_model })
+    Ok(Embeddings { tokens, positions, token_type, width: spec.d_model, scale: spec.embedding_scale })
 }
 
 /// Lays out the blocks and norms.
@@ -101,13 +103,17 @@ pub(super) fn transformer<P: Packing>(
     spec: &Spec,
 ) -> Result<Transformer<P>, LoadError> {
     let loader = Loader { packing, checkpoint, spec, names: &Names::find(checkpoint, spec)? };
-    let embedding_norm = spec.embedding_norm.map(|name| loader.norm(name, 0)).transpose()?;
-    let blocks = (0..spec.n_layers).map(|layer| loader.block(layer)).collect::<Result<_, _>>()?;
-    let final_norm = spec.final_norm.map(|name| loader.norm(name, 0)).transpose()?;
-    let rotary = match &spec.positions {
-        Positions::Rotary(frequencies) => Some(Angles::new(frequencies.clone(), spec.n_ctx)),
-        Positions::Learned(_) => None,
-    };
+    let mut rotary: Vec<Angles> = Vec::new();
+    if let Positions::Rotary(layers) = &spec.positions {
+        for rotation in layers.iter().flatten() {
+            if rotary.iter().all(|known| known.rotation() != rotation) {
+                rotary.push(Angles::new(rotation.clone(), spec.n_ctx));
+            }
+        }
+    }
+    let embedding_norm = loader.norm(spec.embedding_norm, 0)?;
+    let blocks = (0..spec.n_layers).map(|layer| loader.block(layer, &rotary)).collect::<Result<_, _>>()?;
+    let final_norm = loader.norm(spec.final_norm, 0)?;
     Ok(Transformer { skeleton: spec.skeleton, embedding_norm, blocks, final_norm, rotary })
 }
 
@@ -152,8 +158,8 @@ pub(super) fn head<P: Packing>(packing: &P, checkpoint: &Checkpoint, spec: &Spec
     let weight = Weight::new(checkpoint.tensor(decoder)?, &[Some(spec.d_vocab), Some(spec.d_model)])?;
     let bias = checkpoint.contains(spec.head.bias).then(|| super::vector(checkpoint, spec.head.bias, spec.d_vocab));
     let bias = bias.transpose()?;
-    let decoder = packing.pack(&[LinearPart { weight, transposed: false, bias }]);
-    Ok(Head { transform, decoder })
+    let decoder = packing.pack(&[LinearPart::new(weight, false, bias)]);
+    Ok(Head { transform, decoder, cap: spec.logit_cap })
 }
 
 /// Gain and bias of a norm that no prefix stands before.
@@ -178,15 +184,18 @@ struct Loader<'a, P: Packing> {
 }
 
 impl<P: Packing> Loader<'_, P> {
-    fn block(&self, layer: usize) -> Result<Block<P>, LoadError> {
+    fn block(&self, layer: usize, rotary: &[Angles]) -> Result<Block<P>, LoadError> {
         let spec = self.spec;
-        let shape = AttentionShape {
-            n_heads: spec.n_heads,
-            n_kv_heads: spec.n_kv_heads,
-            d_head: spec.d_head,
-            causal: spec.skeleton == Skeleton::Decoder,
-            scale: 1.0 / (spec.d_head as f32).sqrt(),
+        let shape = spec.attention(layer);
+        let qk_norm = |name, columns: Range<usize>, joint| {
+            let width = if joint { columns.len() } else { spec.d_head };
+            self.norm_of_width(name, layer, width)
         };
+        let rotation = match &spec.positions {
+            Positions::Rotary(layers) => layers.get(layer).and_then(Option::as_ref),
+            Positions::Learned { .. } | Positions::None => None,
+        };
+        let gated = spec.mlp_linear.is_some() || spec.mlp_joint;
         let inner: Vec<Matrix> = std::iter::once(spec.mlp_in).chain(spec.mlp_linear).collect();
         Ok(Block {
             attention: Attention {
@@ -196,18 +205,28 @@ impl<P: Packing> Loader<'_, P> {
                     spec.d_model,
                     &[shape.q().len(), shape.k().len(), shape.v().len()],
                 )?,
+                qk_norms: match spec.qk_norms {
+                    Some(QkNorms { q, k, joint }) => {
+                        Some((qk_norm(q, shape.q(), joint)?, qk_norm(k, shape.k(), joint)?))
+                    }
+                    None => None,
+                },
+                rotation: rotary.iter().position(|known| Some(known.rotation()) == rotation),
+                out_norm: self.norm(spec.attn_out_norm, layer)?,
                 out: self.linear(&[spec.attn_out], layer, shape.q().end, &[spec.d_model])?,
                 shape,
             },
             attn_norm: self.norm(spec.attn_norm, layer)?,
             mlp: Mlp {
-                inner: self.linear(&inner, layer, spec.d_model, &vec![spec.d_mlp; inner.len()])?,
+                inner: self.linear(&inner, layer, spec.d_model, &vec![spec.d_mlp; 1 + usize::from(gated)])?,
                 out: self.linear(&[spec.mlp_out], layer, spec.d_mlp, &[spec.d_model])?,
+                out_norm: self.norm(spec.mlp_out_norm, layer)?,
                 activation: spec.activation,
-                gated: spec.mlp_linear.is_some(),
+                gated,
                 d_mlp: spec.d_mlp,
             },
             mlp_norm: self.norm(spec.mlp_norm, layer)?,
+            parallel: spec.parallel,
         })
     }
 
@@ -221,7 +240,9 @@ impl<P: Packing> Loader<'_, P> {
             let shape = if part.transposed { [Some(n_in), Some(n_out)] } else { [Some(n_out), Some(n_in)] };
             let weight = Weight::new(self.checkpoint.tensor(&format!("{stem}.weight"))?, &shape)?;
             let bias = part.bias.then(|| super::vector(self.checkpoint, &format!("{stem}.bias"), n_out)).transpose()?;
-            packed.push(LinearPart { weight, transposed: part.transposed, bias });
+            let is_qkv = parts.len() == 1 && part.name == self.spec.qkv[0].name && !self.spec.qkv_rows.is_empty();
+            let order = is_qkv.then(|| self.spec.qkv_rows.clone());
+            packed.push(LinearPart { order, ..LinearPart::new(weight, part.transposed, bias) });
         }
         let linear = self.packing.pack(&packed);
         // The packed copy is the one in memory; the file's pages may go.
@@ -231,8 +252,14 @@ impl<P: Packing> Loader<'_, P> {
         Ok(linear)
     }
 
-    fn norm(&self, name: &str, layer: usize) -> Result<P::Norm, LoadError> {
-        let (gain, bias) = head_norm(self.checkpoint, &self.names.full(name, layer), self.spec.d_model)?;
+    /// A norm of the residual stream's width, where there is one.
+    fn norm(&self, name: Option<&str>, layer: usize) -> Result<Option<P::Norm>, LoadError> {
+        name.map(|name| self.norm_of_width(name, layer, self.spec.d_model)).transpose()
+    }
+
+    fn norm_of_width(&self, name: &str, layer: usize, width: usize) -> Result<P::Norm, LoadError> {
+        let (mut gain, bias) = head_norm(self.checkpoint, &self.names.full(name, layer), width)?;
+        gain.values.iter_mut().for_each(|gain| *gain += self.spec.gain_shift);
         Ok(self.packing.pack_norm(self.spec.norm, gain, bias))
     }
 }

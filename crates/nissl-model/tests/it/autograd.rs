@@ -3,10 +3,14 @@
 use ndarray::ArrayView2;
 use nissl_core::{HookPlan, HookPoint, Model, Objective};
 
-use crate::parity::{Fixture, golden};
+use crate::parity::{self, Fixture, golden};
 
-/// Models whose gradients the fixtures have.
-const MODELS: [&str; 7] = ["bert", "gpt2", "llama", "lstm", "lstm-bidirectional", "lstm-projection", "lstm-deep"];
+/// Models that have no gradients in their fixtures.
+const WITHOUT: [&str; 2] = ["char-rnn", "textgenrnn"];
+
+fn models() -> impl Iterator<Item = &'static str> {
+    parity::models().filter(|name| !WITHOUT.contains(name))
+}
 
 /// Gradients must agree within this share of the largest one of the site, or of the parameter.
 const TOLERANCE: f32 = 1e-5;
@@ -17,12 +21,14 @@ fn load(family: &str) -> Fixture {
 
 #[test]
 fn gradients_at_every_site_equal_autograds() {
-    for family in MODELS {
+    for family in models() {
         let fixture = load(family);
         let text = std::fs::read_to_string(golden(family).join("gradients.json")).unwrap();
         let objectives: Vec<Objective> = serde_json::from_str(&text).unwrap();
         assert_eq!(objectives.len(), 2, "{family}");
-        let points: Vec<HookPoint> = fixture.model.info().points().map(|(point, _)| point).collect();
+        let has = |point: &HookPoint| fixture.expected.names().any(|name| name.starts_with(&format!("0.{point}")));
+        let points: Vec<HookPoint> = fixture.model.info().points().map(|(point, _)| point).filter(has).collect();
+        assert!(points.len() >= 3, "{family}: gradients of three sites");
         for (i, objective) in objectives.iter().enumerate() {
             let one = std::slice::from_ref(objective);
             let gradients = fixture.model.gradients(&fixture.batch, &HookPlan::default(), one, &points).unwrap();
@@ -45,7 +51,7 @@ fn gradients_at_every_site_equal_autograds() {
 
 #[test]
 fn gradients_of_every_parameter_equal_autograds() {
-    for family in MODELS {
+    for family in models() {
         let fixture = load(family);
         let targets: Vec<Option<u32>> =
             fixture.whole("targets").into_iter().map(|target| u32::try_from(target).ok()).collect();
@@ -53,6 +59,9 @@ fn gradients_of_every_parameter_equal_autograds() {
         let loss = fixture.values("loss")[[0, 0]];
         assert!((found.loss as f32 - loss).abs() < 1e-5 * loss, "{family}: {} and {loss}", found.loss);
         let known: Vec<&str> = fixture.expected.names().filter_map(|name| name.strip_prefix("parameter.")).collect();
+        if known.is_empty() {
+            continue;
+        }
         assert_eq!(known, found.gradients.keys().collect::<Vec<_>>(), "{family}");
         for (name, gradient) in &found.gradients {
             let want = fixture.values(&format!("parameter.{name}"));

@@ -44,6 +44,7 @@ struct Case {
 struct Text {
     prompt: Vec<u32>,
     tokens: Vec<u32>,
+    #[serde(default)]
     score: Option<f32>,
 }
 
@@ -67,6 +68,32 @@ fn greedy_and_beam_search_give_the_tokens_of_transformers() {
             }
         }
     }
+}
+
+#[test]
+fn every_decoder_goes_on_as_transformers_does() {
+    let mut n_models = 0;
+    for name in parity::models().chain(parity::VARIANTS) {
+        let Ok(texts) = std::fs::read(golden(name).join("greedy.json")) else { continue };
+        let texts: Vec<Text> = serde_json::from_slice(&texts).unwrap();
+        let model = load(name);
+        let options = Generation { max_new_tokens: texts[0].tokens.len(), ..options() };
+        let batch = Batch::from_sentences(texts.iter().map(|text| text.prompt.clone()));
+        let found = generate(&model, &batch, &options, &HookPlan::default());
+        for (found, want) in found.iter().zip(&texts) {
+            assert_eq!(found.tokens, want.tokens, "{name} {:?}", want.prompt);
+            // Without a past, each token is that of a run of all before it.
+            for (idx, token) in want.tokens.iter().enumerate() {
+                let text = Batch::from_sentences([[&want.prompt[..], &want.tokens[..idx]].concat()]);
+                let plan = HookPlan { output: Output::Last, ..HookPlan::default() };
+                let logits = model.run(&text, &plan).unwrap().logits.unwrap();
+                let best = (0..logits.ncols()).max_by(|&a, &b| logits[[0, a]].total_cmp(&logits[[0, b]])).unwrap();
+                assert_eq!(best as u32, *token, "{name} {:?} at {idx}", want.prompt);
+            }
+        }
+        n_models += 1;
+    }
+    assert!(n_models > 10, "decoders have texts of transformers");
 }
 
 #[test]

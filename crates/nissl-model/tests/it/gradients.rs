@@ -19,7 +19,7 @@ fn models() -> impl Iterator<Item = LanguageModel> {
 }
 
 fn batch(lengths: &[usize]) -> Batch {
-    let token = |i: usize, j: usize| ((i * 31 + j * 7) % 60) as u32;
+    let token = |i: usize, j: usize| ((i * 31 + j * 7) % 36) as u32;
     Batch::from_sentences(lengths.iter().enumerate().map(|(i, n)| (0..*n).map(|j| token(i, j)).collect::<Vec<_>>()))
 }
 

@@ -28,7 +28,7 @@ fn the_lens_of_the_last_residual_stream_has_the_bits_of_the_logits() {
     for family in models() {
         let model = model(family);
         let last = at(model.info().n_layers as u16 - 1, Site::ResidPost);
-        let sentences: Vec<Vec<u32>> = vec![(1..40).collect(), vec![5], vec![2, 9, 4]];
+        let sentences: Vec<Vec<u32>> = vec![(1..36).collect(), vec![5], vec![2, 9, 4]];
         let batch = Batch::from_sentences(sentences);
         let trace =
             model.run(&batch, &HookPlan { capture: vec![last], output: Output::All, ..HookPlan::default() }).unwrap();

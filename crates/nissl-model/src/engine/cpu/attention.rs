@@ -142,10 +142,8 @@ impl Sentence<'_> {
             }
         }
         for query in 0..n {
-            let seen = self.seen(first + query + 1);
             let row = &mut scores[query * stride..][..self.n_keys()];
-            math::softmax(isa, &mut row[..seen], shape.scale);
-            row[seen..].fill(0.0);
+            probabilities(isa, shape, head, self.past.len() + first + query, row);
         }
     }
 
@@ -205,6 +203,34 @@ impl Sentence<'_> {
         }
         Ok(())
     }
+}
+
+/// A row of products of a query at a position of the text and all keys becomes its probabilities.
+pub(crate) fn probabilities(isa: Isa, shape: AttentionShape, head: usize, position: usize, row: &mut [f32]) {
+    let seen = shape.seen(position, row.len());
+    row[..seen.start].fill(0.0);
+    row[seen.end..].fill(0.0);
+    let row = &mut row[seen.clone()];
+    let scale = if shape.cap.is_none() && shape.alibi.is_none() {
+        shape.scale
+    } else {
+        final_scores(isa, shape, head, seen.start, row);
+        1.0
+    };
+    math::softmax(isa, row, scale);
+}
+
+/// Products of a query and the keys from `first` on become what the softmax reads.
+pub(crate) fn final_scores(isa: Isa, shape: AttentionShape, head: usize, first: usize, row: &mut [f32]) {
+    for score in row.iter_mut() {
+        *score *= shape.scale;
+    }
+    if let Some(cap) = shape.cap {
+        math::cap(isa, row, cap);
+    }
+    let rise = shape.rise(head);
+    // Probabilities depend on differences alone: a key counts from the first one.
+    row.iter_mut().enumerate().for_each(|(key, score)| *score += rise * (first + key) as f32);
 }
 
 #[cfg(test)]

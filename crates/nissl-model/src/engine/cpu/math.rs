@@ -49,6 +49,7 @@ pub(crate) fn activate(isa: Isa, activation: Activation, x: &mut [f32]) {
         Activation::Relu => x.iter_mut().for_each(|x| *x = x.max(0.0)),
         Activation::Silu => silu(isa, x),
         Activation::Tanh => tanh(isa, x),
+        Activation::Cap(most) => cap(isa, x, most),
     }
 }
 
@@ -70,6 +71,16 @@ for_each_isa! {
 for_each_isa! {
     /// tanh(x).
     fn tanh(x: &mut [f32]) = tanh_body
+}
+
+for_each_isa! {
+    /// most · tanh(x / most).
+    fn cap(x: &mut [f32], most: f32) = cap_body
+}
+
+#[inline(always)]
+fn cap_body(x: &mut [f32], most: f32) {
+    map(x, |x| most * 2.0f32.mul_add(sigmoid(2.0 / most * x), -1.0));
 }
 
 #[inline(always)]

@@ -4,7 +4,7 @@
 //! the inner index, whatever the instruction set, the tile, the group or the number of threads: same input, same
 //! bits.
 
-mod attention;
+pub(super) mod attention;
 mod buffer;
 pub(super) mod gemm;
 pub(super) mod isa;
@@ -29,8 +29,8 @@ use std::sync::Arc;
 use ndarray::Array2;
 
 use super::{
-    Activation, AttentionShape, Engine, Epilogue, Flow, Halt, LinearPart, NormKind, Packing, PatternHook, Rotary, See,
-    Values, Vector,
+    Activation, AttentionShape, Engine, Epilogue, Flow, Halt, LinearPart, NormKind, Packing, Pairs, PatternHook,
+    Rotary, See, Values, Vector,
 };
 use crate::engine::cpu::isa::Isa;
 use crate::options::WeightFormat;
@@ -70,7 +70,7 @@ impl Cpu {
 pub(crate) struct Norm {
     pub(super) kind: NormKind,
     pub(super) gain: Vec<f32>,
-    bias: Vec<f32>,
+    pub(super) bias: Vec<f32>,
     /// What the checkpoint calls the gain, and the bias where it has one.
     pub(crate) names: (String, Option<String>),
 }
@@ -113,6 +113,10 @@ impl Engine for Cpu {
         norm::norm(self.isa, x, norm.kind, &norm.gain, &norm.bias)
     }
 
+    fn norm_columns(&self, x: &mut Tensor, columns: Range<usize>, norm: &Arc<Norm>) {
+        norm::norm_columns(self.isa, x, columns, norm);
+    }
+
     fn add(&self, x: &Tensor, y: &Tensor) -> Tensor {
         let mut sum = Tensor::new(x.n_rows(), x.width());
         for row in 0..x.n_rows() {
@@ -148,12 +152,22 @@ impl Engine for Cpu {
 
     fn rotate(&self, x: &mut Tensor, columns: Range<usize>, d_head: usize, positions: &[usize], rotary: &Rotary) {
         let half = rotary.cos.ncols();
+        let turn = |a: &mut f32, b: &mut f32, cos: &f32, sin: &f32| {
+            (*a, *b) = (*a * cos - *b * sin, *b * cos + *a * sin);
+        };
         for (row, &position) in positions.iter().enumerate() {
-            let (cos, sin) = (rotary.cos.row(position), rotary.sin.row(position));
+            let angles = || rotary.cos.row(position).into_iter().zip(rotary.sin.row(position));
             for head in x.row_mut(row)[columns.clone()].chunks_exact_mut(d_head) {
-                let (first, rest) = head.split_at_mut(half);
-                for (((a, b), cos), sin) in first.iter_mut().zip(&mut rest[..half]).zip(cos).zip(sin) {
-                    (*a, *b) = (*a * cos - *b * sin, *b * cos + *a * sin);
+                match rotary.pairs {
+                    Pairs::Halves => {
+                        let (first, rest) = head.split_at_mut(half);
+                        let pairs = first.iter_mut().zip(&mut rest[..half]);
+                        pairs.zip(angles()).for_each(|((a, b), (cos, sin))| turn(a, b, cos, sin));
+                    }
+                    Pairs::Neighbors => {
+                        let pairs = head.as_chunks_mut::<2>().0.iter_mut();
+                        pairs.zip(angles()).for_each(|([a, b], (cos, sin))| turn(a, b, cos, sin));
+                    }
                 }
             }
         }

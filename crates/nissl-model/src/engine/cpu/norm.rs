@@ -2,6 +2,9 @@
 
 #![expect(clippy::inline_always, reason = "the body is compiled once for each instruction set")]
 
+use std::ops::Range;
+
+use super::Norm;
 use super::isa::{Isa, for_each_isa};
 use super::math::LANES;
 use super::tensor::Tensor;
@@ -15,6 +18,19 @@ pub(crate) fn norm(isa: Isa, x: &Tensor, kind: NormKind, gain: &[f32], bias: &[f
         norm_row(isa, x.row(row), y.row_mut(row), kind, gain, bias);
     }
     y
+}
+
+/// The norm of pieces of some columns of x `[T, width]`.
+pub(crate) fn norm_columns(isa: Isa, x: &mut Tensor, columns: Range<usize>, norm: &Norm) {
+    let width = norm.gain.len();
+    assert!(columns.len().is_multiple_of(width), "a norm has one gain a column of a piece");
+    let mut normed = vec![0.0; width];
+    for row in 0..x.n_rows() {
+        for piece in x.row_mut(row)[columns.clone()].chunks_exact_mut(width) {
+            norm_row(isa, piece, &mut normed, norm.kind, &norm.gain, &norm.bias);
+            piece.copy_from_slice(&normed);
+        }
+    }
 }
 
 for_each_isa! {

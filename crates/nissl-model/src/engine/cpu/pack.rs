@@ -42,14 +42,15 @@ impl Packed {
         let columns: Vec<(usize, usize)> = parts
             .iter()
             .enumerate()
-            .flat_map(|(part_idx, part)| (0..part.n_out()).map(move |column| (part_idx, column)))
+            .flat_map(|(part_idx, part)| (0..part.n_out()).map(move |column| (part_idx, part.output(column))))
             .collect();
         let kinds: Vec<Kind> = columns.chunks(PANEL).map(|columns| kind(parts, columns, format)).collect();
         let mut packed = Self::zeros(n_in, columns.len(), &kinds);
         let mut first = 0;
         for part in parts {
             if let Some(Vector { values, .. }) = &part.bias {
-                packed.bias[first..first + values.len()].copy_from_slice(values);
+                let to = &mut packed.bias[first..first + values.len()];
+                to.iter_mut().enumerate().for_each(|(column, to)| *to = values[part.output(column)]);
             }
             first += part.n_out();
         }
@@ -172,7 +173,7 @@ impl Packed {
 /// Gives back the pages of columns that were packed, if they are rows of one matrix.
 fn release(parts: &[LinearPart<'_>], columns: &[(usize, usize)]) {
     let ((first_part, first), (last_part, last)) = (columns[0], columns[columns.len() - 1]);
-    if first_part == last_part && !parts[first_part].transposed {
+    if first_part == last_part && !parts[first_part].transposed && parts[first_part].order.is_none() {
         parts[first_part].weight.release_rows(first..last + 1);
     }
 }
@@ -230,7 +231,8 @@ fn pack_f32(parts: &[LinearPart<'_>], n_in: usize, columns: &[(usize, usize)], p
             let part = &parts[part_idx];
             if part.transposed {
                 // Outputs lie side by side: copy as many as belong to this part, step by step.
-                let width = columns[at..].iter().take_while(|(idx, _)| *idx == part_idx).count();
+                let next = |(i, &(idx, of)): (usize, &(usize, usize))| idx == part_idx && of == column + i;
+                let width = columns[at..].iter().enumerate().take_while(|&at| next(at)).count();
                 for k in from..from + n {
                     part.weight.decode(k * part.n_out() + column, &mut panel[k * PANEL + at..][..width]);
                 }

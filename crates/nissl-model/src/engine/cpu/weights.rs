@@ -15,6 +15,8 @@ pub(crate) struct Origin {
     /// The name of the bias, where there is one.
     pub(crate) bias: Option<String>,
     pub(crate) n_out: usize,
+    /// See [`LinearPart::order`].
+    pub(crate) order: Option<Vec<usize>>,
 }
 
 /// Matrices that share an input, packed.
@@ -34,6 +36,7 @@ impl Weights {
             transposed: part.transposed,
             bias: part.bias.as_ref().map(|bias| bias.name.clone()),
             n_out: part.n_out(),
+            order: part.order.clone(),
         };
         Self {
             origins: parts.iter().map(origin).collect(),

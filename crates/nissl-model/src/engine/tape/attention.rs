@@ -10,6 +10,7 @@ use ndarray::{Array2, ArrayView1, s};
 use super::backward::Deliver;
 use super::{Pattern, Values, slopes};
 use crate::engine::AttentionShape;
+use crate::engine::cpu::attention::probabilities;
 use crate::engine::cpu::gemm::{Rows, RowsMut, product};
 use crate::engine::cpu::isa::Isa;
 use crate::engine::cpu::math;
@@ -86,6 +87,8 @@ struct Scratch {
     /// P and dP of a block, `[QUERIES, stride]`.
     p: Vec<f32>,
     dp: Vec<f32>,
+    /// Scores of a block before they are capped, where they are.
+    uncapped: Vec<f32>,
     /// A block transposed, `[L, QUERIES]`.
     turned: Vec<f32>,
 }
@@ -170,11 +173,16 @@ impl Sentence<'_> {
             n_rows: block.n,
         };
         scores(isa, left, &scratch.keys_across, d_head, seen, (&mut scratch.p, stride));
+        if shape.cap.is_some() {
+            scratch.uncapped.resize(QUERIES * stride, 0.0);
+        }
         for query in 0..block.n {
-            let seen = if shape.causal { block.first + query + 1 } else { len };
             let row = &mut scratch.p[query * stride..][..len];
-            math::softmax(isa, &mut row[..seen], shape.scale);
-            row[seen..].fill(0.0);
+            if shape.cap.is_some() {
+                let uncapped = &mut scratch.uncapped[query * stride..][..len];
+                uncapped.iter_mut().zip(&*row).for_each(|(to, score)| *to = score * shape.scale);
+            }
+            probabilities(isa, shape, block.head, block.first + query, row);
         }
         let mut right = [0.0f32; QUERIES * PANEL];
         let right = &mut right[..block.n * PANEL];
@@ -211,7 +219,10 @@ impl Sentence<'_> {
         }
         for query in 0..block.n {
             let at = query * stride..query * stride + seen;
-            slopes::softmax(isa, &scratch.p[at.clone()], shape.scale, &mut scratch.dp[at]);
+            slopes::softmax(isa, &scratch.p[at.clone()], shape.scale, &mut scratch.dp[at.clone()]);
+            if let Some(cap) = shape.cap {
+                slopes::cap(isa, &scratch.uncapped[at.clone()], cap, &mut scratch.dp[at]);
+            }
         }
         gradient((&scratch.dp, stride), &mut scratch.turned, qkv, &mut scratch.dkeys);
         let left = Rows { values: &scratch.dp, stride, n_rows: block.n };

@@ -61,7 +61,8 @@ impl Tape {
 fn parameters(op: &Op, dy: &Arc<Values>, group: &mut Group) {
     match op {
         Op::Linear { values: Some(values), w, .. } => group.linear(w, Arc::clone(values), Arc::clone(dy)),
-        Op::Norm { values, norm, .. } => group.norm(norm, values, dy),
+        Op::Norm { values, norm, .. } => group.norm(norm, values, dy, 0..dy.width()),
+        Op::NormColumns { values, norm, columns, .. } => group.norm(norm, values, dy, columns.clone()),
         _ => {}
     }
 }
@@ -93,6 +94,20 @@ fn step(cpu: &Cpu, op: Op, mut dy: Arc<Values>, adjoints: &mut Adjoints, deliver
             for row in 0..n_rows {
                 slopes::norm(isa, values.row(row), &norm.gain, norm.kind, dy.row(row), dx.row_mut(row));
             }
+        }
+        Op::NormColumns { x, columns, values, norm } => {
+            let (Some(x), width) = (x, norm.gain.len()) else { return };
+            let mut dx = vec![0.0; width];
+            let to = unshared(&mut dy);
+            for row in 0..n_rows {
+                let pieces = to.row_mut(row)[columns.clone()].chunks_exact_mut(width);
+                for (dy, values) in pieces.zip(values.row(row).chunks_exact(width)) {
+                    dx.fill(0.0);
+                    slopes::norm(isa, values, &norm.gain, norm.kind, dy, &mut dx);
+                    dy.copy_from_slice(&dx);
+                }
+            }
+            adjoints.add(cpu, Some(x), dy);
         }
         Op::Add { x, y } => {
             adjoints.add(cpu, x, Arc::clone(&dy));

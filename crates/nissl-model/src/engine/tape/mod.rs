@@ -75,6 +75,13 @@ enum Op {
         values: Arc<Values>,
         norm: Arc<Norm>,
     },
+    /// The values are those of the columns.
+    NormColumns {
+        x: Option<Id>,
+        columns: Range<usize>,
+        values: Arc<Values>,
+        norm: Arc<Norm>,
+    },
     Add {
         x: Option<Id>,
         y: Option<Id>,
@@ -241,6 +248,15 @@ impl Engine for Tape {
         let id = (x.id.is_some() || self.parameters.is_some())
             .then(|| self.push(Op::Norm { x: x.id, values: Arc::clone(&x.values), norm: Arc::clone(norm) }));
         Tensor { values: Arc::new(self.cpu.norm(&x.values, norm)), id }
+    }
+
+    fn norm_columns(&self, x: &mut Tensor, columns: Range<usize>, norm: &Arc<Norm>) {
+        if x.id.is_some() || self.parameters.is_some() {
+            let values = Arc::new(self.cpu.beside(&[(&*x.values, columns.clone())]));
+            let op = Op::NormColumns { x: x.id, columns: columns.clone(), values, norm: Arc::clone(norm) };
+            x.id = Some(self.push(op));
+        }
+        self.cpu.norm_columns(x.values_mut(), columns, norm);
     }
 
     fn add(&self, x: &Tensor, y: &Tensor) -> Tensor {

@@ -4,6 +4,7 @@
 //! what is next in order adds it, and what others handed in meanwhile; nobody waits for anybody.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{Op, Values, slopes};
@@ -147,13 +148,15 @@ impl Group {
         }
     }
 
-    /// Takes the input of a norm and the gradient of its output.
-    pub(super) fn norm(&mut self, norm: &Arc<Norm>, x: &Values, dy: &Values) {
+    /// Takes the input of a norm (as many pieces as there are) and the gradient of its output, some columns of dy.
+    pub(super) fn norm(&mut self, norm: &Arc<Norm>, x: &Values, dy: &Values, columns: Range<usize>) {
         let Some(&number) = self.parameters.numbers.get(&address(norm)) else { return };
-        let width = x.width();
+        let width = norm.gain.len();
         let (dgain, dbias) = self.norms[number].get_or_insert_with(|| (vec![0.0; width], vec![0.0; width]));
         for row in 0..x.n_rows() {
-            slopes::norm_parameters(self.isa, x.row(row), norm.kind, dy.row(row), dgain, dbias);
+            for (x, dy) in x.row(row).chunks_exact(width).zip(dy.row(row)[columns.clone()].chunks_exact(width)) {
+                slopes::norm_parameters(self.isa, x, norm.kind, dy, dgain, dbias);
+            }
         }
     }
 
@@ -208,6 +211,10 @@ impl LinearSum {
         }
     }
 
+    fn n_rows(&self) -> usize {
+        self.values.len() / self.n_columns.next_multiple_of(PANEL)
+    }
+
     fn finish(self, gradients: &mut Gradients) {
         let stride = self.n_columns.next_multiple_of(PANEL);
         let rows = || self.values.chunks_exact(stride).map(|row| &row[..self.n_columns]);
@@ -215,14 +222,22 @@ impl LinearSum {
         for origin in &self.weights.origins {
             let own = first..first + origin.n_out;
             first = own.end;
-            let matrix: Vec<f32> = if self.transposed {
-                rows().flat_map(|row| &row[own.clone()]).copied().collect()
+            let place = |idx: usize| origin.order.as_ref().map_or(idx, |order| order[idx]);
+            let mut matrix = vec![0.0; if self.transposed { self.n_rows() } else { self.n_columns } * own.len()];
+            if self.transposed {
+                for (row, to) in rows().zip(matrix.chunks_exact_mut(own.len())) {
+                    row[own.clone()].iter().enumerate().for_each(|(idx, value)| to[place(idx)] = *value);
+                }
             } else {
-                rows().skip(own.start).take(own.len()).flatten().copied().collect()
-            };
+                for (idx, row) in rows().skip(own.start).take(own.len()).enumerate() {
+                    matrix[place(idx) * self.n_columns..][..self.n_columns].copy_from_slice(row);
+                }
+            }
             add(gradients, &origin.weight, matrix);
             if let Some(name) = &origin.bias {
-                add(gradients, name, self.bias[own].to_vec());
+                let mut bias = vec![0.0; own.len()];
+                self.bias[own].iter().enumerate().for_each(|(idx, value)| bias[place(idx)] = *value);
+                add(gradients, name, bias);
             }
         }
     }

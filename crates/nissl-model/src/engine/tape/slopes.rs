@@ -16,6 +16,7 @@ pub(super) fn activate(isa: Isa, activation: Activation, x: &[f32], dy: &mut [f3
         Activation::Relu => dy.iter_mut().zip(x).for_each(|(dy, x)| *dy = if *x > 0.0 { *dy } else { 0.0 }),
         Activation::Silu => silu(isa, x, dy),
         Activation::Tanh => tanh(isa, x, dy),
+        Activation::Cap(most) => cap(isa, x, most, dy),
     }
 }
 
@@ -33,6 +34,11 @@ for_each_isa! {
 
 for_each_isa! {
     fn tanh(x: &[f32], dy: &mut [f32]) = tanh_body
+}
+
+for_each_isa! {
+    /// dy becomes dy · (1 - tanh²(x / most)).
+    fn cap(x: &[f32], most: f32, dy: &mut [f32]) = cap_body
 }
 
 for_each_isa! {
@@ -126,6 +132,14 @@ fn silu_body(x: &[f32], dy: &mut [f32]) {
 fn tanh_body(x: &[f32], dy: &mut [f32]) {
     scale(x, dy, |x| {
         let s = sigmoid(2.0 * x);
+        4.0 * s * (1.0 - s)
+    });
+}
+
+#[inline(always)]
+fn cap_body(x: &[f32], most: f32, dy: &mut [f32]) {
+    scale(x, dy, |x| {
+        let s = sigmoid(2.0 / most * x);
         4.0 * s * (1.0 - s)
     });
 }

@@ -104,8 +104,13 @@ pub(in crate::weights) fn unembedding(
         nearest: None,
     })?;
     let part = part(checkpoint, model, decoder)?;
-    let stored =
-        Stored { weight: part.weight, transposed: part.transposed, first: 0, bias: part.bias.map(|bias| bias.values) };
+    let stored = Stored {
+        weight: part.weight,
+        transposed: part.transposed,
+        first: 0,
+        order: &[],
+        bias: part.bias.map(|bias| bias.values),
+    };
     Ok(stored.outputs(tokens))
 }
 

@@ -27,16 +27,18 @@ pub(in crate::weights) fn reads(
     let attention = |idx: usize, before: usize, n_out: usize| -> Result<Stored<'_>, LoadError> {
         match spec.qkv.get(idx) {
             Some(part) if spec.qkv.len() == 3 => matrix(*part, n_out),
-            _ => Ok(Stored { first: before, ..matrix(spec.qkv[0], q + 2 * kv)? }),
+            _ => Ok(Stored { first: before, order: &spec.qkv_rows, ..matrix(spec.qkv[0], q + 2 * kv)? }),
         }
     };
+    let inner = || matrix(spec.mlp_in, if spec.mlp_joint { 2 * spec.d_mlp } else { spec.d_mlp });
     Ok(Ok(match point.site() {
         Site::AttnQ => attention(0, 0, q)?.outputs(units),
         Site::AttnK => attention(1, q, kv)?.outputs(units),
         Site::AttnV => attention(2, q + kv, kv)?.outputs(units),
         Site::AttnZ => averaged(spec, &attention(2, q + kv, kv)?, units),
-        Site::MlpPre | Site::MlpPost => matrix(spec.mlp_in, spec.d_mlp)?.outputs(units),
+        Site::MlpPre | Site::MlpPost => inner()?.outputs(units),
         Site::MlpPreLinear => match spec.mlp_linear {
+            None if spec.mlp_joint => Stored { first: spec.d_mlp, ..inner()? }.outputs(units),
             Some(linear) => matrix(linear, spec.d_mlp)?.outputs(units),
             None => return Ok(Err("this MLP has no linear branch".to_owned())),
         },
@@ -69,8 +71,14 @@ pub(in crate::weights) fn writes(
     let layer = usize::from(point.layer().unwrap_or(0));
     Ok(Ok(match point.site() {
         Site::AttnZ => {
+            if spec.attn_out_norm.is_some() {
+                return Ok(Err("what it writes passes a norm of its own: ask for attn_out".to_owned()));
+            }
             let n_in = spec.n_heads * spec.d_head;
             stored(checkpoint, spec, spec.attn_out, layer, [spec.d_model, n_in])?.inputs(units)
+        }
+        Site::MlpPost if spec.mlp_out_norm.is_some() => {
+            return Ok(Err("what it writes passes a norm of its own: ask for mlp_out".to_owned()));
         }
         Site::MlpPost => stored(checkpoint, spec, spec.mlp_out, layer, [spec.d_model, spec.d_mlp])?.inputs(units),
         Site::Embed
@@ -102,7 +110,7 @@ pub(in crate::weights) fn unembedding(
     let weight = Weight::new(checkpoint.tensor(decoder)?, &[Some(spec.d_vocab), Some(spec.d_model)])?;
     let bias = checkpoint.contains(spec.head.bias).then(|| checkpoint.f32(spec.head.bias, &[spec.d_vocab]));
     let bias = bias.transpose()?.map(|bias| Array1::from(bias[tokens.clone()].to_vec()));
-    let rows = Stored { weight, transposed: false, first: 0, bias: None }.outputs(tokens);
+    let rows = Stored { weight, transposed: false, first: 0, order: &[], bias: None }.outputs(tokens);
     Ok(Linear { weights: rows.weights, bias })
 }
 
@@ -115,7 +123,8 @@ pub(in crate::weights) fn path(
 ) -> Result<Option<Vec<Norm>>, LoadError> {
     let reader = to.map(|to| reader(to).ok_or(())).transpose();
     let Ok(reader) = reader else { return Ok(None) };
-    if reader.is_some_and(|reader| from.is_some_and(|from| from >= reader)) {
+    if reader.is_some_and(|reader| from.is_some_and(|from| from >= reader || spec.parallel && is_beside(from, reader)))
+    {
         return Ok(None);
     }
     let mut passed: Vec<(&str, HookPoint)> = Vec::new();
@@ -126,13 +135,16 @@ pub(in crate::weights) fn path(
     match spec.skeleton {
         Skeleton::Encoder => passed.extend(layers.flat_map(|layer| {
             let at = |site| HookPoint::new(layer, site);
-            [(spec.attn_norm, at(Site::ResidMid)), (spec.mlp_norm, at(Site::ResidPost))]
+            let norms = [(spec.attn_norm, at(Site::ResidMid)), (spec.mlp_norm, at(Site::ResidPost))];
+            norms.into_iter().filter_map(|(name, point)| Some((name?, point)))
         })),
         // Nothing but the norm before the reader is on the way.
         Skeleton::Decoder => passed.extend(match reader {
             None => spec.final_norm.map(|name| (name, HookPoint::new(0, Site::FinalNorm))),
-            Some(reader) if reader.site() == Site::MlpPre => Some((spec.mlp_norm, reader)),
-            Some(reader) => Some((spec.attn_norm, reader)),
+            Some(reader) if reader.site() == Site::MlpPre => {
+                spec.mlp_norm.or(spec.attn_norm.filter(|_| spec.parallel)).map(|name| (name, reader))
+            }
+            Some(reader) => spec.attn_norm.map(|name| (name, reader)),
         }),
     }
     passed.retain(|(_, point)| from.is_none_or(|from| from < *point) && reader.is_none_or(|reader| *point <= reader));
@@ -142,6 +154,11 @@ pub(in crate::weights) fn path(
         .map(|(name, point)| norm(checkpoint, spec, &names, name, point))
         .collect::<Result<_, _>>()
         .map(Some)
+}
+
+/// Whether a point of a parallel block is on another of its branches, so that nothing leads from it to the reader.
+fn is_beside(from: HookPoint, reader: HookPoint) -> bool {
+    from.layer() == reader.layer() && from.site().in_block() && from.site() != Site::ResidPre
 }
 
 /// The site whose matrix reads for a unit of a point; none if none reads.
@@ -161,7 +178,8 @@ fn norm(checkpoint: &Checkpoint, spec: &Spec, names: &Names, name: &str, point: 
         NormKind::Layer { eps } => (true, eps),
         NormKind::Rms { eps } => (false, eps),
     };
-    Ok(Norm { point, gain: gain.values.into(), bias: bias.map(|bias| bias.values.into()), centers, eps })
+    let gain = gain.values.into_iter().map(|gain| gain + spec.gain_shift).collect();
+    Ok(Norm { point, gain, bias: bias.map(|bias| bias.values.into()), centers, eps })
 }
 
 fn stored<'a>(
@@ -175,5 +193,5 @@ fn stored<'a>(
     let shape = if part.transposed { [Some(n_in), Some(n_out)] } else { [Some(n_out), Some(n_in)] };
     let weight = Weight::new(checkpoint.tensor(&format!("{stem}.weight"))?, &shape)?;
     let bias = part.bias.then(|| checkpoint.f32(&format!("{stem}.bias"), &[n_out])).transpose()?;
-    Ok(Stored { weight, transposed: part.transposed, first: 0, bias: bias.map(Cow::into_owned) })
+    Ok(Stored { weight, transposed: part.transposed, first: 0, order: &[], bias: bias.map(Cow::into_owned) })
 }

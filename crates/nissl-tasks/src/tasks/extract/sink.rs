@@ -11,13 +11,13 @@ use nissl_store::{Dtype, Values};
 use super::prepare::Input;
 
 /// The values of one site for the rows of a batch, `[n_rows, width]`, as the store keeps them.
-pub(crate) enum Buffer {
+pub(super) enum Buffer {
     Bits16(Vec<u16>),
     F32(Vec<f32>),
 }
 
 impl Buffer {
-    pub(crate) fn new(dtype: Dtype) -> Self {
+    pub(super) fn new(dtype: Dtype) -> Self {
         if dtype.size() == 4 { Self::F32(Vec::new()) } else { Self::Bits16(Vec::new()) }
     }
 
@@ -28,7 +28,7 @@ impl Buffer {
         }
     }
 
-    pub(crate) fn values(&self) -> Values<'_> {
+    pub(super) fn values(&self) -> Values<'_> {
         match self {
             Self::Bits16(bits) => Values::Bits16(bits),
             Self::F32(values) => Values::F32(values),
@@ -44,19 +44,19 @@ enum RowOut<'a> {
 
 /// What becomes of the values of a batch.
 #[derive(Clone, Copy)]
-pub(crate) struct Target<'a> {
+pub(super) struct Target<'a> {
     /// Rows of the batch.
-    pub(crate) n_rows: usize,
+    pub(super) n_rows: usize,
     /// Width of each captured site.
-    pub(crate) widths: &'a [usize],
+    pub(super) widths: &'a [usize],
     /// How the tokens of a row become one.
-    pub(crate) how: Aggregation,
+    pub(super) how: Aggregation,
     /// How values are kept.
-    pub(crate) dtype: Dtype,
+    pub(super) dtype: Dtype,
 }
 
 /// Receives the captures of one batch.
-pub(crate) struct Sink<'a> {
+pub(super) struct Sink<'a> {
     inputs: &'a [Input],
     how: Aggregation,
     dtype: Dtype,
@@ -70,7 +70,7 @@ impl<'a> Sink<'a> {
     ///
     /// # Panics
     /// If two inputs claim one row.
-    pub(crate) fn new(inputs: &'a [Input], first_row: &[usize], target: Target<'_>, buffers: &'a mut [Buffer]) -> Self {
+    pub(super) fn new(inputs: &'a [Input], first_row: &[usize], target: Target<'_>, buffers: &'a mut [Buffer]) -> Self {
         let Target { n_rows, widths, how, dtype } = target;
         let mut rows = Vec::with_capacity(buffers.len() * inputs.len());
         for (buffer, &width) in buffers.iter_mut().zip(widths) {

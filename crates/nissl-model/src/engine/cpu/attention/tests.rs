@@ -32,7 +32,7 @@ fn defined(qkv: &Tensor, shape: AttentionShape, sentence: std::ops::Range<usize>
 #[test]
 fn long_and_short_sentences_attend_as_defined_on_every_instruction_set() {
     for (causal, n_kv_heads, d_head) in [(false, 4, 24), (true, 4, 40), (true, 2, 64), (false, 1, 33)] {
-        let shape = AttentionShape { n_heads: 4, n_kv_heads, d_head, causal, scale: 0.3 };
+        let shape = AttentionShape { scale: 0.3, ..AttentionShape::new(4, n_kv_heads, d_head, causal) };
         let offsets = [0, 1, 58, 58, 200];
         let qkv = tensor(200, shape.v().end, 11);
         for isa in Isa::available() {
@@ -54,7 +54,7 @@ fn long_and_short_sentences_attend_as_defined_on_every_instruction_set() {
 #[test]
 fn a_pattern_that_is_only_seen_changes_no_bit() {
     for causal in [false, true] {
-        let shape = AttentionShape { n_heads: 2, n_kv_heads: 2, d_head: 16, causal, scale: 0.25 };
+        let shape = AttentionShape { scale: 0.25, ..AttentionShape::new(2, 2, 16, causal) };
         let offsets = [0, 90, 93];
         let qkv = tensor(93, shape.v().end, 5);
         let mut sums = Vec::new();
@@ -79,7 +79,7 @@ fn a_pattern_that_is_only_seen_changes_no_bit() {
 #[test]
 fn a_sentence_read_in_parts_gives_the_bits_of_one_pass() {
     for (n_kv_heads, d_head) in [(4, 24), (2, 40), (1, 64)] {
-        let shape = AttentionShape { n_heads: 4, n_kv_heads, d_head, causal: true, scale: 0.3 };
+        let shape = AttentionShape { scale: 0.3, ..AttentionShape::new(4, n_kv_heads, d_head, true) };
         let qkv = tensor(200, shape.v().end, 7);
         let isa = Isa::detect();
         let whole = attention(isa, &qkv, shape, &[0, 200], &[], None).unwrap_or_else(|_| panic!("nobody stops it"));

@@ -29,7 +29,7 @@ fn packed(weight: &[f32], n_in: usize, bias: &[f32]) -> Packed {
     let tensor = TensorView::of_bytes("weight", Dtype::F32, &shape, &bytes);
     let weight = Weight::new(tensor, &[None, None]).expect("a matrix of floats");
     let bias = Some(Vector::unnamed(bias.to_vec()));
-    Packed::new(&[LinearPart { weight, transposed: false, bias }], WeightFormat::F32)
+    Packed::new(&[LinearPart::new(weight, false, bias)], WeightFormat::F32)
 }
 
 #[test]

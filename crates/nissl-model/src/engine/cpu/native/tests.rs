@@ -83,7 +83,7 @@ impl Parts {
                 let mut tensor = TensorView::of_bytes("weight", *dtype, shape, bytes);
                 tensor.paired = *paired;
                 let weight = Weight::new(tensor, &[None, None]).expect("a matrix of weights");
-                LinearPart { weight, transposed: *transposed, bias: Some(Vector::unnamed(noise(*n_out, 3))) }
+                LinearPart::new(weight, *transposed, Some(Vector::unnamed(noise(*n_out, 3))))
             })
             .collect();
         Packed::new(&parts, format)

@@ -1,0 +1,394 @@
+"""Makes the golden models of more decoders: small random ones, and what transformers computes with them.
+
+    python make_decoders.py [NAME ...]     # writes a folder each beside this file, those of all families if none is named
+
+Made with python 3, torch 2.15.0, transformers 5.23.0, safetensors 0.8.0, numpy 2.4.6.
+
+A folder holds what make.py writes; and greedy.json: prompts and the tokens that transformers goes on with, cached; and
+gradients.json and gradients.safetensors as gradients.py writes them, but of three sites, and of the parameters only
+where a family uses them in a way of its own. Variants of a family have neither edits nor gradients.
+
+The attention probabilities are those that the softmax of the attention gives, whatever comes before it. In the reference
+run in 64-bit floats nothing is rounded to 32 bits on the way, but for constants that transformers makes in 32 bits (the
+frequencies of rotary positions).
+"""
+
+import contextlib
+import json
+import pathlib
+import sys
+
+import numpy as np
+import torch
+import transformers
+from safetensors.torch import save_file
+
+import gradients
+import make
+from make import Hooks, LENGTHS, N_CTX, close, edits_for, point, run, site_of
+
+HERE = pathlib.Path(__file__).parent
+D, HEADS, KV, HEAD, MLP, V = 32, 4, 2, 8, 44, 37
+KEPT = {point("embed"), point("q", 0), point("pre", 1)}
+
+# ---------------------------------------------------------------------------------------------------------- the models
+
+
+def llama_like(cls, **more):
+    options = {
+        "vocab_size": V,
+        "hidden_size": D,
+        "num_hidden_layers": 2,
+        "num_attention_heads": HEADS,
+        "num_key_value_heads": KV,
+        "intermediate_size": MLP,
+        "max_position_embeddings": N_CTX,
+        "tie_word_embeddings": False,
+        "pad_token_id": 0,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+    }
+    return getattr(transformers, cls)(**{**options, **more})
+
+
+def gpt_like(cls, **more):
+    options = {
+        "vocab_size": V,
+        "n_embd": D,
+        "n_layer": 2,
+        "n_head": HEADS,
+        "n_inner": MLP,
+        "n_positions": N_CTX,
+        "layer_norm_epsilon": 1e-4,
+        "attn_pdrop": 0.0,
+        "embd_pdrop": 0.0,
+        "resid_pdrop": 0.0,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+    }
+    return getattr(transformers, cls)(**{**options, **more})
+
+
+LLAMA = {
+    "layers": "model.layers",
+    "embed": "model.embed_tokens:out",
+    "final_norm": "model.norm:out",
+    "attention": "self_attn",
+    "q": "self_attn.q_proj:out",
+    "k": "self_attn.k_proj:out",
+    "v": "self_attn.v_proj:out",
+    "z": "self_attn.o_proj:in",
+    "attn_out": "self_attn.o_proj:out",
+    "resid_mid": "post_attention_layernorm:in",
+    "pre": "mlp.gate_proj:out",
+    "pre_linear": "mlp.up_proj:out",
+    "post": "mlp.down_proj:in",
+    "mlp_out": "mlp.down_proj:out",
+}
+ROPE = {"rope_type": "default", "rope_theta": 500.0}
+
+
+def scaled(kind, **more):
+    return lambda: llama_like(
+        "LlamaConfig", head_dim=HEAD, rope_parameters={"rope_type": kind, "rope_theta": 100.0, **more}
+    )
+
+
+def joined(*widths):
+    """The columns of q, k and v side by side."""
+    ends = np.cumsum([0, *widths])
+    return {s: list(range(ends[i], ends[i + 1])) for i, s in enumerate(["q", "k", "v"])}
+
+
+QKV = joined(HEADS * HEAD, KV * HEAD, KV * HEAD)
+
+# The config, the sites, and whether gradients of parameters are kept; none of a variant.
+FAMILIES = {
+    "llama-linear": (scaled("linear", factor=3.0), LLAMA, None),
+    "llama-dynamic": (scaled("dynamic", factor=2.0), LLAMA, None),
+    "llama-yarn": (scaled("yarn", factor=4.0, original_max_position_embeddings=16), LLAMA, None),
+    "llama-3": (
+        scaled("llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0, original_max_position_embeddings=24),
+        LLAMA,
+        None,
+    ),
+    "llama-biased": (
+        lambda: llama_like("LlamaConfig", attention_bias=True, mlp_bias=True, rope_parameters=ROPE),
+        LLAMA,
+        None,
+    ),
+    "mistral": (lambda: llama_like("MistralConfig", sliding_window=5, head_dim=HEAD, rope_parameters=ROPE), LLAMA, False),
+    "qwen2": (
+        lambda: llama_like(
+            "Qwen2Config", use_sliding_window=True, sliding_window=4, max_window_layers=1, rope_parameters=ROPE
+        ),
+        LLAMA,
+        False,
+    ),
+    "qwen3": (lambda: llama_like("Qwen3Config", head_dim=HEAD, rope_parameters=ROPE), LLAMA, True),
+    "smollm3": (
+        lambda: llama_like("SmolLM3Config", no_rope_layers=[1, 0], tie_word_embeddings=True, rope_parameters=ROPE),
+        LLAMA,
+        False,
+    ),
+    "stablelm": (
+        lambda: llama_like("StableLmConfig", use_qkv_bias=True, rope_parameters={**ROPE, "partial_rotary_factor": 0.5}),
+        LLAMA,
+        False,
+    ),
+    "olmo2": (
+        lambda: llama_like("Olmo2Config", rope_parameters=ROPE),
+        LLAMA
+        | {
+            "attn_out": "post_attention_layernorm:out",
+            "resid_mid": "mlp:in",
+            "mlp_out": "post_feedforward_layernorm:out",
+        },
+        True,
+    ),
+    "phi3": (
+        lambda: llama_like(
+            "Phi3Config",
+            sliding_window=6,
+            max_position_embeddings=4 * N_CTX,
+            original_max_position_embeddings=N_CTX,
+            rope_parameters={
+                "rope_type": "longrope",
+                "rope_theta": 500.0,
+                "original_max_position_embeddings": N_CTX,
+                "short_factor": [1.0, 1.1, 1.3, 2.0],
+                "long_factor": [1.0, 2.0, 4.0, 4.0],
+            },
+        ),
+        LLAMA
+        | {
+            "qkv": ("self_attn.qkv_proj", QKV),
+            "gate_up": ("mlp.gate_up_proj", {"pre": list(range(MLP)), "pre_linear": list(range(MLP, 2 * MLP))}),
+        },
+        False,
+    ),
+    "gptj": (
+        lambda: gpt_like("GPTJConfig", rotary_dim=4, activation_function="gelu_new"),
+        {
+            "layers": "transformer.h",
+            "embed": "transformer.wte:out",
+            "final_norm": "transformer.ln_f:out",
+            "attention": "attn",
+            "q": "attn.q_proj:out",
+            "k": "attn.k_proj:out",
+            "v": "attn.v_proj:out",
+            "z": "attn.out_proj:in",
+            "attn_out": "attn.out_proj:out",
+            "pre": "mlp.fc_in:out",
+            "post": "mlp.fc_out:in",
+            "mlp_out": "mlp.fc_out:out",
+        },
+        False,
+    ),
+}
+
+# ----------------------------------------------------------------------------------------------------------- the hooks
+
+
+def module_at(root, path):
+    return root.get_submodule(path) if path else root
+
+
+def hook(model, sites):
+    """Hooks at every site: a path and which side of the module, or a module and its columns of several sites."""
+    hooks = Hooks(model)
+    hooks.now = None
+
+    def watch(root, site, where, layer=None):
+        path, side = where.split(":")
+        module = module_at(root, path)
+        (hooks.input if side == "in" else hooks.output)(module, point(site, layer))
+
+    def watch_parts(module, parts, layer):
+        def split(_module, _inputs, output):
+            output = output.clone()
+            for site, columns in parts.items():
+                output[..., columns] = hooks.replaced(point(site, layer), output[..., columns])
+            return output
+
+        module.register_forward_hook(split)
+
+    watch(model, "embed", sites["embed"])
+    for i, layer in enumerate(module_at(model, sites["layers"])):
+        hooks.input(layer, point("resid_pre", i))
+        fused = {site for where in sites.values() if isinstance(where, tuple) for site in where[1]}
+        for site, where in sites.items():
+            if isinstance(where, tuple):
+                watch_parts(module_at(layer, where[0]), where[1], i)
+            elif site not in {"layers", "embed", "final_norm", "attention"} | fused:
+                watch(layer, site, where, i)
+        attention = module_at(layer, sites["attention"])
+
+        def enter(*_, i=i):
+            hooks.now = point("pattern", i)
+
+        def leave(*_):
+            hooks.now = None
+
+        attention.register_forward_pre_hook(enter)
+        attention.register_forward_hook(leave)
+        hooks.output(layer, point("resid_post", i))
+    watch(model, "final_norm", sites["final_norm"])
+    return hooks
+
+
+@contextlib.contextmanager
+def watched(hooks):
+    """The softmax of scores [1, heads, queries, keys] within an attention is what `hooks` sees."""
+    original = torch.nn.functional.softmax
+
+    def softmax(x, dim=None, _stacklevel=3, dtype=None):
+        found = original(x, dim=dim, dtype=None if x.dtype == torch.float64 else dtype)
+        if hooks.now is not None and x.dim() == 4:
+            found = hooks.at(hooks.now, found[0].clone())[None]
+        return found
+
+    torch.nn.functional.softmax = softmax
+    yield
+    torch.nn.functional.softmax = original
+
+
+@contextlib.contextmanager
+def exact():
+    """No value in 64 bits is rounded to 32 bits, and no whole number becomes one."""
+    to, to_float = torch.Tensor.to, torch.Tensor.float
+    wide = lambda x: x.dtype in (torch.float64, torch.int64)
+
+    def to_wide(self, *args, **kwargs):
+        if wide(self):
+            args = [torch.float64 if arg is torch.float32 else arg for arg in args]
+            kwargs = {k: torch.float64 if v is torch.float32 else v for k, v in kwargs.items()}
+        return to(self, *args, **kwargs)
+
+    torch.Tensor.to = to_wide
+    torch.Tensor.float = lambda self: to(self, torch.float64) if wide(self) else to_float(self)
+    yield
+    torch.Tensor.to, torch.Tensor.float = to, to_float
+
+
+# ------------------------------------------------------------------------------------------------------------- the run
+
+
+def randomize(model, seed):
+    generator = torch.Generator().manual_seed(seed)
+    for name, weight in model.named_parameters():
+        noise = torch.randn(weight.shape, generator=generator)
+        if "norm" in name.lower() or ".ln_" in name or ".ln_f" in name:
+            shift = 0.0 if name.endswith("bias") or "gemma" in type(model).__name__.lower() else 1.0
+            weight.data = shift + (0.2 if name.endswith("bias") else 0.3) * noise
+        elif weight.dim() == 1:
+            weight.data = 0.3 * noise
+        elif any(part in name for part in ["embed", "wte", "wpe"]):
+            weight.data = 0.5 * noise
+        else:
+            weight.data = 1.3 * noise / weight.shape[-1] ** 0.5
+    model.tie_weights()
+
+
+def greedy(model):
+    """Texts of the model in 64 bits, cached."""
+    texts = []
+    for prompt in [[5, 9, 2, 33, 7], [11], [30, 3, 3, 17, 20, 28, 31, 8, 4]]:
+        text, past = torch.tensor([prompt]), None
+        with torch.no_grad():
+            for _ in range(14):
+                out = model(input_ids=text if past is None else text[:, -1:], past_key_values=past, use_cache=True)
+                past = out.past_key_values
+                text = torch.cat([text, out.logits[:, -1:].argmax(-1)], -1)
+        texts.append({"prompt": prompt, "tokens": text[0, len(prompt) :].tolist()})
+    return texts
+
+
+class Differentiated:
+    """What gradients.py takes gradients of."""
+
+    causal = True
+    n_logits = V
+
+    def __init__(self, hooks, parameters):
+        self.hooks, self.kept = hooks, parameters
+
+    def parameters(self):
+        return dict(self.hooks.model.named_parameters()) if self.kept else {}
+
+    def run(self, sentences):
+        probes, logits = {}, []
+        for idx, tokens in enumerate(sentences):
+
+            def at(name, values):
+                if name not in KEPT:
+                    return values
+                probe = torch.zeros_like(values, requires_grad=True)
+                probes[f"{name}.{idx}"] = probe
+                return values + probe
+
+            self.hooks.at = at
+            with exact():
+                logits.append(self.hooks.model(input_ids=torch.tensor([tokens])).logits[0])
+        return logits, probes
+
+
+def values_of(hooks, sentences, name, has_edits):
+    """What a run of the model in 64 bits gives, and what stands in the files beside it."""
+    values, logits = run(hooks, sentences)
+    arrays, texts = {**values, "logits": logits}, {}
+    if has_edits:
+        edits, combined = edits_for({site: v.shape[-1] for site, v in values.items()}, HEADS)
+        missing = {site_of(site) for site in values} - {site_of(spec["point"]) for spec in edits}
+        assert not missing, f"{name}: no edit at {missing}"
+        for i, spec in enumerate(edits):
+            arrays[f"edit.{i}"] = run(hooks, sentences, [spec])[1]
+            change = (arrays[f"edit.{i}"] - logits).abs().max()
+            assert change > 1e-3, f"{name}: edit {i} changes nothing: {spec}"
+        values, arrays["combined.logits"] = run(hooks, sentences, combined)
+        for site in [point("post", 0), point("v", 1), point("resid_post", 0), point("resid_post", 1)]:
+            arrays[f"combined.{site}"] = values[site]
+        texts = {"edits": edits, "combined": combined}
+    hooks.at = lambda _, values: values
+    return arrays, {**texts, "greedy": greedy(hooks.model)}
+
+
+def make_one(name, seed):
+    config, sites, parameters = FAMILIES[name]
+    folder = HERE / name
+    torch.manual_seed(seed)
+    model = transformers.AutoModelForCausalLM.from_config(config(), attn_implementation="eager").eval()
+    randomize(model, seed)
+    model.save_pretrained(folder)
+    (folder / "generation_config.json").unlink(missing_ok=True)
+    rng = np.random.default_rng(seed)
+    sentences = [rng.integers(0, V, n).tolist() for n in LENGTHS]
+    with torch.no_grad():
+        plain = [model(input_ids=torch.tensor([tokens])).logits[0] for tokens in sentences]
+    hooks = hook(model, sites)
+    with watched(hooks):
+        values_32, logits_32 = run(hooks, sentences)
+        close(f"{name} hooked", logits_32, torch.cat(plain), 1e-5)
+        model.double()
+        with exact():
+            arrays, texts = values_of(hooks, sentences, name, parameters is not None)
+        for site, found in values_32.items():
+            close(f"{name} {site}", found, arrays[site], 1e-5)
+        close(f"{name} logits", logits_32, arrays["logits"], 1e-5)
+        if parameters is not None:
+            for parameter in model.parameters():
+                parameter.requires_grad_(True)
+            gradients.make(name, Differentiated(hooks, parameters), seed)
+    arrays = {site: v.float() for site, v in arrays.items()}
+    arrays["tokens"] = torch.tensor(sum(sentences, []))
+    arrays["offsets"] = torch.tensor(np.cumsum([0, *LENGTHS]))
+    save_file({site: v.contiguous() for site, v in arrays.items()}, folder / "expected.safetensors")
+    for file, lines in texts.items():
+        lines = ",\n".join(json.dumps(line) for line in lines)
+        (folder / f"{file}.json").write_text(f"[\n{lines}\n]\n")
+    print(name, sum(f.stat().st_size for f in folder.iterdir()) // 1000, "kB")
+
+
+if __name__ == "__main__":
+    for name in sys.argv[1:] or FAMILIES:
+        make_one(name, 200 + list(FAMILIES).index(name))

@@ -6,8 +6,10 @@ use crate::activations::Activations;
 use crate::error::MethodError;
 use crate::labels::Labels;
 use crate::model::Model;
+use crate::neuron::NeuronId;
 use crate::profile::Profile;
 use crate::progress::Progress;
+use crate::rows::RowSink;
 use crate::scores::Scores;
 use crate::text::TextRows;
 
@@ -124,6 +126,21 @@ pub trait Ranker: Send + Sync {
     /// # Errors
     /// If a parameter or the data do not fit, or the user stops it.
     fn score(&self, data: LabeledActivations<'_>, ctx: Context<'_>) -> Result<Scores, MethodError>;
+
+    /// The same method, fed with the rows of `neurons` as they come: for methods that need one look at each row. The
+    /// scores have the bits of [`Ranker::score`]. `None`, the default, if it needs the rows more than once.
+    ///
+    /// # Errors
+    /// As [`Ranker::score`], for what can be told from the labels alone.
+    fn stream<'a>(
+        &'a self,
+        labels: &'a Labels,
+        neurons: &'a [NeuronId],
+        ctx: Context<'a>,
+    ) -> Result<Option<Box<dyn RowSink<Scores> + 'a>>, MethodError> {
+        let _ = (labels, neurons, ctx);
+        Ok(None)
+    }
 }
 
 /// Concept search: says what each neuron fires on, from recorded activations and their words.

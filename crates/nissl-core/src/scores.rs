@@ -80,6 +80,13 @@ impl Scores {
         Ok(self)
     }
 
+    /// The same scores without a direction, for a method that looked at one end alone.
+    #[must_use]
+    pub fn without_sign(mut self) -> Self {
+        self.sign = None;
+        self
+    }
+
     /// Marks the neurons that had one value in every row, `[n_neurons]`; they come last in every ranking.
     ///
     /// # Errors

@@ -8,12 +8,15 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 
 use crate::profilers::{TopContexts, TopWords};
-use crate::rankers::{AveragePrecision, Probeless};
+use crate::rankers::{AveragePrecision, Iou, MeanSelect, Probeless, Sensitivity};
 
 /// Every method, one line each.
 pub const METHODS: &[MethodEntry] = &[
     MethodEntry::ranker::<Probeless>(),
     MethodEntry::ranker::<AveragePrecision>(),
+    MethodEntry::ranker::<MeanSelect>(),
+    MethodEntry::ranker::<Iou>(),
+    MethodEntry::ranker::<Sensitivity>(),
     MethodEntry::profiler::<TopWords>(),
     MethodEntry::profiler::<TopContexts>(),
 ];

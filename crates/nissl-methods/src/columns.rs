@@ -7,6 +7,8 @@ use ndarray::{ArrayViewMut2, ShapeBuilder};
 use nissl_core::{Activations, Context, MethodError};
 use rayon::prelude::*;
 
+use crate::accumulate::{Accumulator, first_not_finite, of_column};
+
 /// What a thread reads at once, at most: it should stay in cache until every column of it is done.
 const BLOCK_BYTES: usize = 2 << 20;
 
@@ -73,13 +75,16 @@ impl ColumnPass<'_> {
         Ok(answers)
     }
 
+    /// The answers of an accumulator for every column, in order; as [`ColumnPass::map`].
+    pub(crate) fn accumulate<A: Accumulator>(&self, accumulator: &A) -> Result<Vec<A::Answer>, MethodError> {
+        self.map(|| (), |(), column_idx, column| Ok(of_column(accumulator, column_idx, column)))
+    }
+
     fn check_finite(&self, column: usize, values: &[f32]) -> Result<(), MethodError> {
-        let infinite = |value: &f32| !value.is_finite();
-        if !values.chunks(64).any(|chunk| chunk.iter().fold(false, |any, value| any | infinite(value))) {
-            return Ok(());
+        match first_not_finite(values) {
+            Some(row) => Err(MethodError::NotFinite { neuron: self.x.neurons()[column], row, value: values[row] }),
+            None => Ok(()),
         }
-        let row = values.iter().position(infinite).expect("a chunk has one");
-        Err(MethodError::NotFinite { neuron: self.x.neurons()[column], row, value: values[row] })
     }
 
     fn layout(&self, n_threads: usize) -> Result<Layout, MethodError> {

@@ -73,7 +73,7 @@ pub(crate) fn is_constant(column: &[f32]) -> bool {
 }
 
 /// A sum in eight lanes, which are joined in a fixed order.
-fn sum<T: Copy>(items: &[T], value: impl Fn(T) -> f64) -> f64 {
+pub(crate) fn sum<T: Copy>(items: &[T], value: impl Fn(T) -> f64) -> f64 {
     let mut lanes = [0.0; 8];
     let mut eights = items.chunks_exact(lanes.len());
     for eight in &mut eights {

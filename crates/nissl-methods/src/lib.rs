@@ -23,8 +23,13 @@ pub mod lens;
 pub mod profilers;
 pub mod rankers;
 
+mod accumulate;
+mod class_sums;
+mod column_scores;
 mod columns;
 mod concepts;
 mod groups;
+mod label_sets;
+mod quantile;
 
 pub use catalog::{CatalogError, METHODS, Method, MethodEntry, MethodKind, find};

@@ -3,11 +3,10 @@
 use std::io;
 use std::path::PathBuf;
 
-use clap::ValueEnum;
 use nissl_tasks::tasks::extract::{self, Report};
 use serde::Serialize;
 
-use crate::commands::read::{Device, Dtype, Read, Weights};
+use crate::commands::read::{Read, Running};
 use crate::door::{Door, Page};
 use crate::progress::thousands;
 use crate::size;
@@ -38,14 +37,6 @@ pub(crate) struct Args {
     #[arg(long, value_delimiter = ',', value_name = "SITES")]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     sites: Vec<String>,
-    /// How the tokens of a word become one row [default: mean]
-    #[arg(long, value_enum, value_name = "HOW")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    aggregate: Option<Aggregate>,
-    /// How values are kept [default: f16]
-    #[arg(long, value_enum)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    dtype: Option<Dtype>,
     /// A concept that becomes a label column of its own, such as 'city := {Paris, London}'; may be given again
     #[arg(long = "concept", value_name = "CONCEPT")]
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -54,43 +45,15 @@ pub(crate) struct Args {
     #[arg(long = "concepts", value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     concepts_file: Option<PathBuf>,
-    /// Tokens that neighboring windows of a sentence longer than the context share [default: a quarter of it]
-    #[arg(long, value_name = "N")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    overlap: Option<usize>,
-    /// What the model's matrices are in memory; the numbers do not depend on it [default: f32]
-    #[arg(long, value_enum, value_name = "FORMAT")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    weights: Option<Weights>,
-    /// Where the model runs; cuda and metal need a build with that feature [default: cpu]
-    #[arg(long, value_enum, value_name = "DEVICE")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    device: Option<Device>,
-    /// Tokens of a batch; the numbers do not depend on it [default: 4096]
-    #[arg(long, value_name = "N")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    batch_tokens: Option<usize>,
     /// Overwrite a store that was made with another config
     #[arg(long)]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     force: bool,
     #[command(flatten)]
+    #[serde(flatten)]
+    running: Running,
+    #[command(flatten)]
     read: Read,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum, Serialize)]
-#[serde(rename_all = "snake_case")]
-enum Aggregate {
-    /// The first token's activation
-    First,
-    /// The last token's
-    Last,
-    /// Their mean
-    Mean,
-    /// Their largest, neuron by neuron
-    Max,
-    /// Not at all: a row a token
-    None,
 }
 
 pub(crate) fn run(args: &Args, door: &Door) -> anyhow::Result<()> {

@@ -7,6 +7,7 @@ use nissl_tasks::tasks::rank::{self, Best, MethodReport, Report};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::commands::read::{Read, Running};
 use crate::door::{Door, Page};
 use crate::neuron;
 use crate::progress::thousands;
@@ -17,16 +18,29 @@ use crate::table::{Align, Table};
 const SHOWN: usize = 5;
 
 /// Rank the neurons of a store by how much they carry each concept
+///
+/// With --stream the methods read the activations while a model runs on a text: the scores are those over a store, and
+/// nothing is written. Methods that look at all rows more than once need them to fit into the memory.
 #[derive(Debug, clap::Args, Serialize)]
 #[command(after_help = "\
 Examples:
   nissl rank minilm.store --by upos --out rankings
   nissl rank minilm.store --by 'plural := upos=NOUN & Number=Plur' --method average-precision
-  nissl rank minilm.store --concepts concepts.json --one-vs-rest --set probeless.min_count=20")]
+  nissl rank minilm.store --concepts concepts.json --one-vs-rest --set probeless.min_count=20
+  nissl rank --stream ./model en_ewt-ud-train.conllu --by upos --method probeless,mean-select --out rankings")]
 pub(crate) struct Args {
-    /// Folder of the store
-    #[serde(skip_serializing_if = "Option::is_none")]
-    store: Option<PathBuf>,
+    /// Folder of the store; with --stream a model's folder, or its name on the Hugging Face Hub
+    #[arg(value_name = "STORE")]
+    #[serde(skip)]
+    source: Option<PathBuf>,
+    /// With --stream the corpus: CoNLL-U, word/label text, CSV, TSV, JSONL or plain text
+    #[arg(requires = "stream")]
+    #[serde(skip)]
+    text: Option<PathBuf>,
+    /// Rank behind a model that reads a text, instead of over a store
+    #[arg(long)]
+    #[serde(skip)]
+    stream: bool,
     /// The concepts: a label column (upos), some of its labels (upos: NOUN, VERB), a word list (city := {Paris,
     /// London}), a pattern (/ing$/) or a condition (upos=NOUN & Number=Plur); may be given again
     #[arg(long = "by", value_name = "CONCEPT")]
@@ -44,7 +58,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME=VALUE", value_parser = assignment)]
     #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "as_object")]
     set: Vec<(String, Value)>,
-    /// Only these sites [default: all that are recorded]
+    /// Only these sites [default: all that are recorded; with --stream resid,mlp]
     #[arg(long, value_delimiter = ',', value_name = "SITES")]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     sites: Vec<String>,
@@ -62,6 +76,12 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     top: Option<usize>,
+    #[command(flatten)]
+    #[serde(skip)]
+    running: Running,
+    #[command(flatten)]
+    #[serde(skip)]
+    read: Read,
 }
 
 /// `name=value`; the value is JSON if it reads as JSON, else a text.
@@ -75,8 +95,30 @@ fn as_object<S: serde::Serializer>(pairs: &[(String, Value)], serializer: S) -> 
 }
 
 pub(crate) fn run(args: &Args, door: &Door) -> anyhow::Result<()> {
-    let report = rank::run(&door.config_with_memory("rank", args)?, door.progress())?;
+    let report = rank::run(&door.config_with_memory("rank", &flags(args)?)?, door.progress())?;
     door.show(&report, text)
+}
+
+/// The fields of the config that were given.
+fn flags(args: &Args) -> anyhow::Result<Value> {
+    let mut flags = serde_json::to_value(args)?;
+    let (mut stream, read) = (serde_json::to_value(&args.running)?, serde_json::to_value(&args.read)?);
+    let given = [&stream, &read].into_iter().filter_map(Value::as_object).flatten().next();
+    if let (Some((field, _)), false) = (given, args.stream) {
+        anyhow::bail!("--{} is for --stream: a store is as it was recorded", field.replace('_', "-"));
+    }
+    if args.stream {
+        stream["read"] = read;
+        for (field, path) in [("model", &args.source), ("text", &args.text)] {
+            if let Some(path) = path {
+                stream[field] = serde_json::to_value(path)?;
+            }
+        }
+        flags["stream"] = stream;
+    } else if let Some(store) = &args.source {
+        flags["store"] = serde_json::to_value(store)?;
+    }
+    Ok(flags)
 }
 
 fn text(report: &Report, page: &mut Page<'_>) -> io::Result<()> {

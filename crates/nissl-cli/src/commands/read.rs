@@ -43,6 +43,50 @@ pub(crate) struct Read {
     split_sentences: bool,
 }
 
+/// How a model runs over a corpus and what becomes of its activations.
+#[derive(Debug, clap::Args, Serialize)]
+pub(crate) struct Running {
+    /// How the tokens of a word become one row [default: mean]
+    #[arg(long, value_enum, value_name = "HOW")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    aggregate: Option<Aggregate>,
+    /// How values are kept [default: f16]
+    #[arg(long, value_enum)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dtype: Option<Dtype>,
+    /// Tokens that neighboring windows of a sentence longer than the context share [default: a quarter of it]
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    overlap: Option<usize>,
+    /// What the model's matrices are in memory; the numbers do not depend on it [default: f32]
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    weights: Option<Weights>,
+    /// Where the model runs; cuda and metal need a build with that feature [default: cpu]
+    #[arg(long, value_enum, value_name = "DEVICE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device: Option<Device>,
+    /// Tokens of a batch; the numbers do not depend on it [default: 4096]
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    batch_tokens: Option<usize>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Aggregate {
+    /// The first token's activation
+    First,
+    /// The last token's
+    Last,
+    /// Their mean
+    Mean,
+    /// Their largest, neuron by neuron
+    Max,
+    /// Not at all: a row a token
+    None,
+}
+
 #[derive(Clone, Copy, Debug, ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Weights {

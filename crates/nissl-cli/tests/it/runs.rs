@@ -259,3 +259,26 @@ fn neurons_are_in_the_order_in_which_neurox_puts_them() {
         check("average precision", &scores(&precision, tag), &expected[format!("iou_{tag}")]);
     }
 }
+
+#[test]
+fn behind_a_running_model_scores_are_those_over_its_store() {
+    let place = Place::new();
+    let model = place.model();
+    let text = "the cat sees an old dog .\nthe dogs likes the man .\nan old man sees the cats .\n";
+    place.file("text.txt", text.repeat(20));
+    let rank = ["--by", "animal := {cat, dog, cats, dogs}", "-m", "probeless,mean-select,average-precision"];
+    let set = ["--set", "min_count=2", "--sites", "1.mlp", "--json", "-q"];
+    place.succeed(["extract", "-q", model, "text.txt", "--out", "s", "--sites", "mlp"]);
+    let scores = |args: &[&str]| {
+        let report: Value = serde_json::from_str(&place.succeed(args.iter().chain(&rank).chain(&set))).unwrap();
+        let concepts: Vec<Value> =
+            report["methods"].as_array().unwrap().iter().map(|m| m["concepts"].clone()).collect();
+        assert_eq!(concepts.len(), 3);
+        concepts
+    };
+    let streamed = scores(&["rank", "--stream", model, "text.txt"]);
+    assert_eq!(streamed, scores(&["rank", "s"]));
+    let refused = place.run(["rank", "s", "--dtype", "f32", "--by", "upos"]);
+    assert_eq!(refused.code, Some(1));
+    assert!(refused.stderr.contains("--dtype is for --stream"), "{}", refused.stderr);
+}

@@ -26,20 +26,20 @@
 //! Suau, Zappella and Apostoloff 2020, Finding Experts in Transformer Models, arXiv:2005.07647; reference:
 //! apple/ml-selfcond.
 
-use ndarray::Array2;
 use nissl_core::{Context, Describe, LabeledActivations, MethodCard, MethodError, Provenance, Ranker, Scope, Scores};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::params_of;
+use crate::column_scores::{ColumnScores, to_scores};
 use crate::columns::ColumnPass;
-use crate::concepts::keep;
 use crate::groups::is_constant;
+use crate::label_sets::{LabelSets, Unlabeled};
 
 mod curve;
 mod sort;
 
-use curve::{End, LabelSets, average_precisions};
+use curve::{End, average_precisions};
 use sort::Sorter;
 
 /// Ranks neurons by how well their value alone tells the rows of a concept from all others.
@@ -56,18 +56,6 @@ pub struct AveragePrecision {
     /// Activations of smaller size count as 0.
     #[schemars(range(min = 0.0))]
     pub zero_below: f64,
-}
-
-/// What rows without any label are.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-#[schemars(inline)]
-pub enum Unlabeled {
-    /// Negatives of every concept.
-    #[default]
-    Negative,
-    /// Left out: concepts are told from each other alone.
-    Skip,
 }
 
 impl Default for AveragePrecision {
@@ -96,9 +84,6 @@ impl Describe for AveragePrecision {
 impl AveragePrecision {
     fn check(&self) -> Result<(), MethodError> {
         let refuse = |name, value, expected| Err(MethodError::Parameter { method: Self::NAME, name, value, expected });
-        if self.min_count == 0 {
-            return refuse("min_count", "0".to_owned(), "at least 1");
-        }
         if !(self.zero_below >= 0.0 && self.zero_below.is_finite()) {
             return refuse("zero_below", self.zero_below.to_string(), "a finite number, 0 or more");
         }
@@ -109,21 +94,7 @@ impl AveragePrecision {
 impl Ranker for AveragePrecision {
     fn score(&self, data: LabeledActivations<'_>, ctx: Context<'_>) -> Result<Scores, MethodError> {
         self.check()?;
-        let labels = data.labels;
-        let n_unlabeled = (0..labels.n_tokens()).filter(|&row| labels.of(row).is_empty()).count();
-        let n_rows = match self.unlabeled {
-            Unlabeled::Negative => labels.n_tokens(),
-            Unlabeled::Skip => labels.n_tokens() - n_unlabeled,
-        };
-        let why_not = |count| {
-            if count < self.min_count {
-                Some(format!("{count} rows, min_count {}", self.min_count))
-            } else {
-                (count == n_rows).then(|| format!("all {n_rows} rows have it"))
-            }
-        };
-        let kept = keep(labels, Self::NAME, 1, ctx, why_not)?;
-        let sets = LabelSets::new(labels, &kept, self.unlabeled == Unlabeled::Skip);
+        let (concepts, sets) = LabelSets::against_rest(data.labels, (Self::NAME, self.min_count, self.unlabeled), ctx)?;
         let pass = ColumnPass {
             x: data.x,
             ctx,
@@ -136,22 +107,16 @@ impl Ranker for AveragePrecision {
             let order = sorter.descending(column, zero_below, sets.codes());
             let high = average_precisions(order, &sets, End::High);
             let low = if self.signed { Some(average_precisions(order, &sets, End::Low)) } else { None };
-            Ok((is_constant(column), high, low))
+            let best = |concept: usize, high: f32| match &low {
+                Some(low) if low[concept] > high => (low[concept], -1),
+                _ => (high, 1),
+            };
+            let scores = high.into_iter().enumerate().map(|(concept, high)| best(concept, high)).collect();
+            Ok(ColumnScores { is_constant: is_constant(column), scores })
         })?;
-        let neurons = data.x.neurons().to_vec();
-        let mut values = Array2::zeros((kept.concepts.len(), neurons.len()));
-        let mut sign = Array2::from_elem(values.dim(), 1);
-        for (neuron, (_, high, low)) in columns.iter().enumerate() {
-            for (concept, &of_high) in high.iter().enumerate() {
-                let of_low = low.as_ref().map_or(0.0, |low| low[concept]);
-                values[[concept, neuron]] = of_high.max(of_low);
-                sign[[concept, neuron]] = if of_low > of_high { -1 } else { 1 };
-            }
-        }
-        let constant = columns.iter().map(|(constant, ..)| *constant).collect();
         let provenance = Provenance::of_method(Self::NAME, params_of(self));
-        let scores = Scores::new(values, kept.concepts, neurons, provenance)?.with_constant(constant)?;
-        if self.signed { scores.with_sign(sign) } else { Ok(scores) }
+        let scores = to_scores(concepts, data.x.neurons(), provenance, &columns)?;
+        Ok(if self.signed { scores } else { scores.without_sign() })
     }
 }
 

@@ -16,7 +16,7 @@
 //! | `zscore` | true | | divide by each neuron's standard deviation, so that large neurons do not win by size |
 //! | `min_count` | 100 | ≥ 1 | concepts with fewer rows are left out, and named |
 //! ## Cost
-//! O(n_tokens · n_neurons + n_concepts² · n_neurons), two looks at each column; streams blocks of columns.
+//! O(n_tokens · n_neurons + n_concepts² · n_neurons), one look at each row, also while the model runs.
 //! ## Errors
 //! `NotExclusive`, `TooFewConcepts`, `TooFewRows`, `NotFinite`, `Parameter`, `Cancelled`.
 //! ## Differs
@@ -25,17 +25,19 @@
 //! Antverg and Belinkov 2022, On the Pitfalls of Analyzing Individual Neurons in Language Models, arXiv:2110.07483;
 //! reference: NeuroX.
 
-use ndarray::Array2;
 use nissl_core::{
-    Concept, Context, Describe, LabeledActivations, MethodCard, MethodError, Provenance, Ranker, Scope, Scores,
+    Concept, Context, Describe, LabeledActivations, Labels, MethodCard, MethodError, NeuronId, Provenance, Ranker,
+    RowSink, Scope, Scores,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::accumulate::{Accumulator, Stream};
 use crate::catalog::params_of;
+use crate::class_sums::{ClassSums, Grouped, Sums};
+use crate::column_scores::{ColumnScores, direction, to_scores};
 use crate::columns::ColumnPass;
 use crate::concepts::{Kept, keep};
-use crate::groups::{RowGroups, mean_and_deviation};
 
 /// Ranks neurons by how far apart the mean activations of the concepts are.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -83,35 +85,53 @@ impl Probeless {
         Ok(())
     }
 
-    /// The concepts that are compared and the rows of each; a single concept gets the rows without it as second group.
-    fn groups(&self, data: LabeledActivations<'_>, ctx: Context<'_>) -> Result<(Vec<Concept>, RowGroups), MethodError> {
-        let of_row = data.labels.exclusive(Self::NAME)?;
-        let is_single = data.labels.concepts().len() == 1;
+    /// The concepts that are compared, and what is summed for them: a group of rows each; a single concept gets the
+    /// rows without it as second group.
+    fn prepare(
+        &self,
+        labels: &Labels,
+        ctx: Context<'_>,
+    ) -> Result<(Vec<Concept>, impl Accumulator<Answer = ColumnScores> + 'static), MethodError> {
+        self.check()?;
+        let of_row = labels.exclusive(Self::NAME)?;
+        let is_single = labels.concepts().len() == 1;
         let why_not = |count| (count < self.min_count).then(|| format!("{count} rows, min_count {}", self.min_count));
         let n_needed = if is_single { 1 } else { 2 };
-        let Kept { concepts, new_idx } = keep(data.labels, Self::NAME, n_needed, ctx, why_not)?;
-        if !is_single {
-            let of_row = of_row.iter().map(|label| label.and_then(|old| new_idx[old as usize]));
-            return Ok((concepts.clone(), RowGroups::new(concepts.len(), of_row)));
-        }
-        let groups = RowGroups::new(2, of_row.iter().map(|label| Some(u32::from(label.is_none()))));
-        let n_without = groups.rows(1).len();
-        if n_without < self.min_count {
+        let Kept { concepts, new_idx } = keep(labels, Self::NAME, n_needed, ctx, why_not)?;
+        let n_groups = if is_single { 2 } else { concepts.len() };
+        let group = |label: Option<u32>| match label {
+            _ if is_single => Some(u32::from(label.is_none())),
+            Some(old) => new_idx[old as usize],
+            None => None,
+        };
+        let group_of: Vec<Option<u32>> = of_row.into_iter().map(group).collect();
+        let mut counts = vec![0_usize; n_groups];
+        group_of.iter().flatten().for_each(|&group| counts[group as usize] += 1);
+        if is_single && counts[1] < self.min_count {
             return Err(MethodError::TooFewRows {
                 method: Self::NAME,
                 concept: format!("not {}", concepts[0].name),
                 expected: self.min_count,
-                got: n_without,
+                got: counts[1],
             });
         }
-        Ok((concepts, groups))
+        let (n_concepts, zscore) = (concepts.len(), self.zscore);
+        let scores = move |sums: Sums| {
+            let mean = |(sum, &count): (&f64, &usize)| sum / count.max(1) as f64;
+            let means: Vec<f64> = sums.of_group.iter().zip(&counts).map(mean).collect();
+            let is_constant = sums.all.is_constant();
+            let scale = if zscore || is_constant { sums.all.deviation() } else { 1.0 };
+            let mut scores = distances(&means, scale);
+            scores.truncate(n_concepts);
+            ColumnScores { is_constant, scores }
+        };
+        Ok((concepts, ClassSums::new(Grouped::new(n_groups, &group_of), f64::from, scores)))
     }
 }
 
 impl Ranker for Probeless {
     fn score(&self, data: LabeledActivations<'_>, ctx: Context<'_>) -> Result<Scores, MethodError> {
-        self.check()?;
-        let (concepts, groups) = self.groups(data, ctx)?;
+        let (concepts, sums) = self.prepare(data.labels, ctx)?;
         let pass = ColumnPass {
             x: data.x,
             ctx,
@@ -119,26 +139,20 @@ impl Ranker for Probeless {
             stage: "mean activations of concepts",
             scratch_per_row: 0,
         };
-        let columns = pass.map(Vec::new, |means, _, column| {
-            let (_, deviation) = mean_and_deviation(column);
-            groups.means(column, f64::from, means);
-            let constant = deviation == 0.0;
-            let scale = if self.zscore || constant { deviation } else { 1.0 };
-            Ok((constant, distances(means, scale)))
-        })?;
-        let neurons = data.x.neurons().to_vec();
-        let mut values = Array2::zeros((concepts.len(), neurons.len()));
-        let mut sign = Array2::zeros(values.dim());
-        for (neuron, (_, of_concept)) in columns.iter().enumerate() {
-            for (concept, &(distance, direction)) in of_concept.iter().take(concepts.len()).enumerate() {
-                values[[concept, neuron]] = distance;
-                sign[[concept, neuron]] = direction;
-            }
-        }
-        let constant = columns.iter().map(|(constant, _)| *constant).collect();
-        Scores::new(values, concepts, neurons, Provenance::of_method(Self::NAME, params_of(self)))?
-            .with_sign(sign)?
-            .with_constant(constant)
+        let provenance = Provenance::of_method(Self::NAME, params_of(self));
+        to_scores(concepts, data.x.neurons(), provenance, &pass.accumulate(&sums)?)
+    }
+
+    fn stream<'a>(
+        &'a self,
+        labels: &'a Labels,
+        neurons: &'a [NeuronId],
+        ctx: Context<'a>,
+    ) -> Result<Option<Box<dyn RowSink<Scores> + 'a>>, MethodError> {
+        let (concepts, sums) = self.prepare(labels, ctx)?;
+        let provenance = Provenance::of_method(Self::NAME, params_of(self));
+        let scores = move |columns: Vec<ColumnScores>| to_scores(concepts, neurons, provenance, &columns);
+        Ok(Some(Box::new(Stream::new(Self::NAME, sums, (labels.n_tokens(), neurons), ctx, scores)?)))
     }
 }
 
@@ -154,16 +168,6 @@ fn distances(means: &[f64], scale: f64) -> Vec<(f32, i8)> {
         if scale > 0.0 { ((distance / scale) as f32, direction(side)) } else { (0.0, 0) }
     };
     means.iter().map(of_one).collect()
-}
-
-fn direction(side: f64) -> i8 {
-    if side > 0.0 {
-        1
-    } else if side < 0.0 {
-        -1
-    } else {
-        0
-    }
 }
 
 #[cfg(test)]

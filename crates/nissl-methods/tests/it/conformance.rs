@@ -1,7 +1,7 @@
 //! Every line of the catalogue, and the options that change what a method does, pass the checks of their kind.
 
 use nissl_methods::profilers::{Dedup, TopContexts, TopWords};
-use nissl_methods::rankers::{AveragePrecision, Probeless, Unlabeled};
+use nissl_methods::rankers::{AveragePrecision, Iou, MeanSelect, Probeless, Threshold, Unlabeled};
 use nissl_methods::{METHODS, Method};
 use nissl_testing::conformance::{check_profiler, check_ranker};
 use serde_json::Value;
@@ -26,6 +26,10 @@ fn rankers_conform_with_their_options() {
     check_ranker("average-precision, without unlabeled rows", &skip);
     let zeroed = AveragePrecision { zero_below: 0.05, ..AveragePrecision::default() };
     check_ranker("average-precision, small values zero", &zeroed);
+    let quantile = MeanSelect { quantile: 0.01, unlabeled: Unlabeled::Skip, ..MeanSelect::default() };
+    check_ranker("mean-select, range of quantiles", &quantile);
+    let value = Iou { threshold: Threshold::Value, value: 0.4, ..Iou::default() };
+    check_ranker("iou, above a value", &value);
 }
 
 #[test]

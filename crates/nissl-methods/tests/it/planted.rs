@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use nissl_core::{Context, LabeledActivations, Labels, Pool, Profiler, Ranker, Scores, TextActivations, TextRows};
 use nissl_methods::profilers::{TopContexts, TopWords};
-use nissl_methods::rankers::{AveragePrecision, Probeless, Unlabeled};
+use nissl_methods::rankers::{AveragePrecision, Iou, MeanSelect, Measure, Probeless, Threshold, Unlabeled};
 use nissl_testing::planted::{PAST_FORMS, PRESENT_FORMS, key};
 use nissl_testing::{PlantedActivations, Tol, assert_close};
 
@@ -102,6 +102,31 @@ fn probeless_finds_the_verb_neurons_and_their_distance() {
     let want = [1.0, 2.0, 1.0, 0.5].map(|scale: f64| scale / (scale * scale * p * (1.0 - p) + 0.01).sqrt());
     let scores = score(&Probeless::default(), &data, &data.verb);
     assert_close("distances", &key::VERBS.map(|neuron| value(&scores, "verb", neuron)), &want, Tol::rel(0.02));
+}
+
+#[test]
+fn mean_select_finds_the_verb_neurons() {
+    everywhere(|data| {
+        let scores = score(&MeanSelect::default(), data, &data.verb);
+        assert_eq!(sorted(best(&scores, "verb", 4)), key::VERBS);
+        assert!(next(&scores, "verb", &key::VERBS) < 0.45, "{}", next(&scores, "verb", &key::VERBS));
+        assert_eq!(scores.sign().expect("the distance has a side")[[0, key::VERB_NEGATED]], -1);
+    });
+}
+
+#[test]
+fn iou_is_one_where_the_rows_above_the_threshold_are_those_of_the_concept() {
+    everywhere(|data| {
+        let method = Iou { threshold: Threshold::Value, value: 0.5, ..Iou::default() };
+        let scores = score(&method, data, &data.quote);
+        assert_eq!(best(&scores, "inside", 1), [key::QUOTE]);
+        assert_close("quote", &value(&scores, "inside", key::QUOTE), &1.0, Tol::EXACT);
+        // The modifier neuron is silent on "very", so that it fires on adverbs alone only in part.
+        let precision = Iou { measure: Measure::Precision, ..method };
+        let scores = score(&precision, data, &data.tag);
+        let both = value(&scores, "ADJ", key::MODIFIER) + value(&scores, "ADV", key::MODIFIER);
+        assert_close("adjectives and adverbs", &both, &1.0, Tol::rel(1e-6));
+    });
 }
 
 #[test]

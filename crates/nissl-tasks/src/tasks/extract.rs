@@ -3,29 +3,27 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use nissl_core::{HookPlan, HookPoint, Model, Progress};
-use nissl_data::{
-    Aggregation, AlignmentCounts, ColumnSummary, ConceptSource, CorpusCounts, LabelLevel, ReadOptions, WindowOptions,
-    open, survey,
-};
-use nissl_model::{Device, LanguageModel, LoadOptions, Tokenizer, WeightFormat};
-use nissl_store::{CorpusRef, Dtype, ModelRef, Run, SiteWidth, Store, StoreError, WriteOptions, Writer};
+use nissl_core::{HookPoint, Model, Progress};
+use nissl_data::{Aggregation, AlignmentCounts, CorpusCounts, LabelLevel, ReadOptions, open};
+use nissl_model::{Device, Tokenizer, WeightFormat};
+use nissl_store::{Dtype, Run, Store, StoreError, WriteOptions, Writer};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::concepts::{self, is_column};
 use crate::error::TaskError;
 use crate::output::write_json;
 use crate::report::{Head, head};
-use crate::select::select;
 use crate::tasks::sites::ModelSummary;
 
 mod pipeline;
 mod prepare;
+mod recording;
 mod sink;
 
-use pipeline::{Counted, Done, Pipeline};
-use prepare::Preparer;
+pub(crate) use pipeline::{Counted, Done, Taker};
+pub(crate) use recording::{Recording, check_source, load, tokenizer};
+
+use recording::given;
 
 /// One sentence about the task.
 pub const SUMMARY: &str = "Record what every neuron does on a text";
@@ -233,17 +231,8 @@ pub struct Failure {
 /// committed then stays, and the same config goes on from there.
 pub fn run(config: &Config, progress: &dyn Progress) -> Result<Report, TaskError> {
     check(config)?;
-    progress.stage("load the model", None, "models");
-    let model = LanguageModel::load_with(
-        &config.model,
-        &LoadOptions { weights: config.weights, device: config.device },
-        progress,
-    )?;
-    let tokenizer = model.tokenizer().ok_or_else(|| {
-        let (expected, got) = ("a model with a tokenizer.json", format!("{}, which has none", config.model));
-        TaskError::config("model", expected, got)
-    })?;
-    record(config, &model, tokenizer, progress)
+    let model = load(config, progress)?;
+    record(config, &model, tokenizer(config, &model)?, progress)
 }
 
 /// Records with a model that is loaded.
@@ -253,47 +242,15 @@ fn record(
     tokenizer: &Tokenizer,
     progress: &dyn Progress,
 ) -> Result<Report, TaskError> {
-    progress.stage("read the text", None, "sentences");
-    let corpus = survey(&config.text, &config.read)?;
-    progress.step(corpus.counts.sentences as u64);
-    let info = model.info();
-    let all: Vec<HookPoint> = info.points().map(|(point, _)| point).collect();
-    let points = select(&info.name, &all, &config.sites)?;
-    let widths: Vec<usize> = points.iter().filter_map(|&point| info.width(point)).collect();
-
-    let sources = concepts::read(&config.concepts, config.concepts_file.as_deref())?;
-    let own: Vec<ConceptSource> = sources.into_iter().filter(|source| !is_column(source)).collect();
-    let columns = columns(&corpus.columns, &own);
-    let of_level = |level| columns.iter().filter(move |c| c.level == level).map(|c| c.name.clone());
-    let (word_columns, sentence_columns): (Vec<String>, Vec<String>) =
-        (of_level(LabelLevel::Word).collect(), of_level(LabelLevel::Sentence).collect());
-
-    let mut window = WindowOptions::new(info.n_ctx, info.causal);
-    window.overlap = config.overlap.unwrap_or(window.overlap);
-    let sites = points.iter().zip(&widths).map(|(&point, &width)| SiteWidth { point, width: width as u32 });
-    let name = |path: &Path| path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-    let store_run = Run {
-        model: ModelRef { name: info.name.clone(), fingerprint: info.fingerprint.clone() },
-        tokenizer: tokenizer.digest().to_owned(),
-        corpus: CorpusRef { name: name(&config.text), digest: corpus.digest.clone() },
-        aggregation: config.aggregate.name().to_owned(),
-        dtype: config.dtype,
-        sites: sites.collect(),
-        word_columns: word_columns.clone(),
-        sentence_columns: sentence_columns.clone(),
-        extra: json!({ "read": config.read, "concepts": own, "overlap": window.overlap }),
-    };
-    let bytes_per_row = store_run.bytes_per_row();
-    let writer = open_store(config, &store_run)?;
-    let batch_tokens = batch_tokens(config, bytes_per_row);
+    let recording = Recording::new(config, model, tokenizer, progress)?;
+    let writer = open_store(config, &recording.run)?;
     tracing::info!(
-        sites = points.len(),
-        neurons = store_run.n_neurons(),
-        words = corpus.counts.words,
-        batch_tokens,
+        sites = recording.run.sites.len(),
+        neurons = recording.run.n_neurons(),
+        words = recording.corpus.counts.words,
         "recording {} with {}",
         config.text.display(),
-        info.name
+        model.info().name
     );
     let resume = writer.resume_point();
     let begun = resume.sentence > 0 || resume.rows_stored > 0;
@@ -301,30 +258,7 @@ fn record(
     if writer.is_complete() {
         progress.note("the store is complete already; --force would record it anew");
     }
-
-    let column_names = corpus.column_names();
-    let preparer = Preparer {
-        tokenizer,
-        window,
-        d_vocab: info.d_vocab,
-        aggregate: config.aggregate,
-        word_columns: &word_columns,
-        sentence_columns: &sentence_columns,
-        concepts: &own,
-        corpus_columns: &column_names,
-    };
-    let pipeline = Pipeline {
-        model,
-        preparer,
-        plan: HookPlan::capture(points.iter().copied()),
-        widths: widths.clone(),
-        dtype: config.dtype,
-        how: config.aggregate.aggregation(),
-        batch_tokens,
-        n_words: corpus.counts.words as u64,
-        progress,
-    };
-    let Done { store, counted } = pipeline.run(open(&config.text, &config.read)?, writer)?;
+    let Done { made: store, counted } = recording.pipeline(progress).run(open(&config.text, &config.read)?, writer)?;
     let store = store.ok_or_else(|| cancelled(&config.out))?;
     let Counted { corpus, alignment, failed } = counted;
     let not_finite = store.manifest().n_not_finite();
@@ -333,12 +267,13 @@ fn record(
         progress
             .note(&format!("{not_finite} values do not fit {dtype} and are infinite: record with bfloat16 or float32"));
     }
+    let sites = recording.run.sites.iter();
     let report = Report {
         head: head("extract", config),
-        model: ModelSummary::of(info),
+        model: ModelSummary::of(model.info()),
         store: StoreSummary::of(&config.out, &store),
-        sites: points.iter().zip(widths).map(|(&name, width)| SiteSummary { name, width }).collect(),
-        columns,
+        sites: sites.map(|site| SiteSummary { name: site.point, width: site.width as usize }).collect(),
+        columns: recording.columns,
         corpus,
         alignment,
         resumed_at,
@@ -350,35 +285,8 @@ fn record(
 }
 
 fn check(config: &Config) -> Result<(), TaskError> {
-    let given = |field: &str, expected: &str, there: bool| {
-        if there { Ok(()) } else { Err(TaskError::config(field, expected, "nothing")) }
-    };
-    given("model", "a folder or a Hub name", !config.model.is_empty())?;
-    given("text", "a file", !config.text.as_os_str().is_empty())?;
-    given("out", "a folder for the store", !config.out.as_os_str().is_empty())?;
-    given("batch_tokens", "at least 1", config.batch_tokens > 0)
-}
-
-/// Label columns: those of the corpus, then one for each concept.
-fn columns(corpus: &[ColumnSummary], concepts: &[ConceptSource]) -> Vec<Column> {
-    let of_corpus = corpus.iter().map(|column| Column {
-        name: column.name.clone(),
-        level: column.level,
-        labeled: Some(column.n_labeled),
-        labels: column.labels.len(),
-    });
-    let of_concepts = concepts.iter().map(|concept| Column {
-        name: concepts::name(concept).to_owned(),
-        level: LabelLevel::Word,
-        labeled: None,
-        labels: 1,
-    });
-    of_corpus.chain(of_concepts).collect()
-}
-
-/// Tokens of a batch whose activations, three times over, take a quarter of the memory.
-fn batch_tokens(config: &Config, bytes_per_row: usize) -> usize {
-    config.batch_tokens.min(config.memory / 12 / bytes_per_row.max(1)).max(1)
+    check_source(config)?;
+    given("out", "a folder for the store", !config.out.as_os_str().is_empty())
 }
 
 fn open_store(config: &Config, run: &Run) -> Result<Writer, TaskError> {

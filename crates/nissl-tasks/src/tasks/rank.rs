@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use ndarray::{Array2, Axis, concatenate};
 use nissl_core::{
-    Activations, Context, HookPoint, LabeledActivations, Labels, MethodError, NeuronId, Progress, Provenance, Ranker,
-    Scores,
+    Activations, Concept, Context, HookPoint, LabeledActivations, Labels, MethodError, NeuronId, Progress, Provenance,
+    Ranker, Scores,
 };
 use nissl_methods::{METHODS, Method, MethodEntry, MethodKind, find};
 use nissl_store::{Store, StoreError};
@@ -20,7 +20,9 @@ use crate::progress::Quiet;
 use crate::ranking_file::save_ranking;
 use crate::report::{Head, head};
 use crate::select::select;
-use crate::tasks::extract::StoreSummary;
+use crate::tasks::extract::{self, StoreSummary};
+
+mod stream;
 
 /// One sentence about the task.
 pub const SUMMARY: &str = "Rank the neurons of a store by how much they carry each concept";
@@ -34,6 +36,9 @@ const REPORT: &str = "rank.json";
 pub struct Config {
     /// Folder of the store.
     pub store: PathBuf,
+    /// A model and a text instead of a store: the methods read the activations while the model runs, and nothing of
+    /// them is written. The scores are those over a store of the same config, recorded with the same `dtype`.
+    pub stream: Option<extract::Config>,
     /// The concepts, see [`nissl_data::ConceptSource`]: `upos`, `plural := upos=NOUN & Number=Plur`.
     pub concepts: Vec<String>,
     /// A file of concepts.
@@ -59,6 +64,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             store: PathBuf::new(),
+            stream: None,
             concepts: Vec::new(),
             concepts_file: None,
             methods: vec!["probeless".to_owned(), "average-precision".to_owned()],
@@ -148,11 +154,23 @@ pub fn run(config: &Config, progress: &dyn Progress) -> Result<Report, TaskError
 /// As [`run`], with the scores themselves, in the order of the report's methods.
 pub(crate) fn scores(config: &Config, progress: &dyn Progress) -> Result<(Report, Vec<Scores>), TaskError> {
     let methods = methods(config)?;
+    let ctx = Context { memory: config.memory, progress };
+    let mut failed = Vec::new();
+    if let Some(source) = &config.stream {
+        if !config.store.as_os_str().is_empty() {
+            let got = format!("{}, beside a model to stream from", config.store.display());
+            return Err(TaskError::config("store", "none", got));
+        }
+        let stream::Streamed { labels, stamp, summary, scores } =
+            stream::run(config, source, &methods, (ctx, &mut failed))?;
+        let mut scores = scores.into_iter();
+        let next = |_: &Chosen, _: &mut Vec<Failure>| scores.next().expect("a result a method");
+        return report(config, &methods, (&labels, &stamp, summary), failed, next);
+    }
     let store = open_store(&config.store)?;
     let labels = labels(&store, &config.concepts, config.concepts_file.as_deref())?;
     if labels.concepts().is_empty() {
-        let expected = format!("at least one; label columns of this store: {}", columns(&store));
-        return Err(TaskError::config("concepts", expected, "none"));
+        return Err(no_concepts("label columns of this store", &store.label_columns().collect::<Vec<_>>()));
     }
     let x = if config.sites.is_empty() {
         store.all()
@@ -165,31 +183,44 @@ pub(crate) fn scores(config: &Config, progress: &dyn Progress) -> Result<(Report
         data: store.manifest().fingerprint(),
         labels: digest(&labels),
     };
-    let ctx = Context { memory: config.memory, progress };
-    let (mut reports, mut all, mut failed, mut first) = (Vec::new(), Vec::new(), Vec::new(), None);
-    for (entry, ranker) in &methods {
-        let alone = config.one_vs_rest.iter().any(|name| name == "all" || name == entry.name);
-        let scored = if alone {
-            one_vs_rest(entry.name, ranker.as_ref(), &x, &labels, ctx, &mut failed)
+    let score = |(entry, ranker): &Chosen, failed: &mut Vec<Failure>| {
+        if config.is_alone(entry.name) {
+            one_vs_rest(entry.name, ranker.as_ref(), &x, &labels, ctx, failed)
         } else {
-            LabeledActivations::new(&x, &labels).and_then(|data| ranker.score(data, ctx))
-        };
-        let mut scores = match scored {
+            ranker.score(LabeledActivations::new(&x, &labels)?, ctx)
+        }
+    };
+    let summary = StoreSummary::of(&config.store, &store);
+    report(config, &methods, (&labels, &stamp, summary), failed, score)
+}
+
+/// Asks for the scores of each method, saves and reports them.
+fn report(
+    config: &Config,
+    methods: &[Chosen],
+    (labels, stamp, store): (&Labels, &Stamp, StoreSummary),
+    mut failed: Vec<Failure>,
+    mut score: impl FnMut(&Chosen, &mut Vec<Failure>) -> Result<Scores, MethodError>,
+) -> Result<(Report, Vec<Scores>), TaskError> {
+    let (mut reports, mut all, mut first) = (Vec::new(), Vec::new(), None);
+    for method in methods {
+        let name = method.0.name;
+        let mut scores = match score(method, &mut failed) {
             Ok(scores) => scores,
             Err(MethodError::Cancelled) => return Err(cancelled(config, &reports)),
             Err(err) => {
-                failed.push(Failure { name: entry.name.to_owned(), error: err.to_string() });
+                failed.push(Failure { name: name.to_owned(), error: err.to_string() });
                 first = first.or(Some(err));
                 continue;
             }
         };
         stamp.put(&mut scores.provenance);
-        tracing::info!(concepts = scores.concepts().len(), neurons = scores.neurons().len(), "{}", entry.name);
-        let file = config.out.as_ref().map(|out| out.join(format!("{}.parquet", entry.name)));
+        tracing::info!(concepts = scores.concepts().len(), neurons = scores.neurons().len(), "{name}");
+        let file = config.out.as_ref().map(|out| out.join(format!("{name}.parquet")));
         if let Some(file) = &file {
             save_ranking(file, &scores)?;
         }
-        reports.push(method_report(&scores, &labels, file, config.top));
+        reports.push(method_report(&scores, labels, file, config.top));
         all.push(scores);
     }
     if let Some(err) = first
@@ -197,12 +228,24 @@ pub(crate) fn scores(config: &Config, progress: &dyn Progress) -> Result<(Report
     {
         return Err(err.into());
     }
-    let store = StoreSummary::of(&config.store, &store);
     let report = Report { head: head("rank", config), store, methods: reports, failed };
     if let Some(out) = &config.out {
         write_json(&out.join(REPORT), &report)?;
     }
     Ok((report, all))
+}
+
+/// No concept was asked for.
+fn no_concepts(what: &str, columns: &[&str]) -> TaskError {
+    let columns = if columns.is_empty() { "none".to_owned() } else { columns.join(", ") };
+    TaskError::config("concepts", format!("at least one; {what}: {columns}"), "none")
+}
+
+impl Config {
+    /// Whether a method compares each concept by itself with the rows that have it not.
+    fn is_alone(&self, method: &str) -> bool {
+        self.one_vs_rest.iter().any(|name| name == "all" || name == method)
+    }
 }
 
 /// A ranker with its parameters, and its line of the catalogue.
@@ -266,11 +309,6 @@ pub(crate) fn open_store(path: &Path) -> Result<Store, TaskError> {
     }
 }
 
-fn columns(store: &Store) -> String {
-    let columns: Vec<&str> = store.label_columns().collect();
-    if columns.is_empty() { "none".to_owned() } else { columns.join(", ") }
-}
-
 /// Scores each concept by itself against the rows that have it not, and puts the results together.
 fn one_vs_rest(
     method: &'static str,
@@ -280,16 +318,45 @@ fn one_vs_rest(
     ctx: Context<'_>,
     failed: &mut Vec<Failure>,
 ) -> Result<Scores, MethodError> {
-    let mut parts: Vec<Scores> = Vec::new();
-    let (mut first, mut alone_failed) = (None, Vec::new());
     ctx.progress.stage(method, Some(labels.concepts().len() as u64), "concepts");
     let quiet = Quiet(ctx.progress);
-    for (idx, concept) in labels.concepts().iter().enumerate() {
-        let rows = labels.mask(idx).into_iter().map(|has| has.then_some(0));
-        let alone = Labels::single(vec![concept.clone()], rows);
+    let score = |(idx, alone): (usize, Labels)| {
         ctx.progress.step(idx as u64 + 1);
         let ctx = Context { progress: &quiet, ..ctx };
-        match LabeledActivations::new(x, &alone).and_then(|data| ranker.score(data, ctx)) {
+        ranker.score(LabeledActivations::new(x, &alone)?, ctx)
+    };
+    let mut parts = Vec::new();
+    for alone in one_vs_rest_labels(labels).into_iter().enumerate() {
+        let part = score(alone);
+        let stop = matches!(part, Err(MethodError::Cancelled));
+        parts.push(part);
+        if stop {
+            break;
+        }
+    }
+    join_parts(method, labels, parts, failed)
+}
+
+/// For each concept labels that know it alone.
+fn one_vs_rest_labels(labels: &Labels) -> Vec<Labels> {
+    let alone = |(idx, concept): (usize, &Concept)| {
+        let rows = labels.mask(idx).into_iter().map(|has| has.then_some(0));
+        Labels::single(vec![concept.clone()], rows)
+    };
+    labels.concepts().iter().enumerate().map(alone).collect()
+}
+
+/// The scores of all concepts, from those of each; concepts that failed are told in `failed`.
+fn join_parts(
+    method: &'static str,
+    labels: &Labels,
+    scored: Vec<Result<Scores, MethodError>>,
+    failed: &mut Vec<Failure>,
+) -> Result<Scores, MethodError> {
+    let mut parts: Vec<Scores> = Vec::new();
+    let (mut first, mut alone_failed) = (None, Vec::new());
+    for (scored, concept) in scored.into_iter().zip(labels.concepts()) {
+        match scored {
             Ok(scores) => parts.push(scores),
             Err(MethodError::Cancelled) => return Err(MethodError::Cancelled),
             Err(err) => {
@@ -343,7 +410,7 @@ impl Stamp {
 
 fn method_report(scores: &Scores, labels: &Labels, file: Option<PathBuf>, top: usize) -> MethodReport {
     let counts = labels.counts();
-    let concept = |(idx, concept): (usize, &nissl_core::Concept)| {
+    let concept = |(idx, concept): (usize, &Concept)| {
         let of_labels = labels.concepts().iter().position(|other| other == concept);
         ConceptReport {
             name: concept.name.clone(),

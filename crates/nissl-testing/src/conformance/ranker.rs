@@ -3,7 +3,8 @@
 use std::sync::LazyLock;
 
 use nissl_core::{
-    Activations, Concept, Context, LabeledActivations, Labels, Matrix, MethodError, Pool, Ranker, Ranking, Scores,
+    Activations, BLOCK_ROWS, Concept, Context, LabeledActivations, Labels, Matrix, MethodError, Pool, Ranker, Ranking,
+    Scores,
 };
 
 use super::{
@@ -26,6 +27,7 @@ pub fn check_ranker(name: &str, ranker: &dyn Ranker) {
         ("one finite score for each concept and neuron", has_a_score_for_everything),
         ("the same answer twice", is_the_same_twice),
         ("the same bits on 1, 2 and 8 threads", is_the_same_on_any_number_of_threads),
+        ("the same bits from rows that come by", reads_rows_as_they_come),
         ("the same bits with little memory, an error with none", keeps_to_memory),
         ("the planted neuron comes first", finds_the_planted_neuron),
         ("permuted neurons have permuted scores", does_not_care_for_the_order_of_neurons),
@@ -84,6 +86,17 @@ fn is_the_same_on_any_number_of_threads(ranker: &dyn Ranker) -> Result<(), Strin
         ensure(one == several, || format!("another answer on {n_threads} threads"))?;
     }
     Ok(())
+}
+
+fn reads_rows_as_they_come(ranker: &dyn Ranker) -> Result<(), String> {
+    let data = planted();
+    let sink = ranker.stream(&data.verb, data.x.neurons(), Context::default());
+    let Some(mut sink) = done("a sink", sink)? else { return Ok(()) };
+    for block in data.x.values().axis_chunks_iter(ndarray::Axis(0), BLOCK_ROWS) {
+        done("a block", sink.update(block))?;
+    }
+    let streamed = done("the end of the rows", sink.finish())?;
+    ensure(streamed == planted_scores(ranker, data)?, || "another answer than over a matrix".to_owned())
 }
 
 fn keeps_to_memory(ranker: &dyn Ranker) -> Result<(), String> {

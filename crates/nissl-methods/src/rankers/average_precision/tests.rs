@@ -1,6 +1,6 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
-use ndarray::{array, s};
+use ndarray::{Array2, array, s};
 use nissl_core::{Concept, HookPoint, Labels, Matrix, Site, site_columns};
 use nissl_testing::{Random, Tol, assert_close, conformance::Recorder};
 

@@ -1,6 +1,6 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
-use ndarray::array;
+use ndarray::{Array2, array};
 use nissl_core::{HookPoint, Labels, Matrix, Pool, Site, site_columns};
 use nissl_testing::{Random, Tol, assert_close, conformance::Recorder};
 

@@ -1,4 +1,4 @@
-//! Three stages that overlap: sentences are read and tokenized, the model runs, the store is written.
+//! Three stages that overlap: sentences are read and tokenized, the model runs, somebody takes the rows.
 
 use std::mem;
 use std::panic::resume_unwind;
@@ -7,7 +7,7 @@ use std::thread::{self, ScopedJoinHandle};
 
 use nissl_core::{Batch, HookPlan, Model, Progress};
 use nissl_data::{Aggregation, AlignmentCounts, CorpusCounts, CorpusReader};
-use nissl_store::{Dtype, SentenceRows, Store, StoreError, Values, Writer};
+use nissl_store::{Dtype, SentenceRows, Store, Values, Writer};
 
 use super::Failure;
 use super::prepare::{Chunk, Input, Prepared, Preparer};
@@ -18,34 +18,71 @@ use crate::error::TaskError;
 const CHUNK: usize = 256;
 
 /// What the stages share.
-pub(super) struct Pipeline<'a> {
-    pub(super) model: &'a dyn Model,
-    pub(super) preparer: Preparer<'a>,
-    pub(super) plan: HookPlan,
+pub(crate) struct Pipeline<'a> {
+    pub(crate) model: &'a dyn Model,
+    pub(crate) preparer: Preparer<'a>,
+    pub(crate) plan: HookPlan,
     /// Width of each captured site.
-    pub(super) widths: Vec<usize>,
-    pub(super) dtype: Dtype,
-    pub(super) how: Aggregation,
+    pub(crate) widths: Vec<usize>,
+    pub(crate) dtype: Dtype,
+    pub(crate) how: Aggregation,
     /// Tokens after which a batch is full.
-    pub(super) batch_tokens: usize,
+    pub(crate) batch_tokens: usize,
     /// Words of the corpus.
-    pub(super) n_words: u64,
-    pub(super) progress: &'a dyn Progress,
+    pub(crate) n_words: u64,
+    pub(crate) progress: &'a dyn Progress,
+}
+
+/// Takes the rows of the corpus in their order.
+pub(crate) trait Taker: Send {
+    /// What comes of all rows.
+    type Made: Send;
+
+    /// Sentences that it has already, from the start.
+    fn n_taken(&self) -> u64;
+
+    /// Takes the next sentences with the values of their rows, for each site row-major `[n_rows, width]`.
+    ///
+    /// # Errors
+    /// Whatever it returns stops the run.
+    fn take(&mut self, sentences: &[SentenceRows], values: &[Values<'_>]) -> Result<(), TaskError>;
+
+    /// Called after the last sentence of the corpus.
+    ///
+    /// # Errors
+    /// As [`Taker::take`].
+    fn finish(self) -> Result<Self::Made, TaskError>;
+}
+
+impl Taker for Writer {
+    type Made = Store;
+
+    fn n_taken(&self) -> u64 {
+        self.resume_point().sentence
+    }
+
+    fn take(&mut self, sentences: &[SentenceRows], values: &[Values<'_>]) -> Result<(), TaskError> {
+        Ok(self.append(sentences, values)?)
+    }
+
+    fn finish(self) -> Result<Store, TaskError> {
+        Ok(Self::finish(self)?)
+    }
 }
 
 /// What came of it.
-pub(super) struct Done {
-    /// The complete store; `None` if the user stopped it.
-    pub(super) store: Option<Store>,
-    pub(super) counted: Counted,
+pub(crate) struct Done<M> {
+    /// What the taker made of all rows; `None` if the user stopped it.
+    pub(crate) made: Option<M>,
+    pub(crate) counted: Counted,
 }
 
 /// What was read.
 #[derive(Default)]
-pub(super) struct Counted {
-    pub(super) corpus: CorpusCounts,
-    pub(super) alignment: AlignmentCounts,
-    pub(super) failed: Vec<Failure>,
+pub(crate) struct Counted {
+    pub(crate) corpus: CorpusCounts,
+    pub(crate) alignment: AlignmentCounts,
+    pub(crate) failed: Vec<Failure>,
 }
 
 /// From the first stage to the second.
@@ -91,12 +128,12 @@ impl Pending {
 }
 
 impl Pipeline<'_> {
-    /// Runs the corpus from its start; sentences that the writer has already are counted and passed over.
+    /// Runs the corpus from its start; sentences that the taker has already are counted and passed over.
     ///
     /// # Errors
-    /// The first error of any stage. What was committed stays, and the same run can be resumed.
-    pub(super) fn run(&self, reader: CorpusReader, writer: Writer) -> Result<Done, TaskError> {
-        let skip = writer.resume_point().sentence;
+    /// The first error of any stage. What a store has committed stays, and the same run can be resumed.
+    pub(crate) fn run<T: Taker>(&self, reader: CorpusReader, taker: T) -> Result<Done<T::Made>, TaskError> {
+        let skip = taker.n_taken();
         let (read_in, read) = sync_channel(2);
         let (computed_in, computed) = sync_channel(1);
         let (free_in, free) = channel();
@@ -107,33 +144,66 @@ impl Pipeline<'_> {
         }
         thread::scope(|scope| {
             let reading = scope.spawn(move || self.read(reader, &read_in));
-            let writing = scope.spawn(move || write(writer, &computed, &free_in));
+            let taking = scope.spawn(move || take(taker, &computed, &free_in));
             let ran = self.compute(&read, &computed_in, &free, skip);
             // Whoever waits for us learns that no more comes.
             drop((read, computed_in, free));
             // The stage that failed made the others stop, without an error of their own.
-            let store = join(writing)?;
+            let made = join(taking)?;
             let counted = join(reading)?;
             ran?;
-            Ok(Done { store, counted })
+            Ok(Done { made, counted })
         })
+    }
+
+    /// Reads the corpus without running the model, and hands on the rows that a run would give.
+    ///
+    /// # Errors
+    /// As for the first stage of a run.
+    pub(crate) fn rows(
+        &self,
+        mut reader: CorpusReader,
+        mut take: impl FnMut(&SentenceRows),
+    ) -> Result<Counted, TaskError> {
+        let mut counted = Counted::default();
+        while !self.progress.cancelled() {
+            let Some(sentences) = self.next_sentences(&mut reader, &mut counted)? else { break };
+            for prepared in &sentences {
+                take(&prepared.rows);
+            }
+            self.progress.step(reader.counts().sentences as u64);
+        }
+        Ok(counted)
+    }
+
+    /// The next sentences of the corpus, ready to run; `None` at its end.
+    fn next_sentences(
+        &self,
+        reader: &mut CorpusReader,
+        counted: &mut Counted,
+    ) -> Result<Option<Vec<Prepared>>, TaskError> {
+        let sentences = reader.by_ref().take(CHUNK).collect::<Result<Vec<_>, _>>()?;
+        counted.corpus = reader.counts().clone();
+        if sentences.is_empty() {
+            return Ok(None);
+        }
+        let Chunk { sentences, counts, failed } = self.preparer.chunk(sentences)?;
+        counted.alignment += &counts;
+        counted.failed.extend(failed);
+        Ok(Some(sentences))
     }
 
     /// First stage: sentences are read in order and tokenized in parallel.
     fn read(&self, mut reader: CorpusReader, out: &SyncSender<Read>) -> Result<Counted, TaskError> {
         let mut counted = Counted::default();
-        loop {
-            let sentences = reader.by_ref().take(CHUNK).collect::<Result<Vec<_>, _>>()?;
-            let at_end = sentences.is_empty();
-            let Chunk { sentences, counts, failed } = self.preparer.chunk(sentences)?;
-            counted.alignment += &counts;
-            counted.failed.extend(failed);
-            let sent = out.send(if at_end { Read::End } else { Read::Sentences(sentences) });
-            if at_end || sent.is_err() {
-                counted.corpus = reader.counts().clone();
+        while let Some(sentences) = self.next_sentences(&mut reader, &mut counted)? {
+            if out.send(Read::Sentences(sentences)).is_err() {
                 return Ok(counted);
             }
         }
+        // If the second stage has ended, it says why.
+        let _ = out.send(Read::End);
+        Ok(counted)
     }
 
     /// Second stage: packs sentences into batches and runs them.
@@ -207,16 +277,16 @@ impl Pipeline<'_> {
     }
 }
 
-/// Third stage: writes batches. `None` if it was not told that the corpus has ended.
-fn write(
-    mut writer: Writer,
+/// Third stage: hands batches on. `None` if it was not told that the corpus has ended.
+fn take<T: Taker>(
+    mut taker: T,
     computed: &Receiver<Computed>,
     free: &Sender<Vec<Buffer>>,
-) -> Result<Option<Store>, StoreError> {
+) -> Result<Option<T::Made>, TaskError> {
     for message in computed {
-        let Computed::Block(block) = message else { return writer.finish().map(Some) };
+        let Computed::Block(block) = message else { return taker.finish().map(Some) };
         let values: Vec<Values<'_>> = block.buffers.iter().map(Buffer::values).collect();
-        writer.append(&block.sentences, &values)?;
+        taker.take(&block.sentences, &values)?;
         // At the end nobody needs them any more.
         let _ = free.send(block.buffers);
     }

@@ -14,42 +14,42 @@ use super::{Aggregate, Failure};
 use crate::error::TaskError;
 
 /// What sentences are prepared with.
-pub(super) struct Preparer<'a> {
-    pub(super) tokenizer: &'a Tokenizer,
-    pub(super) window: WindowOptions,
-    pub(super) d_vocab: usize,
-    pub(super) aggregate: Aggregate,
-    pub(super) word_columns: &'a [String],
-    pub(super) sentence_columns: &'a [String],
+pub(crate) struct Preparer<'a> {
+    pub(crate) tokenizer: &'a Tokenizer,
+    pub(crate) window: WindowOptions,
+    pub(crate) d_vocab: usize,
+    pub(crate) aggregate: Aggregate,
+    pub(crate) word_columns: &'a [String],
+    pub(crate) sentence_columns: &'a [String],
     /// Concepts that become columns of their own, with the columns they may ask for.
-    pub(super) concepts: &'a [ConceptSource],
-    pub(super) corpus_columns: &'a [String],
+    pub(crate) concepts: &'a [ConceptSource],
+    pub(crate) corpus_columns: &'a [String],
 }
 
 /// A sentence, ready to run and to store.
-pub(super) struct Prepared {
+pub(crate) struct Prepared {
     /// What the store keeps beside the activations.
-    pub(super) rows: SentenceRows,
+    pub(crate) rows: SentenceRows,
     /// Words of the sentence, with and without a row.
-    pub(super) n_words: u64,
+    pub(crate) n_words: u64,
     /// What the model reads.
-    pub(super) inputs: Vec<Input>,
+    pub(crate) inputs: Vec<Input>,
 }
 
 /// A window of a sentence: one input of the model.
-pub(super) struct Input {
+pub(crate) struct Input {
     /// The tokens.
-    pub(super) ids: Vec<u32>,
+    pub(crate) ids: Vec<u32>,
     /// The rows that are taken from it: which row of the sentence, and which tokens of the input it is made of.
-    pub(super) rows: Vec<(usize, Range<usize>)>,
+    pub(crate) rows: Vec<(usize, Range<usize>)>,
 }
 
 /// Several sentences, in order of the corpus.
 #[derive(Default)]
-pub(super) struct Chunk {
-    pub(super) sentences: Vec<Prepared>,
-    pub(super) counts: AlignmentCounts,
-    pub(super) failed: Vec<Failure>,
+pub(crate) struct Chunk {
+    pub(crate) sentences: Vec<Prepared>,
+    pub(crate) counts: AlignmentCounts,
+    pub(crate) failed: Vec<Failure>,
 }
 
 impl Preparer<'_> {
@@ -58,7 +58,7 @@ impl Preparer<'_> {
     /// # Errors
     /// If a concept asks for a column that is not there, or no window fits the model. What goes wrong with one sentence
     /// is in [`Chunk::failed`], and the sentence has no rows.
-    pub(super) fn chunk(&self, sentences: Vec<Sentence>) -> Result<Chunk, TaskError> {
+    pub(crate) fn chunk(&self, sentences: Vec<Sentence>) -> Result<Chunk, TaskError> {
         let concepts = self.concept_labels(&sentences)?;
         let prepare = |sentence: &Sentence| self.sentence(sentence);
         let prepared: Vec<_> = sentences.par_iter().map(prepare).collect();

@@ -11,13 +11,13 @@ use nissl_store::{Dtype, Values};
 use super::prepare::Input;
 
 /// The values of one site for the rows of a batch, `[n_rows, width]`, as the store keeps them.
-pub(super) enum Buffer {
+pub(crate) enum Buffer {
     Bits16(Vec<u16>),
     F32(Vec<f32>),
 }
 
 impl Buffer {
-    pub(super) fn new(dtype: Dtype) -> Self {
+    pub(crate) fn new(dtype: Dtype) -> Self {
         if dtype.size() == 4 { Self::F32(Vec::new()) } else { Self::Bits16(Vec::new()) }
     }
 
@@ -28,7 +28,7 @@ impl Buffer {
         }
     }
 
-    pub(super) fn values(&self) -> Values<'_> {
+    pub(crate) fn values(&self) -> Values<'_> {
         match self {
             Self::Bits16(bits) => Values::Bits16(bits),
             Self::F32(values) => Values::F32(values),
@@ -44,19 +44,19 @@ enum RowOut<'a> {
 
 /// What becomes of the values of a batch.
 #[derive(Clone, Copy)]
-pub(super) struct Target<'a> {
+pub(crate) struct Target<'a> {
     /// Rows of the batch.
-    pub(super) n_rows: usize,
+    pub(crate) n_rows: usize,
     /// Width of each captured site.
-    pub(super) widths: &'a [usize],
+    pub(crate) widths: &'a [usize],
     /// How the tokens of a row become one.
-    pub(super) how: Aggregation,
+    pub(crate) how: Aggregation,
     /// How values are kept.
-    pub(super) dtype: Dtype,
+    pub(crate) dtype: Dtype,
 }
 
 /// Receives the captures of one batch.
-pub(super) struct Sink<'a> {
+pub(crate) struct Sink<'a> {
     inputs: &'a [Input],
     how: Aggregation,
     dtype: Dtype,
@@ -70,7 +70,7 @@ impl<'a> Sink<'a> {
     ///
     /// # Panics
     /// If two inputs claim one row.
-    pub(super) fn new(inputs: &'a [Input], first_row: &[usize], target: Target<'_>, buffers: &'a mut [Buffer]) -> Self {
+    pub(crate) fn new(inputs: &'a [Input], first_row: &[usize], target: Target<'_>, buffers: &'a mut [Buffer]) -> Self {
         let Target { n_rows, widths, how, dtype } = target;
         let mut rows = Vec::with_capacity(buffers.len() * inputs.len());
         for (buffer, &width) in buffers.iter_mut().zip(widths) {

@@ -112,7 +112,7 @@ fn what_cannot_be_ranked_is_named_with_what_can() {
     check_error(|c| c.methods = vec!["probless".to_owned()], "did you mean probeless?");
     check_error(
         |c| c.methods = vec!["top-words".to_owned()],
-        "a method that ranks neurons (probeless, average-precision)",
+        "a method that ranks neurons (probeless, average-precision, ",
     );
     check_error(|c| c.methods.clear(), "methods: expected at least one");
     check_error(|c| c.sites = vec!["resid".to_owned()], "has no site 'resid'");

@@ -274,6 +274,14 @@ pub enum MethodError {
         /// How many it has.
         got: usize,
     },
+    /// A prompt that the method cannot take.
+    #[error("prompt {prompt}: {why}")]
+    Prompt {
+        /// Its place among the prompts, from 0.
+        prompt: usize,
+        /// Why.
+        why: String,
+    },
     /// An activation that is not finite.
     #[error("{neuron} has the value {value} in row {row}: activations must be finite")]
     NotFinite {

@@ -152,22 +152,43 @@ pub trait Profiler: Send + Sync {
     fn profile(&self, data: TextActivations<'_>, ctx: Context<'_>) -> Result<Vec<Profile>, MethodError>;
 }
 
-/// A text and the tokens whose prediction is explained.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// A text and the token whose prediction is explained.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Prompt {
     /// The tokens of the text.
     pub tokens: Vec<u32>,
-    /// The token whose prediction after the text is explained.
+    /// The token whose prediction is explained.
     pub target: u32,
     /// A token to compare with, for contrasts.
     #[serde(default)]
     pub foil: Option<u32>,
+    /// The place whose logits predict it; negative ones count from the end. None for the last, which a decoder goes on
+    /// from; a masked token's place for an encoder.
+    #[serde(default)]
+    pub position: Option<i64>,
+    /// Another text of as many tokens, for methods that move activations between the two.
+    #[serde(default)]
+    pub other: Option<Vec<u32>>,
+    /// What the prompt stands for: a fact, a condition. Prompts of one concept are scored together.
+    #[serde(default)]
+    pub concept: String,
+}
+
+impl Prompt {
+    /// The place whose logits are read, from the start; `None` if the text has no such place.
+    pub fn place(&self) -> Option<usize> {
+        let n_tokens = self.tokens.len() as i64;
+        let position = self.position.unwrap_or(-1);
+        let place = if position < 0 { position + n_tokens } else { position };
+        (0..n_tokens).contains(&place).then_some(place as usize)
+    }
 }
 
 /// Scores neurons by running the model.
 pub trait Attributor: Send + Sync {
-    /// Importance of every neuron for the prompts' targets.
+    /// Importance of every neuron for the prompts' targets: a row of scores for each concept of the prompts, in the
+    /// order in which they first come.
     ///
     /// # Errors
     /// If a parameter does not fit, the model cannot run, or the user stops it.

@@ -7,6 +7,9 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
+use crate::attributors::{
+    Ablation, AttributionPatching, GradientActivation, IntegratedGradients, KnowledgeNeurons, Mediation,
+};
 use crate::profilers::{TopContexts, TopWords};
 use crate::rankers::{AveragePrecision, Iou, MeanSelect, Probeless, Sensitivity};
 
@@ -19,6 +22,12 @@ pub const METHODS: &[MethodEntry] = &[
     MethodEntry::ranker::<Sensitivity>(),
     MethodEntry::profiler::<TopWords>(),
     MethodEntry::profiler::<TopContexts>(),
+    MethodEntry::attributor::<Ablation>(),
+    MethodEntry::attributor::<GradientActivation>(),
+    MethodEntry::attributor::<IntegratedGradients>(),
+    MethodEntry::attributor::<KnowledgeNeurons>(),
+    MethodEntry::attributor::<AttributionPatching>(),
+    MethodEntry::attributor::<Mediation>(),
 ];
 
 /// The method of this name.
@@ -257,6 +266,7 @@ fn expected(schema: &Value) -> String {
         Some("integer") => "a whole number",
         Some("number") => "a number",
         Some("string") => "a text",
+        Some("array") => return format!("a list such as [1, 2], each {}", expected(&schema["items"])),
         _ => "another type",
     };
     match (schema["minimum"].as_f64(), schema["maximum"].as_f64()) {

@@ -1,4 +1,5 @@
-//! The methods: which neurons carry a concept ([`rankers`]), what a neuron fires on ([`profilers`]).
+//! The methods: which neurons carry a concept ([`rankers`]), what a neuron fires on ([`profilers`]), on which neurons a
+//! prediction depends ([`attributors`]).
 //!
 //! Every method is a plain struct that is its own configuration. [`METHODS`] is the one list of them, from which
 //! command line, forms and documents are derived; [`find`] looks a method up by name.
@@ -18,6 +19,7 @@
 //! **Boundary:** no file is opened here, no clock is read, nothing is printed, no model is known but
 //! [`nissl_core::Model`].
 
+pub mod attributors;
 pub mod catalog;
 pub mod lens;
 pub mod profilers;
@@ -31,5 +33,6 @@ mod concepts;
 mod groups;
 mod label_sets;
 mod quantile;
+mod study;
 
 pub use catalog::{CatalogError, METHODS, Method, MethodEntry, MethodKind, find};

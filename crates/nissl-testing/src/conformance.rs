@@ -1,6 +1,6 @@
 //! What holds for every method of a kind, tried on planted activations.
 //!
-//! A method's author calls [`check_ranker`] or [`check_profiler`] and has a test suite; the catalogue's tests call
+//! A method's author calls [`check_ranker`], [`check_profiler`] or [`check_attributor`] and has a test suite; the catalogue's tests call
 //! them for every line of the list.
 
 use std::sync::Mutex;
@@ -10,9 +10,11 @@ use nissl_core::{Activations, Context, Matrix, MethodError, Progress};
 
 use crate::random::Random;
 
+mod attributor;
 mod profiler;
 mod ranker;
 
+pub use attributor::check_attributor;
 pub use profiler::check_profiler;
 pub use ranker::check_ranker;
 

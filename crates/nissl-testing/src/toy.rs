@@ -6,8 +6,8 @@ use std::sync::Mutex;
 
 use ndarray::{Array2, ArrayView2, Axis, concatenate, s};
 use nissl_core::{
-    Batch, CaptureSink, EditSpec, HookPlan, HookPoint, Model, ModelError, ModelInfo, Output, Positions, Site, SiteInfo,
-    Trace,
+    Batch, CaptureSink, Edit, EditSpec, Gradients, HookPlan, HookPoint, Model, ModelError, ModelInfo, Objective,
+    Output, Positions, Site, SiteInfo, Trace, Units,
 };
 
 /// P-LM: embeddings are orthonormal and tied to the output, so that the residual stream has one place a token.
@@ -202,6 +202,119 @@ impl Model for ToyModel {
             }
         }
         Ok((plan.output != Output::None).then_some(logits))
+    }
+
+    /// By central differences: right to about 1e-4, as no value but a ReLU's input has a kink.
+    fn gradients(
+        &self,
+        batch: &Batch,
+        plan: &HookPlan,
+        objectives: &[Objective],
+        wrt: &[HookPoint],
+    ) -> Result<Gradients, ModelError> {
+        let mut found = Gradients { trace: self.run(batch, plan)?, ..Gradients::default() };
+        for sentence_idx in 0..batch.n_sentences() {
+            let objective = &objectives[if objectives.len() == 1 { 0 } else { sentence_idx }];
+            let alone = Alone::new(self, batch, plan, sentence_idx, objective);
+            found.values.push(alone.value(None)?);
+            for &point in wrt {
+                let width =
+                    self.info.width(point).ok_or_else(|| ModelError::NoGradients { model: "toy".to_owned() })?;
+                let gradient = found.sites.entry(point).or_insert_with(|| Array2::zeros((batch.n_tokens(), width)));
+                let rows = batch.rows(sentence_idx);
+                for (row, unit) in (0..rows.len()).flat_map(|row| (0..width).map(move |unit| (row, unit))) {
+                    let [up, down] = [STEP, -STEP].map(|step| alone.value(Some((point, row, unit, step))));
+                    gradient[[rows.start + row, unit]] = ((up? - down?) / (2.0 * f64::from(STEP))) as f32;
+                }
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// By how much values are moved to see what follows.
+const STEP: f32 = 1.0 / 64.0;
+
+/// One sentence of a batch and what is measured of it.
+struct Alone<'a> {
+    model: &'a ToyModel,
+    sentence: Batch,
+    plan: HookPlan,
+    sentence_idx: usize,
+    objective: &'a Objective,
+}
+
+impl<'a> Alone<'a> {
+    fn new(model: &'a ToyModel, batch: &Batch, plan: &HookPlan, sentence_idx: usize, objective: &'a Objective) -> Self {
+        let own = batch.rows(sentence_idx);
+        let first = own.start;
+        let edits = plan.edits.iter().map(|spec| {
+            // Rows of the batch, and the rows of a patch that belong to them, become those of the sentence.
+            let (rows, kept): (Vec<usize>, Vec<usize>) = match &spec.positions {
+                Positions::Rows(rows) => {
+                    let own = rows.iter().enumerate().filter(|(_, row)| own.contains(row));
+                    own.map(|(patch_row, row)| (row - first, patch_row)).unzip()
+                }
+                _ => (Vec::new(), own.clone().collect()),
+            };
+            let mut spec = spec.clone();
+            if let Edit::Patch { values } = &mut spec.edit {
+                let n_rows = if let Positions::Rows(rows) = &spec.positions { rows.len() } else { batch.n_tokens() };
+                let width = values.len() / n_rows.max(1);
+                *values = kept.iter().flat_map(|row| values[row * width..][..width].to_vec()).collect();
+            }
+            if let Positions::Rows(of_batch) = &mut spec.positions {
+                *of_batch = rows;
+            }
+            spec
+        });
+        let plan = HookPlan { capture: Vec::new(), edits: edits.collect(), output: Output::All };
+        let sentence = Batch::from_sentences([batch.sentence(sentence_idx)]);
+        Self { model, sentence, plan, sentence_idx, objective }
+    }
+
+    /// The objective, with a value moved: its point, its row, its unit, and by how much.
+    fn value(&self, moved: Option<(HookPoint, usize, usize, f32)>) -> Result<f64, ModelError> {
+        let mut plan = self.plan.clone();
+        plan.edits.extend(moved.map(|(point, row, unit, step)| EditSpec {
+            point,
+            units: Units::Some(vec![unit as u32]),
+            positions: Positions::Rows(vec![row]),
+            edit: Edit::Add { values: vec![step] },
+            when: None,
+        }));
+        let logits = self.model.run(&self.sentence, &plan)?.logits.unwrap_or_default();
+        self.of(self.objective, &logits)
+    }
+
+    fn of(&self, objective: &Objective, logits: &Array2<f32>) -> Result<f64, ModelError> {
+        let row = |position: i64| {
+            let place = if position < 0 { position + logits.nrows() as i64 } else { position };
+            logits.row(place as usize).mapv(f64::from)
+        };
+        let refuse = |token: &u32| {
+            let (expected, got) = (format!("below {}", logits.ncols()), token.to_string());
+            Err(ModelError::Objective { sentence_idx: self.sentence_idx, what: "token", expected, got })
+        };
+        let tokens: &[u32] = match objective {
+            Objective::Logit { token, .. } | Objective::LogProb { token, .. } => &[*token],
+            Objective::Difference { target, foil, .. } => &[*target, *foil],
+            _ => &[],
+        };
+        if let Some(token) = tokens.iter().find(|&&token| token as usize >= logits.ncols()) {
+            return refuse(token);
+        }
+        Ok(match objective {
+            Objective::Logit { token, position } => row(*position)[*token as usize],
+            Objective::LogProb { token, position } => {
+                let row = row(*position);
+                row[*token as usize] - row.mapv(f64::exp).sum().ln()
+            }
+            Objective::Difference { target, foil, position } => {
+                row(*position)[*target as usize] - row(*position)[*foil as usize]
+            }
+            _ => return Err(ModelError::NoGradients { model: "toy".to_owned() }),
+        })
     }
 }
 

@@ -3,7 +3,7 @@
 use nissl_methods::profilers::{Dedup, TopContexts, TopWords};
 use nissl_methods::rankers::{AveragePrecision, Iou, MeanSelect, Probeless, Threshold, Unlabeled};
 use nissl_methods::{METHODS, Method};
-use nissl_testing::conformance::{check_profiler, check_ranker};
+use nissl_testing::conformance::{check_attributor, check_profiler, check_ranker};
 use serde_json::Value;
 
 #[test]
@@ -12,7 +12,7 @@ fn every_method_of_the_catalogue_conforms_with_its_defaults() {
         match entry.build(&Value::Null).expect("defaults make a method") {
             Method::Ranker(ranker) => check_ranker(entry.name, ranker.as_ref()),
             Method::Profiler(profiler) => check_profiler(entry.name, profiler.as_ref()),
-            Method::Attributor(_) => panic!("{}: there are no checks for attributors yet", entry.name),
+            Method::Attributor(attributor) => check_attributor(entry.name, attributor.as_ref()),
         }
     }
 }

@@ -52,3 +52,8 @@ fn every_ranker_has_a_line_and_a_document() {
 fn every_profiler_has_a_line_and_a_document() {
     check("profilers", MethodKind::Profiler);
 }
+
+#[test]
+fn every_attributor_has_a_line_and_a_document() {
+    check("attributors", MethodKind::Attributor);
+}

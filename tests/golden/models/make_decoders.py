@@ -100,7 +100,70 @@ def joined(*widths):
     return {s: list(range(ends[i], ends[i + 1])) for i, s in enumerate(["q", "k", "v"])}
 
 
+def by_head(heads, kv, head):
+    """The columns of q, k and v where each key/value head has its queries, its key and its value side by side."""
+    each = heads // kv + 2
+    at = lambda group, idx: range((group * each + idx) * head, (group * each + idx + 1) * head)
+    return {
+        "q": [c for group in range(kv) for idx in range(each - 2) for c in at(group, idx)],
+        "k": [c for group in range(kv) for c in at(group, each - 2)],
+        "v": [c for group in range(kv) for c in at(group, each - 1)],
+    }
+
+
+def without(sites, *names):
+    return {site: where for site, where in sites.items() if site not in names}
+
+
+def falcon(**more):
+    return transformers.FalconConfig(
+        vocab_size=V,
+        hidden_size=D,
+        num_hidden_layers=2,
+        num_attention_heads=HEADS,
+        ffn_hidden_size=MLP,
+        max_position_embeddings=N_CTX,
+        rope_parameters=ROPE,
+        hidden_dropout=0.0,
+        attention_dropout=0.0,
+        alibi=False,
+        bos_token_id=1,
+        eos_token_id=2,
+        **more,
+    )
+
+
 QKV = joined(HEADS * HEAD, KV * HEAD, KV * HEAD)
+GEMMA = LLAMA | {"embed": "model.layers.0:in"}
+SANDWICH = GEMMA | {
+    "attn_out": "post_attention_layernorm:out",
+    "resid_mid": "pre_feedforward_layernorm:in",
+    "mlp_out": "post_feedforward_layernorm:out",
+}
+NEOX = {
+    "layers": "gpt_neox.layers",
+    "embed": "gpt_neox.embed_in:out",
+    "final_norm": "gpt_neox.final_layer_norm:out",
+    "attention": "attention",
+    "qkv": ("attention.query_key_value", by_head(HEADS, HEADS, HEAD)),
+    "z": "attention.dense:in",
+    "attn_out": "attention.dense:out",
+    "pre": "mlp.dense_h_to_4h:out",
+    "post": "mlp.dense_4h_to_h:in",
+    "mlp_out": "mlp.dense_4h_to_h:out",
+}
+BLOOM = {
+    "layers": "transformer.h",
+    "embed": "transformer.word_embeddings:out",
+    "final_norm": "transformer.ln_f:out",
+    "attention": "self_attention",
+    "z": "self_attention.dense:in",
+    "attn_out": "self_attention.dense:out",
+    "resid_mid": "post_attention_layernorm:in",
+    "pre": "mlp.dense_h_to_4h:out",
+    "post": "mlp.dense_4h_to_h:in",
+    "mlp_out": "mlp.dense_4h_to_h:out",
+}
 
 # The config, the sites, and whether gradients of parameters are kept; none of a variant.
 FAMILIES = {
@@ -185,9 +248,168 @@ FAMILIES = {
         },
         False,
     ),
+    "gpt_neox": (
+        lambda: llama_like(
+            "GPTNeoXConfig", rope_parameters={**ROPE, "partial_rotary_factor": 0.5}, use_parallel_residual=True
+        ),
+        NEOX,
+        True,
+    ),
+    "gpt_neo": (
+        lambda: transformers.GPTNeoConfig(
+            vocab_size=V,
+            hidden_size=D,
+            num_layers=2,
+            num_heads=HEADS,
+            intermediate_size=MLP,
+            max_position_embeddings=N_CTX,
+            attention_types=[[["global", "local"], 1]],
+            window_size=6,
+            attention_dropout=0.0,
+            embed_dropout=0.0,
+            resid_dropout=0.0,
+            bos_token_id=1,
+            eos_token_id=2,
+        ),
+        {
+            "layers": "transformer.h",
+            "embed": "transformer.drop:out",
+            "final_norm": "transformer.ln_f:out",
+            "attention": "attn.attention",
+            "q": "attn.attention.q_proj:out",
+            "k": "attn.attention.k_proj:out",
+            "v": "attn.attention.v_proj:out",
+            "z": "attn.attention.out_proj:in",
+            "attn_out": "attn.attention.out_proj:out",
+            "resid_mid": "ln_2:in",
+            "pre": "mlp.c_fc:out",
+            "post": "mlp.c_proj:in",
+            "mlp_out": "mlp.c_proj:out",
+        },
+        False,
+    ),
+    "opt": (
+        lambda: transformers.OPTConfig(
+            vocab_size=V,
+            hidden_size=D,
+            num_hidden_layers=2,
+            num_attention_heads=HEADS,
+            ffn_dim=MLP,
+            max_position_embeddings=N_CTX,
+            word_embed_proj_dim=D,
+            dropout=0.0,
+            layerdrop=0.0,
+            pad_token_id=1,
+            bos_token_id=2,
+            eos_token_id=2,
+        ),
+        {
+            "layers": "model.decoder.layers",
+            "embed": "model.decoder.layers.0:in",
+            "final_norm": "model.decoder.final_layer_norm:out",
+            "attention": "self_attn",
+            "q": "self_attn.q_proj:out",
+            "k": "self_attn.k_proj:out",
+            "v": "self_attn.v_proj:out",
+            "z": "self_attn.out_proj:in",
+            "attn_out": "self_attn.out_proj:out",
+            "resid_mid": "final_layer_norm:in",
+            "pre": "fc1:out",
+            "post": "fc2:in",
+            "mlp_out": "fc2:out",
+        },
+        True,
+    ),
+    "bloom": (
+        lambda: transformers.BloomConfig(
+            vocab_size=V,
+            hidden_size=36,
+            n_layer=2,
+            n_head=6,  # no power of two
+            layer_norm_epsilon=1e-4,
+            hidden_dropout=0.0,
+            attention_dropout=0.0,
+            seq_length=N_CTX,
+            bos_token_id=1,
+            eos_token_id=2,
+            pad_token_id=3,
+        ),
+        BLOOM | {"embed": "transformer.word_embeddings_layernorm:out", "qkv": ("self_attention.query_key_value", by_head(6, 6, 6))},
+        False,
+    ),
+    "falcon": (
+        lambda: falcon(multi_query=True, parallel_attn=True, new_decoder_architecture=False),
+        without(BLOOM, "resid_mid") | {"qkv": ("self_attention.query_key_value", joined(D, HEAD, HEAD))},
+        False,
+    ),
+    "falcon-new": (
+        lambda: falcon(new_decoder_architecture=True, num_kv_heads=KV),
+        without(BLOOM, "resid_mid") | {"qkv": ("self_attention.query_key_value", by_head(HEADS, KV, HEAD))},
+        None,
+    ),
+    "falcon-serial": (
+        lambda: falcon(multi_query=False, parallel_attn=False, bias=True),
+        BLOOM | {"qkv": ("self_attention.query_key_value", by_head(HEADS, HEADS, HEAD))},
+        None,
+    ),
+    "phi": (
+        lambda: llama_like("PhiConfig", rope_parameters={**ROPE, "partial_rotary_factor": 0.5}),
+        without(LLAMA, "resid_mid", "pre_linear")
+        | {
+            "final_norm": "model.final_layernorm:out",
+            "z": "self_attn.dense:in",
+            "attn_out": "self_attn.dense:out",
+            "pre": "mlp.fc1:out",
+            "post": "mlp.fc2:in",
+            "mlp_out": "mlp.fc2:out",
+        },
+        False,
+    ),
+    "gemma": (lambda: llama_like("GemmaConfig", head_dim=12, rope_parameters=ROPE, tie_word_embeddings=True), GEMMA, True),
+    "gemma2": (
+        lambda: llama_like(
+            "Gemma2Config",
+            head_dim=12,
+            rope_parameters=ROPE,
+            tie_word_embeddings=True,
+            query_pre_attn_scalar=20,
+            attn_logit_softcapping=2.0,
+            final_logit_softcapping=5.0,
+            sliding_window=5,
+        ),
+        SANDWICH,
+        True,
+    ),
+    "gemma3_text": (
+        lambda: llama_like(
+            "Gemma3TextConfig",
+            head_dim=12,
+            rope_parameters={
+                "full_attention": {"rope_type": "linear", "factor": 4.0, "rope_theta": 900.0},
+                "sliding_attention": {"rope_type": "default", "rope_theta": 100.0},
+            },
+            tie_word_embeddings=True,
+            query_pre_attn_scalar=20,
+            sliding_window=5,
+            layer_types=["sliding_attention", "full_attention"],
+        ),
+        SANDWICH,
+        True,
+    ),
 }
 
 # ----------------------------------------------------------------------------------------------------------- the hooks
+
+
+class PackedHooks(Hooks):
+    """Takes values without a batch too."""
+
+    def replaced(self, name, values):
+        return self.at(name, values.clone()) if values.dim() == 2 else super().replaced(name, values)
+
+    def argument(self, module, name):
+        """Not in place: nothing else is the same tensor."""
+        module.register_forward_pre_hook(lambda _module, inputs: (self.replaced(name, inputs[0]), *inputs[1:]))
 
 
 def module_at(root, path):
@@ -196,13 +418,14 @@ def module_at(root, path):
 
 def hook(model, sites):
     """Hooks at every site: a path and which side of the module, or a module and its columns of several sites."""
-    hooks = Hooks(model)
+    hooks = PackedHooks(model)
     hooks.now = None
 
     def watch(root, site, where, layer=None):
         path, side = where.split(":")
         module = module_at(root, path)
-        (hooks.input if side == "in" else hooks.output)(module, point(site, layer))
+        enters = hooks.argument if site in ("z", "post") else hooks.input
+        (enters if side == "in" else hooks.output)(module, point(site, layer))
 
     def watch_parts(module, parts, layer):
         def split(_module, _inputs, output):
@@ -314,7 +537,11 @@ class Differentiated:
         self.hooks, self.kept = hooks, parameters
 
     def parameters(self):
-        return dict(self.hooks.model.named_parameters()) if self.kept else {}
+        if not self.kept:
+            return {}
+        # GPT-NeoX's head has another name in files.
+        names = {"lm_head.weight": "embed_out.weight"} if "GPTNeoX" in type(self.hooks.model).__name__ else {}
+        return {names.get(name, name): weight for name, weight in self.hooks.model.named_parameters()}
 
     def run(self, sentences):
         probes, logits = {}, []
@@ -338,7 +565,8 @@ def values_of(hooks, sentences, name, has_edits):
     values, logits = run(hooks, sentences)
     arrays, texts = {**values, "logits": logits}, {}
     if has_edits:
-        edits, combined = edits_for({site: v.shape[-1] for site, v in values.items()}, HEADS)
+        n_heads = values[point("pattern", 0) + ".0"].shape[0]
+        edits, combined = edits_for({site: v.shape[-1] for site, v in values.items()}, n_heads)
         missing = {site_of(site) for site in values} - {site_of(spec["point"]) for spec in edits}
         assert not missing, f"{name}: no edit at {missing}"
         for i, spec in enumerate(edits):

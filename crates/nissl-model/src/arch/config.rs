@@ -11,6 +11,9 @@ use crate::error::LoadError;
 /// The most layers that a model may have.
 pub(crate) const MAX_LAYERS: usize = 1 << 12;
 
+/// The most columns that all heads may have together.
+const MAX_HEADS: usize = 1 << 22;
+
 /// A config.json.
 pub(crate) struct Config {
     path: PathBuf,
@@ -28,6 +31,13 @@ impl Config {
     /// The config of a folder that has none.
     pub(crate) fn empty(path: &Path) -> Self {
         Self { path: path.to_owned(), fields: Map::new() }
+    }
+
+    /// The config as if a field were not there.
+    pub(crate) fn without(&self, field: &str) -> Self {
+        let mut fields = self.fields.clone();
+        fields.remove(field);
+        Self { path: self.path.clone(), fields }
     }
 
     /// The file.
@@ -127,7 +137,11 @@ impl Config {
         if n_heads == 0 || self.get(field).is_none() && !d_model.is_multiple_of(n_heads) {
             return Err(self.wrong(heads, format!("a divisor of the width {d_model}"), n_heads));
         }
-        Ok((n_heads, self.size_or(field, d_model / n_heads)?))
+        let d_head = self.size_or(field, d_model / n_heads)?;
+        if n_heads.checked_mul(d_head).is_none_or(|width| width > MAX_HEADS) {
+            return Err(self.wrong(heads, format!("heads that are {MAX_HEADS} wide together at most"), n_heads));
+        }
+        Ok((n_heads, d_head))
     }
 
     /// Yes or no, or `default` if it is not said.

@@ -1,14 +1,23 @@
 //! The architecture families: what each config and its weight names mean. One file and one line in [`FAMILIES`] each.
 
 mod bert;
+mod bloom;
 mod char_rnn;
 mod config;
+mod falcon;
+mod gemma;
+mod gemma2;
+mod gemma3;
 mod gpt2;
+mod gpt_neo;
+mod gpt_neox;
 mod gptj;
 mod llama;
 mod lstm;
 mod mistral;
 mod olmo2;
+mod opt;
+mod phi;
 mod phi3;
 mod positions;
 mod qwen2;
@@ -60,7 +69,16 @@ pub const FAMILIES: &[Family] = &[
     stablelm::FAMILY,
     olmo2::FAMILY,
     phi3::FAMILY,
+    gpt_neox::FAMILY,
     gptj::FAMILY,
+    gpt_neo::FAMILY,
+    opt::FAMILY,
+    bloom::FAMILY,
+    falcon::FAMILY,
+    phi::FAMILY,
+    gemma::FAMILY,
+    gemma2::FAMILY,
+    gemma3::FAMILY,
     lstm::FAMILY,
     char_rnn::FAMILY,
     textgenrnn::FAMILY,

@@ -99,7 +99,10 @@ pub(super) fn rope_of(
     if let Some(unknown) = group.names().find(|name| !known(name)) {
         return Err(group.wrong(&format!("rope_parameters.{unknown}"), format!("one of {}", FIELDS.join(", ")), "one"));
     }
-    Ok(Rope { rotation: Rotation { frequencies, factor: factor as f32, pairs: Pairs::Halves }, n_ctx })
+    Ok(Rope {
+        rotation: Rotation { frequencies: frequencies.into(), factor: factor as f32, pairs: Pairs::Halves },
+        n_ctx,
+    })
 }
 
 /// The options of a group.

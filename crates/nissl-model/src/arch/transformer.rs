@@ -55,6 +55,19 @@ impl Matrix {
     }
 }
 
+/// The rows of queries, then keys, then values of a matrix that has for each key/value head its queries, its key and its
+/// value; none if they do not share the queries evenly, which [`Spec::check`] refuses.
+pub(super) fn rows_by_head(n_heads: usize, n_kv_heads: usize, d_head: usize) -> Vec<usize> {
+    if n_kv_heads == 0 || !n_heads.is_multiple_of(n_kv_heads) {
+        return Vec::new();
+    }
+    let each = n_heads / n_kv_heads;
+    let head = |group: usize, idx: usize| (group * (each + 2) + idx) * d_head..(group * (each + 2) + idx + 1) * d_head;
+    let queries = (0..n_kv_heads).flat_map(|group| (0..each).map(move |idx| (group, idx)));
+    let keys_and_values = [each, each + 1].into_iter().flat_map(|idx| (0..n_kv_heads).map(move |group| (group, idx)));
+    queries.chain(keys_and_values).flat_map(|(group, idx)| head(group, idx)).collect()
+}
+
 /// The weights of the output head; logits are `head(final residual stream)`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Head {

@@ -10,6 +10,7 @@ pub(crate) mod cpu;
 pub(crate) mod tape;
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use ndarray::{ArcArray2, Array2, ArrayViewMut2};
 use nissl_core::ModelError;
@@ -186,7 +187,7 @@ impl Pairs {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Rotation {
     /// `[d_rotary / 2]`; columns of a head behind the first `d_rotary` stay as they are.
-    pub(crate) frequencies: Vec<f32>,
+    pub(crate) frequencies: Arc<[f32]>,
     /// Factor of what is rotated.
     pub(crate) factor: f32,
     pub(crate) pairs: Pairs,

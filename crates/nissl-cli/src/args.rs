@@ -66,6 +66,7 @@ pub(crate) enum Command {
     Sites(commands::sites::Args),
     Extract(commands::extract::Args),
     Rank(commands::rank::Args),
+    Attribute(commands::attribute::Args),
     Inspect(commands::inspect::Args),
     Lens(commands::lens::Args),
     Generate(commands::generate::Args),

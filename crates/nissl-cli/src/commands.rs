@@ -1,5 +1,6 @@
 //! The commands, one file each: flags, the call of the task, its report as text.
 
+pub(crate) mod attribute;
 pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod convert;
@@ -26,6 +27,7 @@ pub(crate) fn run(command: Command, door: &Door) -> anyhow::Result<()> {
         Command::Sites(args) => sites::run(&args, door),
         Command::Extract(args) => extract::run(&args, door),
         Command::Rank(args) => rank::run(&args, door),
+        Command::Attribute(args) => attribute::run(&args, door),
         Command::Inspect(args) => inspect::run(&args, door),
         Command::Lens(args) => lens::run(&args, door),
         Command::Generate(args) => generate::run(&args, door),

@@ -42,6 +42,7 @@ mod splitter;
 mod words;
 
 mod concept;
+mod prompts;
 
 mod aggregate;
 mod align;
@@ -55,6 +56,7 @@ pub use digest::CorpusDigest;
 pub use error::DataError;
 pub use formats::{FORMATS, Format, format_by_name};
 pub use options::{LabelLevel, Multiword, Prose, ReadOptions, WordSplit};
+pub use prompts::{BLANK, PROMPT_FORMATS, PromptFormat, PromptOptions, Prompts, TextPrompt, read_prompts};
 pub use sentence::{Label, Sentence, Word};
 pub use splitter::split_sentences;
 pub use survey::{ColumnSummary, CorpusSummary, survey};

@@ -18,6 +18,7 @@
 #![deny(missing_docs)]
 #![cfg_attr(test, expect(clippy::unwrap_used, reason = "a test that cannot go on should stop"))]
 
+mod chosen;
 mod concepts;
 mod edit_text;
 mod error;

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::error::TaskError;
 
+pub mod attribute;
 pub mod check;
 pub mod convert;
 pub mod demo;
@@ -27,6 +28,11 @@ pub const TASKS: &[TaskEntry] = &[
     TaskEntry { name: "sites", summary: sites::SUMMARY, run: |c, p| run_json("sites", c, p, sites::run) },
     TaskEntry { name: "extract", summary: extract::SUMMARY, run: |c, p| run_json("extract", c, p, extract::run) },
     TaskEntry { name: "rank", summary: rank::SUMMARY, run: |c, p| run_json("rank", c, p, rank::run) },
+    TaskEntry {
+        name: "attribute",
+        summary: attribute::SUMMARY,
+        run: |c, p| run_json("attribute", c, p, attribute::run),
+    },
     TaskEntry { name: "inspect", summary: inspect::SUMMARY, run: |c, p| run_json("inspect", c, p, inspect::run) },
     TaskEntry { name: "lens", summary: lens::SUMMARY, run: |c, p| run_json("lens", c, p, lens::run) },
     TaskEntry { name: "generate", summary: generate::SUMMARY, run: |c, p| run_json("generate", c, p, generate::run) },

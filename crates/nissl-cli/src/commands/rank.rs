@@ -85,12 +85,12 @@ pub(crate) struct Args {
 }
 
 /// `name=value`; the value is JSON if it reads as JSON, else a text.
-fn assignment(text: &str) -> Result<(String, Value), String> {
+pub(super) fn assignment(text: &str) -> Result<(String, Value), String> {
     let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
     Ok((name.trim().to_owned(), serde_json::from_str(value).unwrap_or_else(|_| Value::from(value))))
 }
 
-fn as_object<S: serde::Serializer>(pairs: &[(String, Value)], serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn as_object<S: serde::Serializer>(pairs: &[(String, Value)], serializer: S) -> Result<S::Ok, S::Error> {
     pairs.iter().cloned().collect::<Map<String, Value>>().serialize(serializer)
 }
 
@@ -149,7 +149,7 @@ fn table(method: &MethodReport, page: &mut Page<'_>) -> io::Result<()> {
 }
 
 /// `3.mlp_post[1207] +0.81`; with a sign where the method knows directions.
-fn shown(best: &Best, signed: bool) -> String {
+pub(super) fn shown(best: &Best, signed: bool) -> String {
     let sign = match best.sign {
         Some(-1) => "-",
         _ if signed => "+",

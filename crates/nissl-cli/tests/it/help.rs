@@ -8,6 +8,7 @@ const COMMANDS: &[&str] = &[
     "sites",
     "extract",
     "rank",
+    "attribute",
     "inspect",
     "lens",
     "generate",

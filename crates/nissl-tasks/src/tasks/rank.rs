@@ -8,11 +8,12 @@ use nissl_core::{
     Activations, Concept, Context, HookPoint, LabeledActivations, Labels, MethodError, NeuronId, Progress, Provenance,
     Ranker, Scores,
 };
-use nissl_methods::{METHODS, Method, MethodEntry, MethodKind, find};
+use nissl_methods::{Method, MethodEntry, MethodKind, find};
 use nissl_store::{Store, StoreError};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::chosen::chosen;
 use crate::error::TaskError;
 use crate::labels::{digest, labels};
 use crate::output::write_json;
@@ -253,45 +254,12 @@ type Chosen = (&'static MethodEntry, Box<dyn Ranker>);
 
 /// The rankers with their parameters.
 fn methods(config: &Config) -> Result<Vec<Chosen>, TaskError> {
-    let mut used = vec![false; config.set.len()];
-    let mut methods = Vec::new();
-    for name in &config.methods {
-        let entry = find(name)?;
-        let defaults = entry.defaults();
-        let mut params = Map::new();
-        for ((key, value), used) in config.set.iter().zip(&mut used) {
-            let own = key.strip_prefix(entry.name).and_then(|rest| rest.strip_prefix('.'));
-            if let Some(param) = own.or_else(|| defaults.get(key).map(|_| key.as_str())) {
-                params.insert(param.to_owned(), value.clone());
-                *used = true;
-            }
-        }
-        match entry.build(&Value::Object(params))? {
-            Method::Ranker(ranker) => methods.push((entry, ranker)),
-            _ => return Err(not_a_ranker(name)),
-        }
-    }
     for name in config.one_vs_rest.iter().filter(|name| *name != "all") {
         find(name)?;
     }
-    if let Some(((key, value), _)) = config.set.iter().zip(&used).find(|(_, used)| !**used) {
-        // No method has it: the first one says which it has.
-        let entry = methods.first().map(|(entry, _)| *entry).ok_or_else(no_method)?;
-        let key = key.split_once('.').map_or(key.as_str(), |(_, param)| param);
-        entry.build(&Value::Object(Map::from_iter([(key.to_owned(), value.clone())])))?;
-        return Err(TaskError::config("set", "a parameter of a chosen method", key));
-    }
-    if methods.is_empty() { Err(no_method()) } else { Ok(methods) }
-}
-
-fn no_method() -> TaskError {
-    TaskError::config("methods", "at least one", "none")
-}
-
-fn not_a_ranker(name: &str) -> TaskError {
-    let rankers = METHODS.iter().filter(|entry| entry.kind == MethodKind::Ranker).map(|entry| entry.name);
-    let rankers = rankers.collect::<Vec<_>>().join(", ");
-    TaskError::config("methods", format!("a method that ranks neurons ({rankers})"), format!("{name}, which does not"))
+    let chosen = chosen(&config.methods, &config.set, MethodKind::Ranker)?;
+    let ranker = |(entry, method)| if let Method::Ranker(ranker) = method { Some((entry, ranker)) } else { None };
+    Ok(chosen.into_iter().filter_map(ranker).collect())
 }
 
 /// Opens a store that a config names.

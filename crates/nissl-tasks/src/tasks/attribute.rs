@@ -1,0 +1,288 @@
+//! From a model and prompts to rankings: on which neurons a prediction depends.
+
+use std::path::PathBuf;
+use std::sync::Mutex;
+
+use nissl_core::{Attributor, Context, MethodError, Model, Progress, Prompt, Provenance, Scores};
+use nissl_data::{PromptOptions, TextPrompt, read_prompts};
+use nissl_methods::{Method, MethodEntry, MethodKind};
+use nissl_model::{LanguageModel, LoadOptions};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::chosen::chosen;
+use crate::error::TaskError;
+use crate::output::write_json;
+use crate::ranking_file::save_ranking;
+use crate::report::{Head, head};
+use crate::tasks::lens::tokenizer;
+use crate::tasks::rank::{Best, Failure, best};
+use crate::tasks::sites::ModelSummary;
+
+mod tokens;
+
+use tokens::Coder;
+
+/// One sentence about the task.
+pub const SUMMARY: &str = "Rank the neurons of a model by how much its predictions depend on them";
+
+/// Name of the report in the rankings' folder.
+const REPORT: &str = "attribute.json";
+
+/// What to attribute.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Folder, GGUF file or Hub name.
+    pub model: String,
+    /// A file or folder of prompts.
+    pub file: Option<PathBuf>,
+    /// What of it is wanted.
+    pub read: PromptOptions,
+    /// More prompts.
+    pub prompts: Vec<TextPrompt>,
+    /// The methods.
+    pub methods: Vec<String>,
+    /// Parameters by name: `steps` for every method that has it, or `integrated-gradients.steps`.
+    pub set: Map<String, Value>,
+    /// Folder for the rankings, a Parquet table a method, and for the report; nothing is written if `None`.
+    pub out: Option<PathBuf>,
+    /// Best neurons a concept in the report.
+    pub top: usize,
+    /// Bytes for activations.
+    pub memory: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            model: String::new(),
+            file: None,
+            read: PromptOptions::default(),
+            prompts: Vec::new(),
+            methods: vec!["integrated-gradients".to_owned()],
+            set: Map::new(),
+            out: None,
+            top: 10,
+            memory: 512 << 20,
+        }
+    }
+}
+
+/// The rankings.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// Task, version and config.
+    #[serde(flatten)]
+    pub head: Head<Config>,
+    /// The model.
+    pub model: ModelSummary,
+    /// The prompts.
+    pub prompts: PromptSummary,
+    /// One entry a method that went well.
+    pub methods: Vec<MethodReport>,
+    /// The methods that did not.
+    pub failed: Vec<Failure>,
+}
+
+/// What became of the prompts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PromptSummary {
+    /// Those that were used.
+    pub used: usize,
+    /// Lines of the file that hold none.
+    pub skipped: u64,
+    /// Those that were left out, by reason.
+    pub left_out: Vec<LeftOut>,
+}
+
+/// Prompts that were left out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LeftOut {
+    /// Why.
+    pub why: String,
+    /// How many.
+    pub prompts: usize,
+    /// The first of them.
+    pub first: String,
+}
+
+/// The result of a method.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MethodReport {
+    /// The method.
+    pub name: String,
+    /// Method, all parameters, fingerprints of what went in, version.
+    pub provenance: Provenance,
+    /// The table of the whole ranking.
+    pub file: Option<PathBuf>,
+    /// Number of ranked neurons.
+    pub neurons: usize,
+    /// What the method said: completeness, total effects, what it left out.
+    pub notes: Vec<String>,
+    /// One entry a concept.
+    pub concepts: Vec<ConceptReport>,
+}
+
+/// The best neurons of a concept.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConceptReport {
+    /// The concept.
+    pub name: String,
+    /// Its prompts.
+    pub prompts: usize,
+    /// The best neurons, best first; those without any effect are not shown.
+    pub top: Vec<Best>,
+}
+
+/// Attributes the predictions of prompts to neurons by each method.
+///
+/// # Errors
+/// If the model or the prompts cannot be read, no prompt is left, a method is unknown, every method fails, or the user
+/// stops it.
+pub fn run(config: &Config, progress: &dyn Progress) -> Result<Report, TaskError> {
+    if config.model.is_empty() {
+        return Err(TaskError::config("model", "a folder, a GGUF file or a Hub name", "nothing"));
+    }
+    let methods = chosen(&config.methods, &config.set, MethodKind::Attributor)?;
+    let (mut texts, mut skipped) = (config.prompts.clone(), 0);
+    if let Some(file) = &config.file {
+        let read = read_prompts(file, &config.read)?;
+        skipped = read.skipped;
+        texts.extend(read.prompts);
+    }
+    if texts.is_empty() {
+        return Err(TaskError::config("prompts", "a prompt and its target, or a file of them", "none"));
+    }
+    progress.stage("load the model", None, "models");
+    let model = LanguageModel::load_with(&config.model, &LoadOptions::default(), progress)?;
+    let coder = Coder::new(&model, tokenizer(&model)?)?;
+    let (prompts, left_out) = coded(&coder, &texts)?;
+    if prompts.is_empty() {
+        let reasons: Vec<String> = left_out.iter().map(|out| format!("{} ({})", out.why, out.first)).collect();
+        let expected = format!("prompts that {} can take", model.info().name);
+        return Err(TaskError::config("prompts", expected, format!("none: {}", reasons.join("; "))));
+    }
+    let summary = PromptSummary { used: prompts.len(), skipped, left_out };
+    let (methods, failed) = attribute(config, &model, &prompts, &methods, progress)?;
+    let head = head("attribute", config);
+    let report = Report { head, model: ModelSummary::of(model.info()), prompts: summary, methods, failed };
+    if let Some(out) = &config.out {
+        write_json(&out.join(REPORT), &report)?;
+    }
+    Ok(report)
+}
+
+/// Runs each method.
+fn attribute(
+    config: &Config,
+    model: &LanguageModel,
+    prompts: &[Prompt],
+    methods: &[(&'static MethodEntry, Method)],
+    progress: &dyn Progress,
+) -> Result<(Vec<MethodReport>, Vec<Failure>), TaskError> {
+    let (mut reports, mut failed, mut first) = (Vec::new(), Vec::new(), None);
+    for (entry, method) in methods {
+        let Method::Attributor(attributor) = method else { continue };
+        match scores(config, model, prompts, attributor.as_ref(), progress) {
+            Ok((scores, notes)) => reports.push(method_report(config, &scores, prompts, notes)?),
+            Err(MethodError::Cancelled) => {
+                let resume = match (&config.out, reports.len()) {
+                    (Some(out), n) if n > 0 => format!("the rankings of {n} methods are in {}", out.display()),
+                    _ => "nothing was written".to_owned(),
+                };
+                return Err(TaskError::Cancelled { resume });
+            }
+            Err(err) => {
+                failed.push(Failure { name: entry.name.to_owned(), error: err.to_string() });
+                first = first.or(Some(err));
+            }
+        }
+    }
+    match first {
+        Some(err) if reports.is_empty() => Err(err.into()),
+        _ => Ok((reports, failed)),
+    }
+}
+
+fn scores(
+    config: &Config,
+    model: &LanguageModel,
+    prompts: &[Prompt],
+    attributor: &dyn Attributor,
+    progress: &dyn Progress,
+) -> Result<(Scores, Vec<String>), MethodError> {
+    let noting = Noting { progress, notes: Mutex::default() };
+    let ctx = Context { memory: config.memory, progress: &noting };
+    let mut scores = attributor.score(model, prompts, ctx)?;
+    scores.provenance.model.clone_from(&model.info().fingerprint);
+    Ok((scores, noting.notes.into_inner().expect("no thread panicked")))
+}
+
+fn method_report(
+    config: &Config,
+    scores: &Scores,
+    prompts: &[Prompt],
+    notes: Vec<String>,
+) -> Result<MethodReport, TaskError> {
+    let name = scores.provenance.method.clone();
+    let file = config.out.as_ref().map(|out| out.join(format!("{name}.parquet")));
+    if let Some(file) = &file {
+        save_ranking(file, scores)?;
+    }
+    let named = |name: &str| {
+        let own = |prompt: &&Prompt| prompt.concept == name || (prompt.concept.is_empty() && name == "prompts");
+        prompts.iter().filter(own).count()
+    };
+    let concept = |(idx, concept): (usize, &nissl_core::Concept)| ConceptReport {
+        name: concept.name.clone(),
+        prompts: named(&concept.name),
+        top: best(scores, idx, config.top).into_iter().filter(|best| best.score > 0.0).collect(),
+    };
+    let concepts = scores.concepts().iter().enumerate().map(concept).collect();
+    let (provenance, neurons) = (scores.provenance.clone(), scores.neurons().len());
+    Ok(MethodReport { name, provenance, file, neurons, notes, concepts })
+}
+
+/// Prompts as tokens, and those that the model cannot take, by reason.
+fn coded(coder: &Coder<'_>, texts: &[TextPrompt]) -> Result<(Vec<Prompt>, Vec<LeftOut>), TaskError> {
+    let (mut prompts, mut left_out) = (Vec::new(), Vec::<LeftOut>::new());
+    for text in texts {
+        match coder.prompt(text)? {
+            Ok(prompt) => prompts.push(prompt),
+            Err(why) => match left_out.iter_mut().find(|out| out.why == why) {
+                Some(out) => out.prompts += 1,
+                None => left_out.push(LeftOut { why, prompts: 1, first: format!("{} {}", text.text, text.target) }),
+            },
+        }
+    }
+    Ok((prompts, left_out))
+}
+
+/// Passes on progress, and keeps what a method says.
+struct Noting<'a> {
+    progress: &'a dyn Progress,
+    notes: Mutex<Vec<String>>,
+}
+
+impl Progress for Noting<'_> {
+    fn stage(&self, name: &str, total: Option<u64>, unit: &str) {
+        self.progress.stage(name, total, unit);
+    }
+    fn step(&self, done: u64) {
+        self.progress.step(done);
+    }
+    fn note(&self, line: &str) {
+        self.notes.lock().expect("no thread panicked").push(line.to_owned());
+    }
+    fn cancelled(&self) -> bool {
+        self.progress.cancelled()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -292,6 +292,12 @@ pub enum MethodError {
         /// The value.
         value: f32,
     },
+    /// A neuron that a probe reads and the activations lack.
+    #[error("the activations have no {neuron}, which the probe reads")]
+    MissingNeuron {
+        /// The neuron.
+        neuron: crate::NeuronId,
+    },
     /// A score that is not finite: an error of the method.
     #[error("{method} gave a score that is not finite for {neuron} and concept '{concept}'")]
     ScoreNotFinite {

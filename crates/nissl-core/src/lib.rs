@@ -46,7 +46,7 @@ pub use progress::{NoProgress, Progress};
 pub use provenance::Provenance;
 pub use ranking::Ranking;
 pub use rows::{BLOCK_ROWS, RowSink};
-pub use scores::{Pool, Scores};
+pub use scores::{Pool, Scores, Significance};
 pub use site::{HookPoint, Site};
 pub use suggest::nearest;
 pub use text::TextRows;

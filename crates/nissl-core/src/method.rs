@@ -80,6 +80,8 @@ pub struct LabeledActivations<'a> {
     pub x: &'a dyn Activations,
     /// The labels, `[n_tokens]`.
     pub labels: &'a Labels,
+    /// The words, `[n_tokens]`, where they are known: for methods that split rows by sentence.
+    pub text: Option<&'a TextRows>,
 }
 
 impl<'a> LabeledActivations<'a> {
@@ -89,9 +91,21 @@ impl<'a> LabeledActivations<'a> {
     /// [`MethodError::Shape`] if they have not the same number of rows.
     pub fn new(x: &'a dyn Activations, labels: &'a Labels) -> Result<Self, MethodError> {
         if labels.n_tokens() == x.n_tokens() {
-            Ok(Self { x, labels })
+            Ok(Self { x, labels, text: None })
         } else {
             Err(MethodError::Shape { what: "rows of the labels", expected: x.n_tokens(), got: labels.n_tokens() })
+        }
+    }
+
+    /// Says which word of which sentence each row is.
+    ///
+    /// # Errors
+    /// [`MethodError::Shape`] if the text has not the same number of rows.
+    pub fn with_text(self, text: &'a TextRows) -> Result<Self, MethodError> {
+        if text.n_tokens() == self.x.n_tokens() {
+            Ok(Self { text: Some(text), ..self })
+        } else {
+            Err(MethodError::Shape { what: "rows of the text", expected: self.x.n_tokens(), got: text.n_tokens() })
         }
     }
 }

@@ -16,11 +16,22 @@ use crate::ranking::Ranking;
 pub struct Scores {
     values: Array2<f32>,
     sign: Option<Array2<i8>>,
+    significance: Option<Significance>,
     constant: Vec<bool>,
     concepts: Vec<Concept>,
     neurons: Vec<NeuronId>,
     /// Where the scores come from.
     pub provenance: Provenance,
+}
+
+/// How likely scores are by chance.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Significance {
+    /// Chance of a score at least as high under labels that mean nothing, `[n_concepts, n_neurons]`.
+    pub p: Array2<f32>,
+    /// False discovery rate: share of false finds among all that are found with this score or a surer one, over all
+    /// neurons and concepts, `[n_concepts, n_neurons]`.
+    pub q: Array2<f32>,
 }
 
 /// How the scores of several concepts become one.
@@ -60,7 +71,7 @@ impl Scores {
             });
         }
         let constant = vec![false; neurons.len()];
-        Ok(Self { values, sign: None, constant, concepts, neurons, provenance })
+        Ok(Self { values, sign: None, significance: None, constant, concepts, neurons, provenance })
     }
 
     /// Adds the direction of each effect, `[n_concepts, n_neurons]`: 1, 0 or -1.
@@ -98,6 +109,25 @@ impl Scores {
         }
         self.constant = constant;
         Ok(self)
+    }
+
+    /// Adds how likely each score is by chance.
+    ///
+    /// # Errors
+    /// If the shape is not that of the scores.
+    pub fn with_significance(mut self, significance: Significance) -> Result<Self, MethodError> {
+        for (what, got) in [("chances", significance.p.len()), ("false discovery rates", significance.q.len())] {
+            if got != self.values.len() {
+                return Err(MethodError::Shape { what, expected: self.values.len(), got });
+            }
+        }
+        self.significance = Some(significance);
+        Ok(self)
+    }
+
+    /// How likely each score is by chance, if that was computed.
+    pub fn significance(&self) -> Option<&Significance> {
+        self.significance.as_ref()
     }
 
     /// The scores, `[n_concepts, n_neurons]`.

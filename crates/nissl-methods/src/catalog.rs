@@ -11,7 +11,7 @@ use crate::attributors::{
     Ablation, AttributionPatching, GradientActivation, IntegratedGradients, KnowledgeNeurons, Mediation,
 };
 use crate::profilers::{TopContexts, TopWords};
-use crate::rankers::{AveragePrecision, Iou, MeanSelect, Probeless, Sensitivity};
+use crate::rankers::{AveragePrecision, GaussianProbe, Iou, Lca, LinearProbe, MeanSelect, Probeless, Sensitivity};
 
 /// Every method, one line each.
 pub const METHODS: &[MethodEntry] = &[
@@ -20,6 +20,9 @@ pub const METHODS: &[MethodEntry] = &[
     MethodEntry::ranker::<MeanSelect>(),
     MethodEntry::ranker::<Iou>(),
     MethodEntry::ranker::<Sensitivity>(),
+    MethodEntry::ranker::<LinearProbe>(),
+    MethodEntry::ranker::<Lca>(),
+    MethodEntry::ranker::<GaussianProbe>(),
     MethodEntry::profiler::<TopWords>(),
     MethodEntry::profiler::<TopContexts>(),
     MethodEntry::attributor::<Ablation>(),

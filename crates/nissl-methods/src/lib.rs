@@ -22,6 +22,7 @@
 pub mod attributors;
 pub mod catalog;
 pub mod lens;
+pub mod probes;
 pub mod profilers;
 pub mod rankers;
 
@@ -33,6 +34,7 @@ mod concepts;
 mod groups;
 mod label_sets;
 mod quantile;
+mod random;
 mod study;
 
 pub use catalog::{CatalogError, METHODS, Method, MethodEntry, MethodKind, find};

@@ -74,7 +74,7 @@ fn reports_come_back_the_same() {
     comes_back(&Ranking { neurons: vec![neuron()], scores: vec![0.1] });
     comes_back(&Concept::new("Number=Plur"));
     comes_back(&[Pool::Mean, Pool::Max, Pool::RoundRobin].to_vec());
-    comes_back(&Prompt { tokens: vec![1, 2], target: 3, foil: Some(4) });
+    comes_back(&Prompt { tokens: vec![1, 2], target: 3, foil: Some(4), ..Prompt::default() });
     let provenance = Provenance { seed: Some(7), ..Provenance::of_method("probeless", json!({"min_count": 5})) };
     comes_back(&provenance);
     let excerpt = Excerpt { row: 4, sentence: 1, position: 0, activation: -0.3, context: "a “b”".to_owned() };

@@ -1,14 +1,20 @@
 //! Neuron search: methods that score neurons for concepts from recorded activations alone.
 
 mod average_precision;
+mod gaussian_probe;
 mod iou;
+mod lca;
+mod linear_probe;
 mod mean_select;
 mod probeless;
 mod sensitivity;
 
 pub use crate::label_sets::Unlabeled;
 pub use average_precision::AveragePrecision;
+pub use gaussian_probe::GaussianProbe;
 pub use iou::{Iou, Measure, Threshold};
+pub use lca::Lca;
+pub use linear_probe::LinearProbe;
 pub use mean_select::MeanSelect;
 pub use probeless::Probeless;
 pub use sensitivity::{Sensitive, Sensitivity};

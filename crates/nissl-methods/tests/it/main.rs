@@ -4,3 +4,4 @@ mod conformance;
 mod golden;
 mod lists;
 mod planted;
+mod probes;

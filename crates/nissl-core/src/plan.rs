@@ -31,7 +31,8 @@ pub enum Output {
     /// None: the run stops after the deepest capture.
     #[default]
     None,
-    /// Those of the last token of each sentence, `[n_sentences, d_vocab]`.
+    /// Those of one token of each sentence, `[n_sentences, d_vocab]`: the last, or that at which a classifier of
+    /// sentences answers.
     Last,
     /// Those of every token, `[n_tokens, d_vocab]`.
     All,

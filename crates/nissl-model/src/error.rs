@@ -93,6 +93,16 @@ pub enum LoadError {
         /// The nearest name that the checkpoint has.
         nearest: Option<String>,
     },
+    /// A head that the checkpoint lacks.
+    #[error("{}: head {asked}: expected one of those that the checkpoint has ({known})", .path.display())]
+    NoHead {
+        /// The folder.
+        path: PathBuf,
+        /// The kind that was asked for.
+        asked: &'static str,
+        /// Those that are there, with commas.
+        known: String,
+    },
     /// A weight of another shape or number format than the config asks for.
     #[error("{what} of {name}: expected {expected}, got {got}")]
     Weight {

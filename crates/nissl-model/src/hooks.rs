@@ -12,6 +12,7 @@ use nissl_core::{
     Batch, CaptureSink, Edit, EditSpec, HookPlan, HookPoint, ModelError, NeuronId, Output, Positions, Units,
 };
 
+use crate::arch::AnswersAt;
 use crate::engine::{Engine, Flow, Halt, Piece, Values, Wanted};
 pub(crate) use rows::RowEdits;
 use seen::Seen;
@@ -171,8 +172,12 @@ impl<'a> Hooks<'a> {
     }
 
     /// The rows of the group whose logits are asked for; none if all are.
-    pub(crate) fn output_rows(&self, output: Output) -> Option<Vec<usize>> {
-        (output == Output::Last).then(|| self.offsets()[1..].iter().map(|end| end - 1).collect())
+    pub(crate) fn output_rows(&self, output: Output, answers_at: AnswersAt) -> Option<Vec<usize>> {
+        let offsets = self.offsets();
+        (output == Output::Last).then(|| match answers_at {
+            AnswersAt::First => offsets[..offsets.len() - 1].to_vec(),
+            AnswersAt::Last => offsets[1..].iter().map(|end| end - 1).collect(),
+        })
     }
 
     /// Whether anybody reads or writes at this point.

@@ -16,7 +16,7 @@ use nissl_core::{
 };
 use rayon::prelude::*;
 
-use crate::arch::{Architecture, Found};
+use crate::arch::{Architecture, Found, HeadInfo};
 use crate::blocks::head::Head;
 use crate::checkpoint::Checkpoint;
 use crate::checkpoint::gguf::{self, GgufModel};
@@ -39,6 +39,7 @@ const GROUP: usize = 256;
 /// A language model on the CPU: every site can be read and edited.
 pub struct LanguageModel {
     info: ModelInfo,
+    head_info: Option<HeadInfo>,
     tokenizer: Option<Tokenizer>,
     end_tokens: Vec<u32>,
     checkpoint: Checkpoint,
@@ -80,7 +81,8 @@ impl LanguageModel {
     }
 
     fn from_folder_with(folder: &Path, name: &str, options: &LoadOptions) -> Result<Self, LoadError> {
-        let Parts { found, config, checkpoint, tokenizer } = Parts::open(folder)?;
+        let Parts { mut found, config, checkpoint, tokenizer } = Parts::open(folder)?;
+        found.asked = options.head;
         let architecture = found.architecture(&checkpoint)?;
         let engine = Cpu::new(options.weights);
         let embeddings = weights::embeddings(&checkpoint, &architecture)?;
@@ -88,10 +90,12 @@ impl LanguageModel {
         // Checked now, so that a wrong head is an error of loading; laid out when it is needed.
         let has_logits = weights::has_head(&checkpoint, &architecture)?;
         let info = architecture.info(name, found.family, has_logits, checkpoint.fingerprint(&config));
+        let head_info = architecture.head(&found);
         let end_tokens = found.end_tokens();
         let elsewhere = device::open(options.device, &checkpoint, &architecture)?;
         Ok(Self {
             info,
+            head_info,
             tokenizer,
             end_tokens,
             checkpoint,
@@ -115,6 +119,11 @@ impl LanguageModel {
     /// The tokenizer, if the model's folder has one.
     pub fn tokenizer(&self) -> Option<&Tokenizer> {
         self.tokenizer.as_ref()
+    }
+
+    /// The head that gives the logits; none if the checkpoint has none.
+    pub fn head_info(&self) -> Option<&HeadInfo> {
+        self.head_info.as_ref()
     }
 
     /// The tokens that end a text, by the model's config.
@@ -215,7 +224,8 @@ impl LanguageModel {
         if output == Output::None {
             return Ok(None);
         }
-        let logits = self.head()?.forward(engine, x, hooks.output_rows(output).as_deref());
+        let logits =
+            self.head()?.forward(engine, x, hooks.output_rows(output, self.architecture.answers_at()).as_deref());
         Ok(Some(engine.read(&logits)))
     }
 }

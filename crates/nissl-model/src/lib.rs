@@ -28,7 +28,7 @@ mod tokenizer;
 mod training;
 mod weights;
 
-pub use arch::{FAMILIES, Family};
+pub use arch::{AnswersAt, FAMILIES, Family, HeadInfo, HeadKind};
 pub use checkpoint::{Checkpoint, Dtype, Quant, TensorView};
 pub use error::LoadError;
 pub use generate::TextStream;

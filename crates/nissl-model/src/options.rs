@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::arch::HeadKind;
+
 /// How a model is loaded.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -10,6 +12,9 @@ pub struct LoadOptions {
     pub weights: WeightFormat,
     /// Where captures, edits and logits are computed.
     pub device: Device,
+    /// The head that gives the logits, where the checkpoint has several; none: the one that its config names, or a
+    /// language model before a classifier.
+    pub head: Option<HeadKind>,
 }
 
 /// Where forward passes run. Generation, gradients and many variants of a sentence always run on the CPU.

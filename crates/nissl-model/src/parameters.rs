@@ -104,10 +104,8 @@ pub(crate) fn parameter_gradients(
 impl<'a> Trained<'a> {
     fn laid_out(&self) -> LaidOut<'a, Cpu> {
         let mut all = self.network.laid_out();
-        if let Some((dense, _, norm)) = &self.head.transform {
-            all.linears.push(dense);
-            all.norms.push(norm);
-        }
+        all.linears.extend(self.head.dense.iter().map(|(dense, _)| dense));
+        all.norms.extend(&self.head.norm);
         all.linears.push(&self.head.decoder);
         all
     }

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::{Architecture, Config, Family, Head, Matrix, Positions, Skeleton, Spec};
+use super::{Architecture, Classifier, Config, Family, Head, Matrix, Positions, Skeleton, Spec};
 use crate::checkpoint::Checkpoint;
-use crate::engine::NormKind;
+use crate::engine::{Activation, NormKind};
 use crate::error::LoadError;
 use crate::training::Sizes;
 
@@ -12,7 +12,7 @@ pub(super) const FAMILY: Family = Family {
     name: "bert",
     model_types: &["bert"],
     summary: "post-norm encoder, learned positions",
-    head: "masked LM",
+    head: "masked LM, token and sequence classifiers",
     fresh: Some(fresh),
     mark: None,
     read,
@@ -23,15 +23,12 @@ fn read(config: &Config, _: &Checkpoint) -> Result<Architecture, LoadError> {
     config.only("is_decoder", &json!(false))?;
     config.only("add_cross_attention", &json!(false))?;
     let (d_model, n_heads) = (config.size("hidden_size")?, config.size("num_attention_heads")?);
-    if n_heads == 0 || !d_model.is_multiple_of(n_heads) {
-        return Err(config.wrong("num_attention_heads", format!("a divisor of hidden_size = {d_model}"), n_heads));
-    }
     Ok(Architecture::Transformer(Spec {
         n_layers: config.size("num_hidden_layers")?,
         d_model,
         n_heads,
         n_kv_heads: n_heads,
-        d_head: d_model / n_heads,
+        d_head: config.divided("hidden_size", "num_attention_heads")?,
         d_mlp: config.size("intermediate_size")?,
         d_vocab: config.size("vocab_size")?,
         n_ctx: config.size("max_position_embeddings")?,
@@ -61,6 +58,11 @@ fn read(config: &Config, _: &Checkpoint) -> Result<Architecture, LoadError> {
             tied: config.flag_or("tie_word_embeddings", true)?,
             bias: "cls.predictions.bias",
         },
+        classifiers: vec![
+            Classifier::sequence("pooler.dense", Activation::Tanh, "classifier"),
+            Classifier::sequence("pooler.dense", Activation::Tanh, "cls.seq_relationship"),
+            Classifier::TOKENS,
+        ],
         ..Spec::plain(Skeleton::Encoder)
     }))
 }

@@ -157,6 +157,22 @@ impl Config {
         }
     }
 
+    /// A size divided into so many parts, which must have a whole size.
+    pub(crate) fn divided(&self, size: &str, parts: &str) -> Result<usize, LoadError> {
+        let (whole, n) = (self.size(size)?, self.size(parts)?);
+        if n == 0 || !whole.is_multiple_of(n) {
+            return Err(self.wrong(parts, format!("a divisor of {size} = {whole}"), n));
+        }
+        Ok(whole / n)
+    }
+
+    /// The names of `n` labels, `LABEL_<number>` where the config has none.
+    pub(crate) fn labels(&self, n: usize) -> Vec<String> {
+        let named = self.get("id2label").and_then(Value::as_object);
+        let name = |label: usize| named.and_then(|names| names.get(&label.to_string())).and_then(Value::as_str);
+        (0..n).map(|label| name(label).map_or_else(|| format!("LABEL_{label}"), str::to_owned)).collect()
+    }
+
     /// Numbers of tokens, one or a list; what is none is passed over.
     pub(crate) fn tokens(&self, field: &str) -> Vec<u32> {
         let number = |value: &Value| value.as_u64().and_then(|n| u32::try_from(n).ok());

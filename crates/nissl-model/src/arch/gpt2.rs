@@ -28,15 +28,12 @@ fn read(config: &Config, _: &Checkpoint) -> Result<Architecture, LoadError> {
     config.only("scale_attn_by_inverse_layer_idx", &json!(false))?;
     config.only("add_cross_attention", &json!(false))?;
     let (d_model, n_heads) = (config.size("n_embd")?, config.size("n_head")?);
-    if n_heads == 0 || !d_model.is_multiple_of(n_heads) {
-        return Err(config.wrong("n_head", format!("a divisor of n_embd = {d_model}"), n_heads));
-    }
     Ok(Architecture::Transformer(Spec {
         n_layers: config.size("n_layer")?,
         d_model,
         n_heads,
         n_kv_heads: n_heads,
-        d_head: d_model / n_heads,
+        d_head: config.divided("n_embd", "n_head")?,
         d_mlp: config.size_or("n_inner", d_model.saturating_mul(4))?,
         d_vocab: config.size("vocab_size")?,
         n_ctx: config.size("n_positions")?,

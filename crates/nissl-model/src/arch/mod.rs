@@ -1,9 +1,12 @@
 //! The architecture families: what each config and its weight names mean. One file and one line in [`FAMILIES`] each.
 
+mod albert;
 mod bert;
 mod bloom;
 mod char_rnn;
 mod config;
+mod distilbert;
+mod electra;
 mod falcon;
 mod gemma;
 mod gemma2;
@@ -12,9 +15,11 @@ mod gpt2;
 mod gpt_neo;
 mod gpt_neox;
 mod gptj;
+mod head;
 mod llama;
 mod lstm;
 mod mistral;
+mod mpnet;
 mod olmo2;
 mod opt;
 mod phi;
@@ -23,6 +28,7 @@ mod positions;
 mod qwen2;
 mod qwen3;
 mod recurrent;
+mod roberta;
 mod smollm3;
 mod stablelm;
 mod textgenrnn;
@@ -36,9 +42,12 @@ use serde_json::Value;
 use crate::checkpoint::Checkpoint;
 use crate::error::LoadError;
 use crate::training::Sizes;
+use crate::weights;
 pub(crate) use config::Config;
+pub use head::{AnswersAt, HeadInfo, HeadKind};
+pub(crate) use head::{Classifier, Dense, Head, Readout};
 pub(crate) use recurrent::{Cell, Decoder, Recurrent, Values};
-pub(crate) use transformer::{Head, Matrix, Positions, QkNorms, Skeleton, Spec};
+pub(crate) use transformer::{DistanceBuckets, Matrix, Positions, QkNorms, Skeleton, Spec};
 
 /// A family of architectures that load and run alike.
 pub struct Family {
@@ -60,6 +69,11 @@ pub struct Family {
 /// Every family, in the order in which they are listed.
 pub const FAMILIES: &[Family] = &[
     bert::FAMILY,
+    roberta::FAMILY,
+    distilbert::FAMILY,
+    electra::FAMILY,
+    albert::FAMILY,
+    mpnet::FAMILY,
     gpt2::FAMILY,
     llama::FAMILY,
     mistral::FAMILY,
@@ -98,6 +112,8 @@ pub(crate) enum Architecture {
 pub(crate) struct Found {
     pub(crate) family: &'static Family,
     config: Config,
+    /// The head that is wanted, where a checkpoint may have several.
+    pub(crate) asked: Option<HeadKind>,
 }
 
 impl Found {
@@ -113,13 +129,13 @@ impl Found {
             known: known().collect::<Vec<_>>().join(", "),
             nearest: nearest(&model_type, known()),
         })?;
-        Ok(Self { family, config })
+        Ok(Self { family, config, asked: None })
     }
 
     /// The family that weights speak for, where there is no config.json; none if they are of no such family.
     pub(crate) fn by_weights(checkpoint: &Checkpoint) -> Option<Self> {
         let family = FAMILIES.iter().find(|family| family.mark.is_some_and(|mark| checkpoint.contains(mark)))?;
-        Some(Self { family, config: Config::empty(checkpoint.path()) })
+        Some(Self { family, config: Config::empty(checkpoint.path()), asked: None })
     }
 
     /// The tokens that end a text.
@@ -129,9 +145,18 @@ impl Found {
 
     /// What the family makes of the config and of the names of the weights.
     pub(crate) fn architecture(&self, checkpoint: &Checkpoint) -> Result<Architecture, LoadError> {
-        let architecture = (self.family.read)(&self.config, checkpoint)?;
-        match &architecture {
-            Architecture::Transformer(spec) => spec.check(&self.config)?,
+        let mut architecture = (self.family.read)(&self.config, checkpoint)?;
+        match &mut architecture {
+            Architecture::Transformer(spec) => {
+                spec.check(&self.config)?;
+                let named = self
+                    .config
+                    .texts("architectures")?
+                    .into_iter()
+                    .flatten()
+                    .find_map(|class| head::kind_of_class(&class));
+                spec.readout = weights::readout(checkpoint, spec, named, self.asked)?;
+            }
             Architecture::Recurrent(model) => model.check(&self.config)?,
         }
         Ok(architecture)
@@ -177,10 +202,34 @@ impl Architecture {
         }
     }
 
-    /// Number of logits a token: the vocabulary's, or a tagger's labels.
+    /// The head; none if the checkpoint has none. Its labels are those of the config.
+    pub(crate) fn head(&self, found: &Found) -> Option<HeadInfo> {
+        let (kind, answers_at) = match self {
+            Self::Transformer(spec) => spec.readout.as_ref().map(|head| (head.kind, head.answers_at(spec)))?,
+            Self::Recurrent(model) => {
+                let decoder = model.decoder.as_ref()?;
+                let is_tagger = decoder.n_out != model.d_vocab;
+                let kind = if is_tagger { HeadKind::TokenClassifier } else { HeadKind::CausalLm };
+                (kind, AnswersAt::Last)
+            }
+        };
+        let classifies = matches!(kind, HeadKind::TokenClassifier | HeadKind::SequenceClassifier);
+        let labels = if classifies { found.config.labels(self.n_logits()) } else { Vec::new() };
+        Some(HeadInfo { kind, n_logits: self.n_logits(), labels, answers_at })
+    }
+
+    /// The token whose logits stand for the sentence.
+    pub(crate) fn answers_at(&self) -> AnswersAt {
+        match self {
+            Self::Transformer(spec) => spec.readout.as_ref().map_or(AnswersAt::Last, |head| head.answers_at(spec)),
+            Self::Recurrent(_) => AnswersAt::Last,
+        }
+    }
+
+    /// Number of logits a token: the vocabulary's, or a classifier's labels.
     pub(crate) fn n_logits(&self) -> usize {
         match self {
-            Self::Transformer(spec) => spec.d_vocab,
+            Self::Transformer(spec) => spec.readout.as_ref().map_or(spec.d_vocab, |head| head.n_logits),
             Self::Recurrent(model) => model.decoder.as_ref().map_or(0, |decoder| decoder.n_out),
         }
     }

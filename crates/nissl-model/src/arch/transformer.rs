@@ -2,7 +2,7 @@
 
 use nissl_core::{Site, SiteInfo};
 
-use super::Config;
+use super::{Classifier, Config, Head, Readout};
 use crate::engine::{Activation, AttentionShape, NormKind, Rotation};
 use crate::error::LoadError;
 
@@ -39,6 +39,33 @@ pub(crate) struct QkNorms {
     pub(crate) joint: bool,
 }
 
+/// A table of what heads add to their scores, `[n_buckets, n_heads]`, by the bucket of a distance.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DistanceBuckets {
+    pub(crate) table: &'static str,
+    pub(crate) n_buckets: usize,
+    /// Distances from here on share a bucket.
+    pub(crate) furthest: usize,
+    /// Whether keys after the query have buckets of their own; otherwise they share that of distance 0.
+    pub(crate) both_ways: bool,
+}
+
+impl DistanceBuckets {
+    /// The bucket of a distance, key - query: near distances have one each, farther ones share more and more.
+    pub(crate) fn bucket(&self, distance: i64) -> usize {
+        let n = if self.both_ways { self.n_buckets / 2 } else { self.n_buckets };
+        let first = if self.both_ways && distance > 0 { n } else { 0 };
+        let steps = if self.both_ways { distance.unsigned_abs() } else { distance.min(0).unsigned_abs() } as usize;
+        let exact = n / 2;
+        if steps < exact {
+            return first + steps;
+        }
+        // In 32 bits, as the reference computes it.
+        let ratio = (steps as f32 / exact as f32).ln() / (self.furthest as f64 / exact as f64).ln() as f32;
+        first + (exact + (ratio * (n - exact) as f32) as usize).min(n - 1)
+    }
+}
+
 /// A matrix in the checkpoint, with `{}` for the layer: `name.weight`, and `name.bias` if it has one.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Matrix {
@@ -68,25 +95,14 @@ pub(super) fn rows_by_head(n_heads: usize, n_kv_heads: usize, d_head: usize) -> 
     queries.chain(keys_and_values).flat_map(|(group, idx)| head(group, idx)).collect()
 }
 
-/// The weights of the output head; logits are `head(final residual stream)`.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Head {
-    /// A dense layer, an activation and a norm before the decoder, where the head has them.
-    pub(crate) transform: Option<(Matrix, &'static str)>,
-    /// The decoder's weight `[d_vocab, d_model]`.
-    pub(crate) decoder: &'static str,
-    /// Whether the token embeddings stand in if the checkpoint has no decoder weight.
-    pub(crate) tied: bool,
-    /// The decoder's bias `[d_vocab]`, where the checkpoint has one.
-    pub(crate) bias: &'static str,
-}
-
 /// Everything the skeletons need to know of a model: the answer of a family to a config.
 #[derive(Clone, Debug)]
 pub(crate) struct Spec {
     pub(crate) skeleton: Skeleton,
     pub(crate) n_layers: usize,
     pub(crate) d_model: usize,
+    /// Width of the embeddings; none: that of the residual stream.
+    pub(crate) d_embed: Option<usize>,
     pub(crate) n_heads: usize,
     pub(crate) n_kv_heads: usize,
     pub(crate) d_head: usize,
@@ -104,6 +120,12 @@ pub(crate) struct Spec {
     pub(crate) embedding_norm: Option<&'static str>,
     /// Factor of the token embeddings.
     pub(crate) embedding_scale: f32,
+    /// From the width of the embeddings to that of the residual stream.
+    pub(crate) embedding_projection: Option<Matrix>,
+    /// Layers that the checkpoint has, of which each stands for as many of the model's; none if for one.
+    pub(crate) n_stored_layers: Option<usize>,
+    /// What is added to the scores by distance.
+    pub(crate) distance_bias: Option<DistanceBuckets>,
     /// Queries, keys and values, in one matrix or three.
     pub(crate) qkv: Vec<Matrix>,
     /// Of one matrix, the row of the checkpoint that each is, queries first, then keys, then values; nothing if that is
@@ -142,6 +164,12 @@ pub(crate) struct Spec {
     pub(crate) head: Head,
     /// The value c of logits c · tanh(logit / c).
     pub(crate) logit_cap: Option<f32>,
+    /// The activation of the head's transform; none: that of the MLP.
+    pub(crate) head_activation: Option<Activation>,
+    /// Other heads that checkpoints may have.
+    pub(crate) classifiers: Vec<Classifier>,
+    /// The head that the checkpoint has; none if it has none.
+    pub(crate) readout: Option<Readout>,
 }
 
 impl Spec {
@@ -153,6 +181,7 @@ impl Spec {
             skeleton,
             n_layers: 0,
             d_model: 0,
+            d_embed: None,
             n_heads: 0,
             n_kv_heads: 0,
             d_head: 0,
@@ -167,6 +196,9 @@ impl Spec {
             type_embedding: None,
             embedding_norm: None,
             embedding_scale: 1.0,
+            embedding_projection: None,
+            n_stored_layers: None,
+            distance_bias: None,
             qkv: Vec::new(),
             qkv_rows: Vec::new(),
             qk_norms: None,
@@ -188,7 +220,25 @@ impl Spec {
             final_norm: None,
             head: Head { transform: None, decoder: "", tied: false, bias: "" },
             logit_cap: None,
+            head_activation: None,
+            classifiers: Vec::new(),
+            readout: None,
         }
+    }
+
+    /// Width of the embeddings.
+    pub(crate) fn d_embed(&self) -> usize {
+        self.d_embed.unwrap_or(self.d_model)
+    }
+
+    /// The layer of the checkpoint that a layer of the model is.
+    pub(crate) fn stored_layer(&self, layer: usize) -> usize {
+        self.n_stored_layers.map_or(layer, |n_stored| layer * n_stored / self.n_layers.max(1))
+    }
+
+    /// Whether a position sees those before it alone.
+    pub(crate) fn is_causal(&self) -> bool {
+        self.skeleton == Skeleton::Decoder
     }
 
     /// Sizes that no computation could use are refused here, once for all families.
@@ -196,6 +246,7 @@ impl Spec {
         let sizes = [
             ("number of layers", self.n_layers, super::config::MAX_LAYERS),
             ("width", self.d_model, 1 << 20),
+            ("width of the embeddings", self.d_embed(), 1 << 20),
             ("number of heads", self.n_heads, 1 << 16),
             ("number of key/value heads", self.n_kv_heads, 1 << 16),
             ("width of a head", self.d_head, 1 << 16),
@@ -211,6 +262,9 @@ impl Spec {
         if !self.n_heads.is_multiple_of(self.n_kv_heads) {
             let expected = format!("a divisor of {} heads", self.n_heads);
             return Err(config.wrong("number of key/value heads", expected, self.n_kv_heads));
+        }
+        if let Some(n_stored) = self.n_stored_layers.filter(|&n| n == 0 || n > self.n_layers) {
+            return Err(config.wrong("number of layer groups", format!("1 to {}", self.n_layers), n_stored));
         }
         Ok(())
     }

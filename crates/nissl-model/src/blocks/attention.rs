@@ -3,7 +3,7 @@
 use nissl_core::{HookPoint, Site};
 
 use super::{Last, add_to_residual};
-use crate::engine::{AttentionShape, Engine, Epilogue, Halt, Packing, Values};
+use crate::engine::{Added, AttentionShape, Engine, Epilogue, Halt, Packing, Values};
 use crate::skeletons::{At, Here, LayerPast};
 
 /// The weights and sizes of an attention.
@@ -55,11 +55,12 @@ impl<P: Packing> Attention<P> {
         // One a sentence that there is now; those of variants are alike.
         let n_past = own.len().min(hooks.offsets().len() - 1);
         let own = &mut own[..n_past];
+        let added = Added { bias: here.bias, ..Added::NONE };
         let mut z = if hooks.wants(pattern) {
             let mut see = |sentence, values: Values<'_>| hooks.visit_pattern(pattern, sentence, values);
-            engine.attention(&qkv, shape, hooks.offsets(), own, Some(&mut see))?
+            engine.attention(&qkv, shape, hooks.offsets(), own, &added, Some(&mut see))?
         } else {
-            engine.attention(&qkv, shape, hooks.offsets(), own, None)?
+            engine.attention(&qkv, shape, hooks.offsets(), own, &added, None)?
         };
         if grows {
             engine.keep(&qkv, shape, hooks.offsets(), own);

@@ -4,16 +4,18 @@ use crate::engine::{Activation, Engine, Epilogue, Packing};
 
 /// The weights of a head.
 pub(crate) struct Head<P: Packing> {
-    /// A dense layer with an activation and a norm, where the head has them.
-    pub(crate) transform: Option<(P::Linear, Activation, P::Norm)>,
-    /// `[d_model, d_vocab]`.
+    /// A dense layer with an activation, where the head has them.
+    pub(crate) dense: Option<(P::Linear, Activation)>,
+    /// A norm after it.
+    pub(crate) norm: Option<P::Norm>,
+    /// `[d_model, n_logits]`.
     pub(crate) decoder: P::Linear,
     /// The value c of logits c · tanh(logit / c).
     pub(crate) cap: Option<f32>,
 }
 
 impl<P: Packing> Head<P> {
-    /// Logits `[T, d_vocab]` of the last residual stream x `[T, d_model]`, or of some of its rows.
+    /// Logits `[T, n_logits]` of the last residual stream x `[T, d_model]`, or of some of its rows.
     pub(crate) fn forward<E: Engine<Packing = P>>(
         &self,
         engine: &E,
@@ -22,13 +24,11 @@ impl<P: Packing> Head<P> {
     ) -> E::Tensor {
         let chosen = rows.map(|rows| engine.rows(x, rows));
         let x = chosen.as_ref().unwrap_or(x);
-        let end = || self.cap.map_or(Epilogue::None, |cap| Epilogue::Activate(Activation::Cap(cap)));
-        match &self.transform {
-            None => engine.linear(x, &self.decoder, end()),
-            Some((dense, activation, norm)) => {
-                let inner = engine.linear(x, dense, Epilogue::Activate(*activation));
-                engine.linear(&engine.norm(&inner, norm), &self.decoder, end())
-            }
-        }
+        let dense =
+            self.dense.as_ref().map(|(dense, activation)| engine.linear(x, dense, Epilogue::Activate(*activation)));
+        let x = dense.as_ref().unwrap_or(x);
+        let normed = self.norm.as_ref().map(|norm| engine.norm(x, norm));
+        let end = self.cap.map_or(Epilogue::None, |cap| Epilogue::Activate(Activation::Cap(cap)));
+        engine.linear(normed.as_ref().unwrap_or(x), &self.decoder, end)
     }
 }

@@ -1,6 +1,7 @@
 //! The parts of blocks and layers, written once over the engine.
 
 pub(crate) mod attention;
+pub(crate) mod bias;
 pub(crate) mod head;
 pub(crate) mod lstm;
 pub(crate) mod mlp;

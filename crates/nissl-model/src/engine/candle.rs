@@ -11,8 +11,8 @@ use candle_core::{D, DType, Device, Result, Tensor, Var};
 use ndarray::{ArcArray2, Array2};
 
 use super::{
-    Activation, AttentionShape, Engine, Epilogue, Flow, Halt, LinearPart, NormKind, Packing, Pairs, PatternHook,
-    Rotary, See, Values, Vector, Wanted,
+    Activation, Added, AttentionShape, Columns, Engine, Epilogue, Flow, Halt, LinearPart, NormKind, Packing, Pairs,
+    PatternHook, Relative, Rotary, See, Values, Vector, Wanted,
 };
 
 /// The engine; all its tensors are of one type on one device.
@@ -172,14 +172,56 @@ impl Candle {
         Tensor::cat(&parts, 2)?.reshape((n, width))
     }
 
-    /// Attention probabilities `[n_heads, n, n]` of a sentence's queries and keys `[n_heads, n, d_head]`.
-    fn pattern(&self, q: &Tensor, k: &Tensor, shape: AttentionShape) -> Result<Tensor> {
+    /// What a sentence's queries `[n, n_heads R]` add to its scores, `[n_heads, n queries, n keys]`: of each head and key
+    /// the value in the column of their distance.
+    fn by_distance(&self, x: &Tensor, n_heads: usize, columns: &Columns) -> Result<Tensor> {
+        let n = x.dim(0)?;
+        let x = x.reshape((n, n_heads, columns.n_columns))?.transpose(0, 1)?.contiguous()?;
+        let at: Vec<u32> = (0..n_heads).flat_map(|_| (0..n).flat_map(|query| columns.of(query, n).to_vec())).collect();
+        x.gather(&Tensor::from_vec(at, (n_heads, n, n), &self.device)?, 2)
+    }
+
+    /// The same of keys.
+    fn by_distance_of_keys(&self, x: &Tensor, n_heads: usize, columns: &Columns) -> Result<Tensor> {
+        let n = x.dim(0)?;
+        let x = x.reshape((n, n_heads, columns.n_columns))?.transpose(0, 1)?.contiguous()?;
+        let of = |key: usize| (0..n).map(move |query| columns.of(query, n)[key]);
+        let at: Vec<u32> = (0..n_heads).flat_map(|_| (0..n).flat_map(of)).collect();
+        x.gather(&Tensor::from_vec(at, (n_heads, n, n), &self.device)?, 2)?.transpose(1, 2)?.contiguous()
+    }
+
+    /// Scores `[n_heads, n, n]` of a sentence's queries and keys, scaled, with everything that is added to them.
+    fn scores(
+        &self,
+        q: &Tensor,
+        k: &Tensor,
+        shape: AttentionShape,
+        first_row: usize,
+        added: &Added<'_, Tensor>,
+    ) -> Result<Tensor> {
         let n = q.dim(1)?;
-        let scores = (q.matmul(&k.t()?)? * f64::from(shape.scale))?;
+        let mut scores = q.matmul(&k.t()?)?;
+        if let Some(Relative { of_queries, of_keys, columns }) = &added.relative {
+            if let Some(x) = of_queries {
+                scores = (scores + self.by_distance(&x.narrow(0, first_row, n)?, shape.n_heads, columns)?)?;
+            }
+            if let Some(x) = of_keys {
+                scores = (scores + self.by_distance_of_keys(&x.narrow(0, first_row, n)?, shape.n_heads, columns)?)?;
+            }
+        }
+        let scores = (scores * f64::from(shape.scale))?;
         let scores = match shape.cap {
             Some(cap) => activated(&scores, Activation::Cap(cap))?,
             None => scores,
         };
+        let Some(bias) = added.bias else { return Ok(scores) };
+        let of_head = |head| (0..n).flat_map(move |query| bias.of(head, query, n).to_vec());
+        scores + self.tensor((0..shape.n_heads).flat_map(of_head).collect(), &[shape.n_heads, n, n])?
+    }
+
+    /// Attention probabilities `[n_heads, n, n]` of scores.
+    fn pattern(&self, scores: Tensor, shape: AttentionShape) -> Result<Tensor> {
+        let n = scores.dim(1)?;
         let added = |head: usize, query: usize, key: usize| {
             if shape.seen(query, n).contains(&key) { shape.rise(head) * key as f32 } else { f32::NEG_INFINITY }
         };
@@ -334,6 +376,7 @@ impl Engine for Candle {
         shape: AttentionShape,
         offsets: &[usize],
         past: &[()],
+        added: &Added<'_, Tensor>,
         mut pattern: Option<PatternHook<'_>>,
     ) -> std::result::Result<Tensor, Halt> {
         assert!(past.is_empty(), "no past is kept");
@@ -351,7 +394,8 @@ impl Engine for Candle {
                 heads(&rows.narrow(1, columns.start, columns.len())?, shape.d_head, shape.n_heads)
             };
             let (q, k, v) = (done(part(shape.q())), done(part(shape.k())), done(part(shape.v())));
-            let mut weights = done(self.pattern(&q, &k, shape));
+            let mut weights =
+                done(self.scores(&q, &k, shape, pair[0], added).and_then(|scores| self.pattern(scores, shape)));
             if let Some(see) = &mut pattern {
                 let flat = done(weights.reshape((shape.n_heads, n * n)));
                 weights = done(self.shown(&flat, |values| see(idx, values))?.reshape((shape.n_heads, n, n)));

@@ -4,6 +4,7 @@
 //! record from which gradients are taken; the candle engine is the twin that tests both. A tensor is always
 //! `[n_tokens, width]`: the rows of a group of whole sentences.
 
+mod added;
 #[cfg(any(test, feature = "candle"))]
 pub(crate) mod candle;
 pub(crate) mod cpu;
@@ -16,6 +17,7 @@ use ndarray::{ArcArray2, Array2, ArrayViewMut2};
 use nissl_core::ModelError;
 
 use crate::checkpoint::Weight;
+pub(crate) use added::{Added, Columns, DistanceBias, Relative};
 
 /// The non-linearity of an MLP.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -322,13 +324,15 @@ pub(crate) trait Engine: Send + Sync + Sized + 'static {
     /// Rotates the heads in `columns` by the positions of the rows `[T]`.
     fn rotate(&self, x: &mut Self::Tensor, columns: Range<usize>, d_head: usize, positions: &[usize], rotary: &Rotary);
     /// Attention of each sentence over its past, where there are any (one a sentence, or none at all), and itself: qkv
-    /// `[T, (n_heads + 2 n_kv_heads) d_head]` to z `[T, n_heads d_head]`.
+    /// `[T, (n_heads + 2 n_kv_heads) d_head]` to z `[T, n_heads d_head]`. What is `added` to the scores of a query counts
+    /// its position from the first of the past.
     fn attention(
         &self,
         qkv: &Self::Tensor,
         shape: AttentionShape,
         offsets: &[usize],
         past: &[Self::Past],
+        added: &Added<'_, Self::Tensor>,
         pattern: Option<PatternHook<'_>>,
     ) -> Result<Self::Tensor, Halt>;
     /// Adds the keys and values of each sentence of qkv to its past, one a sentence.

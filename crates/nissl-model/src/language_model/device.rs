@@ -50,7 +50,7 @@ pub(super) fn open(
 #[cfg(any(test, feature = "candle"))]
 mod on_candle {
     use super::{Array2, Device, Elsewhere, Halt, Hooks, Input, LoadError, Output};
-    use crate::arch::Architecture;
+    use crate::arch::{AnswersAt, Architecture};
     use crate::blocks::head::Head;
     use crate::checkpoint::Checkpoint;
     use crate::engine::Engine;
@@ -63,6 +63,7 @@ mod on_candle {
         engine: Candle,
         network: Network<Candle>,
         head: Option<Head<Candle>>,
+        answers_at: AnswersAt,
     }
 
     impl OnCandle {
@@ -80,16 +81,16 @@ mod on_candle {
             let network = weights::network(&engine, checkpoint, architecture)?;
             let has_head = weights::has_head(checkpoint, architecture)?;
             let head = has_head.then(|| weights::head(&engine, checkpoint, architecture)).transpose()?;
-            Ok(Self { engine, network, head })
+            Ok(Self { engine, network, head, answers_at: architecture.answers_at() })
         }
     }
 
     impl Elsewhere for OnCandle {
         fn run_group(&self, input: &Input<'_>, hooks: &Hooks<'_>, output: Output) -> Result<Option<Array2<f32>>, Halt> {
-            let Self { engine, network, head } = self;
+            let Self { engine, network, head, answers_at } = self;
             let x = input.embeddings.embed(engine, input.checkpoint, input.tokens, hooks.positions());
             let x = network.forward(engine, x, hooks, None)?;
-            let rows = hooks.output_rows(output);
+            let rows = hooks.output_rows(output, *answers_at);
             Ok(match (output, head) {
                 (Output::None, _) | (_, None) => None,
                 (_, Some(head)) => Some(engine.read(&head.forward(engine, &x, rows.as_deref()))),

@@ -11,12 +11,13 @@ use std::sync::{Mutex, PoisonError};
 
 use ndarray::{ArrayView2, s};
 use nissl_core::{
-    Batch, CaptureSink, EditSpec, HookPlan, HookPoint, Model, ModelError, ModelInfo, Output, Positions, Site, Trace,
-    VariantSink, Variants,
+    Batch, CaptureSink, EditSpec, HookPlan, HookPoint, Model, ModelError, Output, Positions, Site, Trace, VariantSink,
+    Variants,
 };
 use rayon::prelude::*;
 
 use super::{GROUP, LanguageModel};
+use crate::arch::AnswersAt;
 use crate::engine::cpu::Cpu;
 use crate::engine::{Engine, Halt};
 use crate::hooks::{Fan, Hooks, NoCapture, Part, Prepared};
@@ -51,7 +52,7 @@ pub(super) fn run(model: &LanguageModel, asked: &Variants<'_>, sink: &dyn Varian
     };
     let (mut starts, mut plain) = (BTreeMap::<Start, Vec<usize>>::new(), Vec::new());
     for (idx, edits) in asked.edits.iter().enumerate() {
-        match start(model.info(), asked, edits) {
+        match start(model, asked, edits) {
             Some(start) => starts.entry(start).or_default().push(idx),
             None => plain.push(idx),
         }
@@ -76,7 +77,8 @@ pub(super) fn run(model: &LanguageModel, asked: &Variants<'_>, sink: &dyn Varian
 }
 
 /// Where a variant parts from the sentence; none if it has no edits.
-fn start(info: &ModelInfo, asked: &Variants<'_>, edits: &[EditSpec]) -> Option<Start> {
+fn start(model: &LanguageModel, asked: &Variants<'_>, edits: &[EditSpec]) -> Option<Start> {
+    let info = model.info();
     let first = edits.iter().map(|edit| edit.point).min()?;
     let block_of = |point: HookPoint| match (point.site(), point.layer()) {
         (Site::Embed, _) => None,
@@ -98,7 +100,7 @@ fn start(info: &ModelInfo, asked: &Variants<'_>, edits: &[EditSpec]) -> Option<S
     // An edited pattern may look ahead, at positions that differ.
     if info.causal && !patterns {
         let n_tokens = asked.sentence.len();
-        let wanted = wanted(asked).map_or(n_tokens, |at| at.start);
+        let wanted = wanted(model, asked).map_or(n_tokens, |at| at.start);
         let earliest = edits.iter().map(|edit| first_position(&edit.positions, n_tokens)).min()?;
         position = earliest.min(wanted).min(n_tokens - 1);
     }
@@ -121,10 +123,11 @@ fn first_position(positions: &Positions, n_tokens: usize) -> usize {
 }
 
 /// The positions whose logits are wanted; none if there are no logits.
-fn wanted(asked: &Variants<'_>) -> Option<Range<usize>> {
+fn wanted(model: &LanguageModel, asked: &Variants<'_>) -> Option<Range<usize>> {
     let n_tokens = asked.sentence.len();
     match asked.plan.output {
         Output::None => None,
+        Output::Last if model.architecture.answers_at() == AnswersAt::First => Some(0..1),
         Output::Last => Some(n_tokens - 1..n_tokens),
         Output::All => Some(asked.logits_at.clone().unwrap_or(0..n_tokens)),
     }
@@ -184,7 +187,7 @@ impl<'a> Shared<'a> {
         let at = at.unwrap_or(HookPoint::new(0, Site::FinalNorm));
         let last = info.n_layers - 1;
         let captures_end = asked.plan.capture.iter().any(|&point| point >= HookPoint::new(last as u16, Site::AttnOut));
-        let narrow = wanted(asked).filter(|_| !captures_end).map(|wanted| (last as u16, wanted));
+        let narrow = wanted(model, asked).filter(|_| !captures_end).map(|wanted| (last as u16, wanted));
         let collect = Collect::new(self, at, position, n_variants);
         let fan = Fan { sentence: 0..asked.sentence.len(), positions: positions.clone(), at, narrow };
         let hooks = Hooks::of_variants(&prepared, &collect, fan);
@@ -200,7 +203,7 @@ impl<'a> Shared<'a> {
             let x = model.embeddings.embed(engine, &model.checkpoint, tokens, hooks.positions());
             network.forward(engine, x, &hooks, past.as_mut())
         };
-        let logits = match (x, wanted(asked)) {
+        let logits = match (x, wanted(model, asked)) {
             (Ok(x), Some(wanted)) => {
                 let first = if hooks.is_narrow() { wanted.start } else { position };
                 let each = |&row: &usize| wanted.clone().map(move |at| row + at - first).collect::<Vec<_>>();
@@ -212,7 +215,7 @@ impl<'a> Shared<'a> {
             (Err(failed), _) => return Err(failed),
         };
         let mut traces = collect.finish();
-        if let (Some(logits), Some(wanted)) = (logits, wanted(asked)) {
+        if let (Some(logits), Some(wanted)) = (logits, wanted(model, asked)) {
             for (variant, trace) in traces.iter_mut().enumerate() {
                 let rows = variant * wanted.len()..(variant + 1) * wanted.len();
                 trace.logits = Some(logits.slice(s![rows, ..]).to_owned());

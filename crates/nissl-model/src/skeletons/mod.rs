@@ -8,7 +8,7 @@ mod transformer;
 
 use std::sync::Arc;
 
-use crate::engine::{Engine, Halt, Packing, Rotary};
+use crate::engine::{DistanceBias, Engine, Halt, Packing, Rotary};
 use crate::hooks::Hooks;
 pub(crate) use past::{At, LayerPast, Past};
 pub(crate) use recurrent::{Average, Padding, Recurrent};
@@ -19,6 +19,8 @@ pub(crate) struct Here<'a, E: Engine> {
     pub(crate) layer: u16,
     /// The angles of the model's rotations.
     pub(crate) rotary: &'a [Arc<Rotary>],
+    /// What is added to scores by distance.
+    pub(crate) bias: Option<&'a DistanceBias>,
     pub(crate) hooks: &'a Hooks<'a>,
     pub(crate) past: Option<At<'a, E>>,
 }

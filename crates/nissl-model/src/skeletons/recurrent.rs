@@ -3,7 +3,7 @@
 use nissl_core::{HookPoint, Site};
 
 use crate::blocks::lstm::{Layout, Lstm};
-use crate::engine::{AttentionShape, Engine, Epilogue, Flow, Halt, Packing};
+use crate::engine::{Added, AttentionShape, Engine, Epilogue, Flow, Halt, Packing};
 use crate::hooks::Hooks;
 
 use super::{LaidOut, LayerPast, Past};
@@ -93,7 +93,7 @@ impl<P: Packing> Average<P> {
     fn forward<E: Engine<Packing = P>>(&self, engine: &E, x: &E::Tensor, layout: &Layout) -> Result<E::Tensor, Halt> {
         let shape = AttentionShape::new(1, 1, self.width, true);
         let qkv = engine.linear(x, &self.qkv, Epilogue::None);
-        engine.attention(&qkv, shape, &layout.offsets, &[], None)
+        engine.attention(&qkv, shape, &layout.offsets, &[], &Added::NONE, None)
     }
 }
 

@@ -1,23 +1,31 @@
 //! Transformers: blocks one after the other, with the residual stream between them.
 
+use std::sync::Arc;
+
 use nissl_core::{HookPoint, Site};
 
 use super::{Here, LaidOut, LayerPast, Past, decoder, encoder};
 use crate::arch::Skeleton;
 use crate::blocks::attention::Attention;
+use crate::blocks::bias::Biases;
 use crate::blocks::mlp::Mlp;
 use crate::blocks::rotary::Angles;
-use crate::engine::{Engine, Halt, Packing};
+use crate::engine::{Engine, Epilogue, Halt, Packing};
 use crate::hooks::Hooks;
 
 /// The weights of a transformer, laid out for an engine.
 pub(crate) struct Transformer<P: Packing> {
     pub(crate) skeleton: Skeleton,
     pub(crate) embedding_norm: Option<P::Norm>,
-    pub(crate) blocks: Vec<Block<P>>,
+    /// From the width of the embeddings to that of the residual stream.
+    pub(crate) projection: Option<P::Linear>,
+    /// Layers that share their weights are one.
+    pub(crate) blocks: Vec<Arc<Block<P>>>,
     pub(crate) final_norm: Option<P::Norm>,
     /// Those that there are; every attention knows which it takes.
     pub(crate) rotary: Vec<Angles>,
+    /// What is added to scores by distance.
+    pub(crate) bias: Option<Biases>,
 }
 
 /// The weights of a block.
@@ -34,7 +42,12 @@ impl<P: Packing> Transformer<P> {
     /// Adds everything that is laid out.
     pub(super) fn laid_out<'a>(&'a self, all: &mut LaidOut<'a, P>) {
         all.norms.extend(self.embedding_norm.iter().chain(&self.final_norm));
-        for Block { attention, attn_norm, mlp, mlp_norm, .. } in &self.blocks {
+        all.linears.extend(&self.projection);
+        for (layer, block) in self.blocks.iter().enumerate() {
+            if layer > 0 && Arc::ptr_eq(block, &self.blocks[layer - 1]) {
+                continue;
+            }
+            let Block { attention, attn_norm, mlp, mlp_norm, .. } = &**block;
             all.linears.extend([&attention.qkv, &attention.out, &mlp.inner, &mlp.out]);
             all.norms.extend(attn_norm.iter().chain(mlp_norm).chain(&attention.out_norm).chain(&mlp.out_norm));
             all.norms.extend(attention.qk_norms.iter().flat_map(|(q, k)| [q, k]));
@@ -52,6 +65,9 @@ impl<P: Packing> Transformer<P> {
         if let Some(norm) = &self.embedding_norm {
             x = engine.norm(&x, norm);
         }
+        if let Some(projection) = &self.projection {
+            x = engine.linear(&x, projection, Epilogue::None);
+        }
         hooks.visit(engine, HookPoint::new(0, Site::Embed), &mut x)?;
         self.blocks_from(engine, x, 0, hooks, past)
     }
@@ -67,10 +83,12 @@ impl<P: Packing> Transformer<P> {
     ) -> Result<E::Tensor, Halt> {
         let end = hooks.positions().iter().max().map_or(0, |last| last + 1);
         let rotary: Vec<_> = self.rotary.iter().map(|angles| angles.up_to(end)).collect();
+        let bias = self.bias.as_ref().map(|biases| biases.up_to(end));
+        let bias = bias.as_deref();
         for (layer, block) in self.blocks.iter().enumerate().skip(first) {
             let past = past.as_mut().map(|past| past.at(layer));
             let layer = layer as u16;
-            let here = Here { layer, rotary: &rotary, hooks, past };
+            let here = Here { layer, rotary: &rotary, bias, hooks, past };
             hooks.visit(engine, HookPoint::new(layer, Site::ResidPre), &mut x)?;
             x = match self.skeleton {
                 Skeleton::Encoder => encoder::block(engine, block, &x, here)?,
@@ -87,7 +105,7 @@ impl<P: Packing> Transformer<P> {
 
     /// The past of sentences that have nothing behind them; none if positions see those after them.
     pub(super) fn past<E: Engine<Packing = P>>(&self, n_sentences: usize) -> Option<Vec<LayerPast<E>>> {
-        let empty = |_: &Block<P>| LayerPast::Attention(vec![E::Past::default(); n_sentences]);
+        let empty = |_: &Arc<Block<P>>| LayerPast::Attention(vec![E::Past::default(); n_sentences]);
         (self.skeleton == Skeleton::Decoder).then(|| self.blocks.iter().map(empty).collect())
     }
 }

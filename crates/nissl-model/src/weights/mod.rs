@@ -6,7 +6,7 @@ mod recurrent;
 mod stored;
 mod transformer;
 
-use crate::arch::{Architecture, Spec};
+use crate::arch::{Architecture, HeadKind, Readout, Spec};
 use crate::blocks::head::Head;
 use crate::checkpoint::Checkpoint;
 use crate::engine::{Packing, Vector};
@@ -37,12 +37,22 @@ pub(crate) fn network<P: Packing>(
     }
 }
 
-/// Whether the checkpoint has a head, whose names and shapes are then checked.
+/// Whether the checkpoint has a head; its names and shapes were checked.
 pub(crate) fn has_head(checkpoint: &Checkpoint, architecture: &Architecture) -> Result<bool, LoadError> {
     match architecture {
-        Architecture::Transformer(spec) => transformer::has_head(checkpoint, spec),
+        Architecture::Transformer(spec) => Ok(spec.readout.is_some()),
         Architecture::Recurrent(model) => recurrent::has_head(checkpoint, model),
     }
+}
+
+/// Which head a checkpoint has.
+pub(crate) fn readout(
+    checkpoint: &Checkpoint,
+    spec: &Spec,
+    named: Option<HeadKind>,
+    asked: Option<HeadKind>,
+) -> Result<Option<Readout>, LoadError> {
+    transformer::readout(checkpoint, spec, named, asked)
 }
 
 /// Drops a decoder that is a copy of the token embeddings, where the config says that they are one.
@@ -57,9 +67,21 @@ pub(crate) fn head<P: Packing>(
     architecture: &Architecture,
 ) -> Result<Head<P>, LoadError> {
     match architecture {
-        Architecture::Transformer(spec) => transformer::head(packing, checkpoint, spec),
+        Architecture::Transformer(spec) => match &spec.readout {
+            Some(readout) => readout.lay_out(packing, checkpoint, spec),
+            None => Err(LoadError::MissingWeight {
+                path: checkpoint.path().to_owned(),
+                name: spec.head.decoder.to_owned(),
+                nearest: None,
+            }),
+        },
         Architecture::Recurrent(model) => recurrent::head(packing, checkpoint, model),
     }
+}
+
+/// A matrix of the checkpoint that is used value by value, row after row.
+fn matrix(checkpoint: &Checkpoint, name: &str, shape: [usize; 2]) -> Result<Vec<f32>, LoadError> {
+    Ok(checkpoint.f32(name, &shape)?.into_owned())
 }
 
 /// A vector of the checkpoint.

@@ -59,7 +59,7 @@ impl Units<'_> {
     /// Whether the head has a layer of its own before the unembedding.
     pub(crate) fn has_transform(self) -> bool {
         match self.architecture {
-            Architecture::Transformer(spec) => spec.head.transform.is_some(),
+            Architecture::Transformer(spec) => spec.readout.as_ref().is_some_and(|head| head.dense.is_some()),
             Architecture::Recurrent(_) => false,
         }
     }

@@ -92,7 +92,7 @@ pub(super) fn head<P: Packing>(packing: &P, checkpoint: &Checkpoint, model: &Rec
         name: "decoder.weight".to_owned(),
         nearest: None,
     })?;
-    Ok(Head { transform: None, decoder: packing.pack(&[part(checkpoint, model, decoder)?]), cap: None })
+    Ok(Head { dense: None, norm: None, decoder: packing.pack(&[part(checkpoint, model, decoder)?]), cap: None })
 }
 
 fn part<'a>(checkpoint: &'a Checkpoint, model: &Recurrent, decoder: &Decoder) -> Result<LinearPart<'a>, LoadError> {

@@ -1,12 +1,14 @@
 //! The weights of transformers.
 
 pub(super) mod neurons;
+mod readout;
 
 use std::ops::Range;
+use std::sync::Arc;
 
-use crate::arch::{Matrix, Positions, QkNorms, Spec};
+use crate::arch::{DistanceBuckets, Matrix, Positions, QkNorms, Spec};
 use crate::blocks::attention::Attention;
-use crate::blocks::head::Head;
+use crate::blocks::bias::Biases;
 use crate::blocks::mlp::Mlp;
 use crate::blocks::rotary::Angles;
 use crate::checkpoint::{Checkpoint, Weight};
@@ -15,48 +17,30 @@ use crate::error::LoadError;
 use crate::skeletons::{Block, Transformer};
 
 use super::Embeddings;
+pub(super) use readout::readout;
 
-/// How the checkpoint calls its weights: the prefix it puts before them, and its decoder.
+/// How the checkpoint calls its weights: the prefix it puts before them.
 struct Names {
     prefix: &'static str,
-    /// The decoder's weight; none if there is no head.
-    decoder: Option<String>,
 }
 
 impl Names {
-    /// Finds the prefix, by the token embedding, and the decoder.
-    fn find(checkpoint: &Checkpoint, spec: &Spec) -> Result<Self, LoadError> {
+    /// Finds the prefix, by the token embedding.
+    fn prefix(checkpoint: &Checkpoint, spec: &Spec) -> Self {
         let has = |prefix: &&str| checkpoint.contains(&format!("{prefix}{}", spec.token_embedding));
-        let prefix = spec.prefixes.iter().copied().find(|prefix| has(prefix)).unwrap_or(spec.prefixes[0]);
-        let names = Self { prefix, decoder: None };
-        names.vector_or_matrix(checkpoint, spec.token_embedding, &[Some(spec.d_vocab), Some(spec.d_model)])?;
-        let transform =
-            spec.head.transform.is_none_or(|(dense, _)| checkpoint.contains(&format!("{}.weight", dense.name)));
-        let decoder = if !transform {
-            None
-        } else if checkpoint.contains(spec.head.decoder) {
-            Some(spec.head.decoder.to_owned())
-        } else {
-            spec.head.tied.then(|| format!("{prefix}{}", spec.token_embedding))
-        };
-        Ok(Self { prefix, decoder })
+        Self { prefix: spec.prefixes.iter().copied().find(|prefix| has(prefix)).unwrap_or(spec.prefixes[0]) }
     }
 
-    /// Checks names and shapes of the head.
-    fn check_head(&self, checkpoint: &Checkpoint, spec: &Spec) -> Result<(), LoadError> {
-        if let Some(decoder) = &self.decoder {
-            Weight::new(checkpoint.tensor(decoder)?, &[Some(spec.d_vocab), Some(spec.d_model)])?;
-        }
-        if let Some((dense, norm)) = &spec.head.transform {
-            let square = [Some(spec.d_model), Some(spec.d_model)];
-            Weight::new(checkpoint.tensor(&format!("{}.weight", dense.name))?, &square)?;
-            head_norm(checkpoint, norm, spec.d_model)?;
-        }
-        Ok(())
+    /// The same; the token embedding must be there.
+    fn find(checkpoint: &Checkpoint, spec: &Spec) -> Result<Self, LoadError> {
+        let names = Self::prefix(checkpoint, spec);
+        names.vector_or_matrix(checkpoint, spec.token_embedding, &[Some(spec.d_vocab), Some(spec.d_embed())])?;
+        Ok(names)
     }
 
-    fn full(&self, name: &str, layer: usize) -> String {
-        format!("{}{}", self.prefix, name.replace("{}", &layer.to_string()))
+    /// The name of a weight of one of the checkpoint's layers.
+    fn full(&self, name: &str, stored_layer: usize) -> String {
+        format!("{}{}", self.prefix, name.replace("{}", &stored_layer.to_string()))
     }
 
     fn vector_or_matrix<'a>(
@@ -74,17 +58,17 @@ pub(super) fn embeddings(checkpoint: &Checkpoint, spec: &Spec) -> Result<Embeddi
     let names = Names::find(checkpoint, spec)?;
     let positions = match &spec.positions {
         Positions::Learned { table, first } => {
-            names.vector_or_matrix(checkpoint, table, &[Some(first + spec.n_ctx), Some(spec.d_model)])?;
+            names.vector_or_matrix(checkpoint, table, &[Some(first + spec.n_ctx), Some(spec.d_embed())])?;
             Some((format!("{}{table}", names.prefix), *first))
         }
         Positions::Rotary(_) | Positions::None => None,
     };
     let token_type = match spec.type_embedding {
         Some(name) => {
-            let table = names.vector_or_matrix(checkpoint, name, &[None, Some(spec.d_model)])?;
+            let table = names.vector_or_matrix(checkpoint, name, &[None, Some(spec.d_embed())])?;
             let full = format!("{}{name}", names.prefix);
             if table.shape()[0] == 0 {
-                let expected = format!("[1 or more, {}]", spec.d_model);
+                let expected = format!("[1 or more, {}]", spec.d_embed());
                 let got = format!("{:?}", table.shape());
                 return Err(LoadError::Weight { what: "shape", name: full, expected, got });
             }
@@ -93,7 +77,7 @@ pub(super) fn embeddings(checkpoint: &Checkpoint, spec: &Spec) -> Result<Embeddi
         None => None,
     };
     let tokens = format!("{}{}", names.prefix, spec.token_embedding);
-    Ok(Embeddings { tokens, positions, token_type, width: spec.d_model, scale: spec.embedding_scale })
+    Ok(Embeddings { tokens, positions, token_type, width: spec.d_embed(), scale: spec.embedding_scale })
 }
 
 /// Lays out the blocks and norms.
@@ -111,19 +95,20 @@ pub(super) fn transformer<P: Packing>(
             }
         }
     }
-    let embedding_norm = loader.norm(spec.embedding_norm, 0)?;
-    let blocks = (0..spec.n_layers).map(|layer| loader.block(layer, &rotary)).collect::<Result<_, _>>()?;
-    let final_norm = loader.norm(spec.final_norm, 0)?;
-    Ok(Transformer { skeleton: spec.skeleton, embedding_norm, blocks, final_norm, rotary })
-}
-
-/// Whether there is a head, whose names and shapes are then checked.
-pub(super) fn has_head(checkpoint: &Checkpoint, spec: &Spec) -> Result<bool, LoadError> {
-    let names = Names::find(checkpoint, spec)?;
-    if names.decoder.is_some() {
-        names.check_head(checkpoint, spec)?;
+    let embedding_norm = spec.embedding_norm.map(|name| loader.norm_of_width(name, 0, spec.d_embed())).transpose()?;
+    let projection = spec
+        .embedding_projection
+        .map(|matrix| loader.linear(&[matrix], 0, spec.d_embed(), &[spec.d_model]))
+        .transpose()?;
+    let mut blocks: Vec<Arc<Block<P>>> = Vec::with_capacity(spec.n_layers);
+    for layer in 0..spec.n_layers {
+        let stored = spec.stored_layer(layer);
+        let again = (layer > 0 && spec.stored_layer(layer - 1) == stored).then(|| Arc::clone(&blocks[layer - 1]));
+        blocks.push(again.map_or_else(|| loader.block(stored, &rotary).map(Arc::new), Ok)?);
     }
-    Ok(names.decoder.is_some())
+    let bias = spec.distance_bias.map(|buckets| loader.distance_bias(buckets)).transpose()?;
+    let final_norm = loader.norm(spec.final_norm, 0)?;
+    Ok(Transformer { skeleton: spec.skeleton, embedding_norm, projection, blocks, final_norm, rotary, bias })
 }
 
 /// Drops a decoder that is a copy of the token embeddings, where the config says that they are one.
@@ -134,32 +119,6 @@ pub(super) fn tie(checkpoint: &mut Checkpoint, spec: &Spec) {
     if spec.head.tied && decoder != tokens && bytes(decoder).is_some() && bytes(decoder) == bytes(&tokens) {
         checkpoint.remove(decoder);
     }
-}
-
-/// Lays out the head.
-pub(super) fn head<P: Packing>(packing: &P, checkpoint: &Checkpoint, spec: &Spec) -> Result<Head<P>, LoadError> {
-    let names = Names::find(checkpoint, spec)?;
-    let bare = Names { prefix: "", decoder: None };
-    let loader = Loader { packing, checkpoint, spec, names: &bare };
-    let transform = match &spec.head.transform {
-        None => None,
-        Some((dense, norm)) => {
-            let d_model = spec.d_model;
-            let dense = loader.linear(std::slice::from_ref(dense), 0, d_model, &[d_model])?;
-            let (gain, bias) = head_norm(checkpoint, norm, d_model)?;
-            Some((dense, spec.activation, packing.pack_norm(spec.norm, gain, bias)))
-        }
-    };
-    let decoder = names.decoder.as_ref().ok_or_else(|| LoadError::MissingWeight {
-        path: checkpoint.path().to_owned(),
-        name: spec.head.decoder.to_owned(),
-        nearest: None,
-    })?;
-    let weight = Weight::new(checkpoint.tensor(decoder)?, &[Some(spec.d_vocab), Some(spec.d_model)])?;
-    let bias = checkpoint.contains(spec.head.bias).then(|| super::vector(checkpoint, spec.head.bias, spec.d_vocab));
-    let bias = bias.transpose()?;
-    let decoder = packing.pack(&[LinearPart::new(weight, false, bias)]);
-    Ok(Head { transform, decoder, cap: spec.logit_cap })
 }
 
 /// Gain and bias of a norm that no prefix stands before.
@@ -255,6 +214,13 @@ impl<P: Packing> Loader<'_, P> {
     /// A norm of the residual stream's width, where there is one.
     fn norm(&self, name: Option<&str>, layer: usize) -> Result<Option<P::Norm>, LoadError> {
         name.map(|name| self.norm_of_width(name, layer, self.spec.d_model)).transpose()
+    }
+
+    fn distance_bias(&self, buckets: DistanceBuckets) -> Result<Biases, LoadError> {
+        let (name, n_heads) = (self.names.full(buckets.table, 0), self.spec.n_heads);
+        let table = super::matrix(self.checkpoint, &name, [buckets.n_buckets, n_heads])?;
+        let of = move |head: usize, distance: i64| table[buckets.bucket(distance) * n_heads + head];
+        Ok(Biases::new(n_heads, Box::new(of)))
     }
 
     fn norm_of_width(&self, name: &str, layer: usize, width: usize) -> Result<P::Norm, LoadError> {

@@ -35,7 +35,10 @@ fn gradients_at_every_site_equal_autograds() {
             let values: Vec<f32> = gradients.values.iter().map(|value| *value as f32).collect();
             let values = ArrayView2::from_shape((values.len(), 1), &values).unwrap();
             fixture.check(&format!("{i}.values"), &values, TOLERANCE);
-            for point in &points {
+            let known = |name: &str| fixture.expected.names().any(|known| known.starts_with(name));
+            let checked: Vec<&HookPoint> = points.iter().filter(|point| known(&format!("{i}.{point}"))).collect();
+            assert!(checked.len() > 2, "{family}: some points are checked");
+            for point in checked {
                 if let Some(values) = gradients.sites.get(point) {
                     fixture.check(&format!("{i}.{point}"), &values.view(), TOLERANCE);
                 }
@@ -53,6 +56,9 @@ fn gradients_at_every_site_equal_autograds() {
 fn gradients_of_every_parameter_equal_autograds() {
     for family in models() {
         let fixture = load(family);
+        if !fixture.expected.contains("loss") {
+            continue; // gradients of activations alone
+        }
         let targets: Vec<Option<u32>> =
             fixture.whole("targets").into_iter().map(|target| u32::try_from(target).ok()).collect();
         let found = fixture.model.parameter_gradients(&fixture.batch, &targets).unwrap();

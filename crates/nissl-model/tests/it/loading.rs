@@ -158,12 +158,19 @@ fn a_model_that_does_not_fit_its_config_is_refused_by_name() {
         load(&folder(&config, &weights(family))).map(|_| ()).unwrap_err().to_string()
     };
     let cases = [
-        (with("bert", "model_type", json!("berd")), "unknown architecture 'berd': known are bert, gpt2, llama, "),
+        (with("bert", "model_type", json!("berd")), "unknown architecture 'berd': known are bert, roberta, "),
         (with("bert", "model_type", Value::Null), "config.json: field model_type: expected a text, got nothing"),
         (with("bert", "vocab_size", json!(72)), "embeddings.word_embeddings.weight: expected [72, 36], got [71, 36]"),
         (with("bert", "num_hidden_layers", json!(3)), "no weight is called 'bert.encoder.layer.2."),
         (with("bert", "hidden_act", json!("gely")), "field hidden_act: expected gelu, "),
         (with("bert", "position_embedding_type", json!("relative_key")), "expected \"absolute\""),
+        (with("roberta", "position_embedding_type", json!("relative_key")), "field position_embedding_type: expected"),
+        (with("roberta", "max_position_embeddings", json!(9)), "position_embeddings.weight: expected [9, 32]"),
+        (with("albert", "inner_group_num", json!(2)), "field inner_group_num: expected 1 (nothing else yet), got 2"),
+        (with("albert", "num_hidden_groups", json!(4)), "field number of layer groups: expected 1 to 3, got 4"),
+        (with("electra", "embedding_size", json!(21)), "word_embeddings.weight: expected [61, 21], got [61, 20]"),
+        (with("mpnet", "relative_attention_num_buckets", json!(16)), "field relative_attention_num_buckets"),
+        (with("distilbert", "n_heads", json!(5)), "field n_heads: expected a divisor of dim = 32, got 5"),
         (with("gpt2", "n_inner", json!(57)), "h.0.mlp.c_fc.weight: expected [32, 57], got [32, 56]"),
         (with("gpt2", "n_head", json!(5)), "field n_head: expected a divisor of n_embd = 32, got 5"),
         (with("llama", "num_key_value_heads", json!(3)), "expected a divisor of 4 heads, got 3"),
@@ -195,7 +202,7 @@ fn fields(family: &str) -> Vec<String> {
 proptest! {
     #[test]
     fn no_config_makes_loading_panic(
-        family in prop::sample::select(vec!["bert", "gpt2", "llama", "lstm"]),
+        family in prop::sample::select(vec!["bert", "roberta", "electra", "albert", "mpnet", "gpt2", "llama", "lstm"]),
         field in any::<prop::sample::Index>(),
         value in prop::sample::select(vec![
             json!(null), json!(0), json!(1), json!(-1), json!(3), json!(0.5), json!(1e300), json!(u64::MAX), json!(i64::MAX),

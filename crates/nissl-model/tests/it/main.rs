@@ -6,6 +6,7 @@ mod autograd;
 mod demo;
 mod generation;
 mod gradients;
+mod heads;
 mod loading;
 mod parameters;
 mod parity;

@@ -10,10 +10,10 @@ use ndarray::ArrayViewMut2;
 
 use super::gemm::{Rows, RowsMut, product};
 use super::isa::Isa;
-use super::math;
 use super::past::{Panels, Past, Segment};
+use super::scores::{Query, probabilities};
 use super::tensor::{PANEL, Tensor};
-use crate::engine::{AttentionShape, Halt, PatternHook, Values};
+use crate::engine::{Added, AttentionShape, Halt, PatternHook, Values};
 
 /// Queries taken together.
 const QUERIES: usize = 56;
@@ -38,6 +38,7 @@ pub(crate) fn attention(
     shape: AttentionShape,
     offsets: &[usize],
     past: &[Past],
+    added: &Added<'_, Tensor>,
     mut pattern: Option<PatternHook<'_>>,
 ) -> Result<Tensor, Halt> {
     assert!(past.is_empty() || (shape.causal && past.len() + 1 == offsets.len()), "a causal sentence has one past");
@@ -46,7 +47,7 @@ pub(crate) fn attention(
     let none = Past::default();
     for (sentence_idx, rows) in offsets.windows(2).enumerate() {
         let past = past.get(sentence_idx).unwrap_or(&none);
-        let sentence = Sentence { isa, shape, past, first_row: rows[0], len: rows[1] - rows[0] };
+        let sentence = Sentence { isa, shape, past, added, first_row: rows[0], len: rows[1] - rows[0] };
         match &mut pattern {
             None => {
                 for head in 0..shape.n_heads {
@@ -72,6 +73,7 @@ struct Sentence<'a> {
     isa: Isa,
     shape: AttentionShape,
     past: &'a Past,
+    added: &'a Added<'a, Tensor>,
     first_row: usize,
     len: usize,
 }
@@ -143,7 +145,9 @@ impl Sentence<'_> {
         }
         for query in 0..n {
             let row = &mut scores[query * stride..][..self.n_keys()];
-            probabilities(isa, shape, head, self.past.len() + first + query, row);
+            let position = self.past.len() + first + query;
+            let query = Query { head, position, row: first_row + first + query, first_row };
+            probabilities(isa, shape, query, self.added, row);
         }
     }
 
@@ -203,34 +207,6 @@ impl Sentence<'_> {
         }
         Ok(())
     }
-}
-
-/// A row of products of a query at a position of the text and all keys becomes its probabilities.
-pub(crate) fn probabilities(isa: Isa, shape: AttentionShape, head: usize, position: usize, row: &mut [f32]) {
-    let seen = shape.seen(position, row.len());
-    row[..seen.start].fill(0.0);
-    row[seen.end..].fill(0.0);
-    let row = &mut row[seen.clone()];
-    let scale = if shape.cap.is_none() && shape.alibi.is_none() {
-        shape.scale
-    } else {
-        final_scores(isa, shape, head, seen.start, row);
-        1.0
-    };
-    math::softmax(isa, row, scale);
-}
-
-/// Products of a query and the keys from `first` on become what the softmax reads.
-pub(crate) fn final_scores(isa: Isa, shape: AttentionShape, head: usize, first: usize, row: &mut [f32]) {
-    for score in row.iter_mut() {
-        *score *= shape.scale;
-    }
-    if let Some(cap) = shape.cap {
-        math::cap(isa, row, cap);
-    }
-    let rise = shape.rise(head);
-    // Probabilities depend on differences alone: a key counts from the first one.
-    row.iter_mut().enumerate().for_each(|(key, score)| *score += rise * (first + key) as f32);
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ mod native_x86;
 mod norm;
 mod pack;
 mod past;
+pub(super) mod scores;
 mod team;
 pub(super) mod tensor;
 #[cfg(target_arch = "x86_64")]
@@ -29,7 +30,7 @@ use std::sync::Arc;
 use ndarray::Array2;
 
 use super::{
-    Activation, AttentionShape, Engine, Epilogue, Flow, Halt, LinearPart, NormKind, Packing, Pairs, PatternHook,
+    Activation, Added, AttentionShape, Engine, Epilogue, Flow, Halt, LinearPart, NormKind, Packing, Pairs, PatternHook,
     Rotary, See, Values, Vector,
 };
 use crate::engine::cpu::isa::Isa;
@@ -179,9 +180,10 @@ impl Engine for Cpu {
         shape: AttentionShape,
         offsets: &[usize],
         past: &[Past],
+        added: &Added<'_, Tensor>,
         pattern: Option<PatternHook<'_>>,
     ) -> Result<Tensor, Halt> {
-        attention::attention(self.isa, qkv, shape, offsets, past, pattern)
+        attention::attention(self.isa, qkv, shape, offsets, past, added, pattern)
     }
 
     fn keep(&self, qkv: &Tensor, shape: AttentionShape, offsets: &[usize], past: &mut [Past]) {

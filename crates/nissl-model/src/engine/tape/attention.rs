@@ -9,12 +9,12 @@ use ndarray::{Array2, ArrayView1, s};
 
 use super::backward::Deliver;
 use super::{Pattern, Values, slopes};
-use crate::engine::AttentionShape;
-use crate::engine::cpu::attention::probabilities;
 use crate::engine::cpu::gemm::{Rows, RowsMut, product};
 use crate::engine::cpu::isa::Isa;
 use crate::engine::cpu::math;
+use crate::engine::cpu::scores::{Query, probabilities};
 use crate::engine::cpu::tensor::PANEL;
+use crate::engine::{Added, AttentionShape, Columns};
 
 /// Queries taken together.
 const QUERIES: usize = 56;
@@ -26,17 +26,32 @@ pub(super) struct Attention<'a> {
     pub(super) isa: Isa,
     pub(super) qkv: &'a Values,
     pub(super) shape: AttentionShape,
+    pub(super) added: Added<'a, Values>,
     /// `[T, n_heads D]`.
     pub(super) dz: &'a Values,
 }
 
-/// Adds to `dqkv`, zeros before, and delivers the gradients of the patterns that are wanted; `shown` has the pattern
+/// The gradients that an attention gives, each zeros before, where it is asked for.
+pub(super) struct Given {
+    pub(super) qkv: Option<Values>,
+    /// Of [`Relative::of_queries`] and [`Relative::of_keys`].
+    pub(super) of_queries: Option<Values>,
+    pub(super) of_keys: Option<Values>,
+}
+
+impl Given {
+    fn is_asked(&self) -> bool {
+        self.qkv.is_some() || self.of_queries.is_some() || self.of_keys.is_some()
+    }
+}
+
+/// Adds to what is `given`, and delivers the gradients of the patterns that are wanted; `shown` has the pattern
 /// of every sentence, or none.
 pub(super) fn backward(
     attention: &Attention<'_>,
     offsets: &[usize],
     shown: &[Pattern],
-    mut dqkv: Option<&mut Values>,
+    given: &mut Given,
     deliver: Deliver<'_>,
 ) {
     let mut scratch = Scratch::default();
@@ -46,7 +61,7 @@ pub(super) fn backward(
         let wanted = pattern.and_then(|pattern| pattern.wanted.as_ref());
         let n_heads = attention.shape.n_heads;
         let mut dpattern = wanted.map(|_| Array2::zeros((n_heads, sentence.len * sentence.len)));
-        if sentence.len > 0 && (dqkv.is_some() || dpattern.is_some()) {
+        if sentence.len > 0 && (given.is_asked() || dpattern.is_some()) {
             let n_queries = n_heads / attention.shape.n_kv_heads;
             for kv_head in 0..attention.shape.n_kv_heads {
                 sentence.pack(kv_head, &mut scratch);
@@ -57,12 +72,12 @@ pub(super) fn backward(
                         if let Some(dpattern) = &mut dpattern {
                             sentence.copy_to(block, &scratch, dpattern);
                         }
-                        if let Some(dqkv) = dqkv.as_deref_mut() {
-                            sentence.block(block, &mut scratch, dqkv);
+                        if given.is_asked() {
+                            sentence.block(block, &mut scratch, given);
                         }
                     }
                 }
-                if let Some(dqkv) = dqkv.as_deref_mut() {
+                if let Some(dqkv) = &mut given.qkv {
                     sentence.unpack(kv_head, &scratch, dqkv);
                 }
             }
@@ -161,9 +176,9 @@ impl Sentence<'_> {
         }
     }
 
-    /// Adds the gradients of a block's queries to `dqkv`, those of keys and values to `scratch`.
-    fn block(&self, block: Block, scratch: &mut Scratch, dqkv: &mut Values) {
-        let Attention { isa, qkv, shape, dz } = *self.attention;
+    /// Adds the gradients of a block's queries to what is `given`, those of keys and values to `scratch`.
+    fn block(&self, block: Block, scratch: &mut Scratch, given: &mut Given) {
+        let Attention { isa, qkv, shape, ref added, dz } = *self.attention;
         let (d_head, stride, len, seen) = (shape.d_head, self.stride(), self.len, self.seen(block));
         let queries = block.head * d_head..(block.head + 1) * d_head;
         let rows = self.first_row + block.first..self.first_row + block.first + block.n;
@@ -182,7 +197,10 @@ impl Sentence<'_> {
                 let uncapped = &mut scratch.uncapped[query * stride..][..len];
                 uncapped.iter_mut().zip(&*row).for_each(|(to, score)| *to = score * shape.scale);
             }
-            probabilities(isa, shape, block.head, block.first + query, row);
+            let position = block.first + query;
+            let (row_of, first_row) = (self.first_row + position, self.first_row);
+            let query = Query { head: block.head, position, row: row_of, first_row };
+            probabilities(isa, shape, query, added, row);
         }
         let mut right = [0.0f32; QUERIES * PANEL];
         let right = &mut right[..block.n * PANEL];
@@ -224,6 +242,10 @@ impl Sentence<'_> {
                 slopes::cap(isa, &scratch.uncapped[at.clone()], cap, &mut scratch.dp[at]);
             }
         }
+        if let Some(relative) = &added.relative {
+            self.relative(block, relative.columns, &scratch.dp, given);
+        }
+        let Some(dqkv) = &mut given.qkv else { return };
         gradient((&scratch.dp, stride), &mut scratch.turned, qkv, &mut scratch.dkeys);
         let left = Rows { values: &scratch.dp, stride, n_rows: block.n };
         let mut out = [0.0f32; QUERIES * PANEL];
@@ -233,6 +255,24 @@ impl Sentence<'_> {
             let width = PANEL.min(queries.end - column);
             for (row, out) in rows.clone().zip(out.chunks_exact(PANEL)) {
                 math::add(isa, &mut dqkv.row_mut(row)[column..column + width], &out[..width]);
+            }
+        }
+    }
+
+    /// Adds the gradients of scores to those of what was added to them by distance.
+    fn relative(&self, block: Block, columns: &Columns, dscores: &[f32], given: &mut Given) {
+        let first = block.head * columns.n_columns;
+        for query in 0..block.n {
+            let row = &dscores[query * self.stride()..][..self.seen(block)];
+            let position = block.first + query;
+            for ((key, dscore), column) in row.iter().enumerate().zip(columns.of(position, row.len())) {
+                let column = first + *column as usize;
+                if let Some(of_queries) = &mut given.of_queries {
+                    of_queries.row_mut(self.first_row + position)[column] += dscore;
+                }
+                if let Some(of_keys) = &mut given.of_keys {
+                    of_keys.row_mut(self.first_row + key)[column] += dscore;
+                }
             }
         }
     }

@@ -4,7 +4,7 @@ use std::sync::{Arc, PoisonError};
 
 use ndarray::ArrayView2;
 
-use super::attention::{self, Attention};
+use super::attention::{self, Attention, Given};
 use super::parameters::Group;
 use super::{Id, Op, Parent, Recorded, Tape, Values, Wanted, slopes, unshared};
 use crate::engine::cpu::isa::Isa;
@@ -138,12 +138,25 @@ fn step(cpu: &Cpu, op: Op, mut dy: Arc<Values>, adjoints: &mut Adjoints, deliver
             cpu.rotate(unshared(&mut dy), columns, d_head, &positions, &back);
             adjoints.add(cpu, Some(x), dy);
         }
-        Op::Attention { qkv, values, shape, offsets, shown } => {
-            let attention = Attention { isa, qkv: &values, shape, dz: &dy };
-            let mut dqkv = qkv.map(|_| Values::zeros(n_rows, values.width()));
-            attention::backward(&attention, &offsets, &shown, dqkv.as_mut(), deliver);
-            if let Some(dqkv) = dqkv {
-                adjoints.add(cpu, qkv, Arc::new(dqkv));
+        Op::Attention { qkv, values, shape, offsets, added, shown } => {
+            let attention = Attention { isa, qkv: &values, shape, added: added.added(), dz: &dy };
+            let zeros = |part: &Option<Parent>| {
+                let part = part.as_ref().filter(|part| part.id.is_some())?;
+                Some(Values::zeros(n_rows, part.values.width()))
+            };
+            let mut given = Given {
+                qkv: qkv.map(|_| Values::zeros(n_rows, values.width())),
+                of_queries: zeros(&added.of_queries),
+                of_keys: zeros(&added.of_keys),
+            };
+            attention::backward(&attention, &offsets, &shown, &mut given, deliver);
+            let id = |part: &Option<Parent>| part.as_ref().and_then(|part| part.id);
+            let parts =
+                [(qkv, given.qkv), (id(&added.of_queries), given.of_queries), (id(&added.of_keys), given.of_keys)];
+            for (id, part) in parts {
+                if let Some(part) = part {
+                    adjoints.add(cpu, id, Arc::new(part));
+                }
             }
         }
         Op::LstmGates { pre, gates } => {

@@ -17,7 +17,8 @@ use ndarray::Array2;
 use super::cpu::tensor::Tensor as Values;
 use super::cpu::{Cpu, Norm, Weights};
 use super::{
-    Activation, AttentionShape, Engine, Epilogue, Flow, Halt, PatternHook, Rotary, See, Values as Shown, Wanted,
+    Activation, Added, AttentionShape, Columns, DistanceBias, Engine, Epilogue, Flow, Halt, PatternHook, Relative,
+    Rotary, See, Values as Shown, Wanted,
 };
 
 /// Records the run of one group.
@@ -108,6 +109,7 @@ enum Op {
         values: Arc<Values>,
         shape: AttentionShape,
         offsets: Vec<usize>,
+        added: Kept,
         shown: Vec<Pattern>,
     },
     LstmGates {
@@ -134,6 +136,35 @@ enum Op {
     Beside {
         parts: Vec<(Option<Id>, Range<usize>, usize)>,
     },
+}
+
+/// What was added to the scores of an attention.
+struct Kept {
+    bias: Option<DistanceBias>,
+    of_queries: Option<Parent>,
+    of_keys: Option<Parent>,
+    columns: Option<Columns>,
+}
+
+impl Kept {
+    fn of(added: &Added<'_, Tensor>) -> Self {
+        let relative = added.relative.as_ref();
+        Self {
+            bias: added.bias.cloned(),
+            of_queries: relative.and_then(|relative| relative.of_queries).map(Parent::of),
+            of_keys: relative.and_then(|relative| relative.of_keys).map(Parent::of),
+            columns: relative.map(|relative| relative.columns.clone()),
+        }
+    }
+
+    fn added(&self) -> Added<'_, Values> {
+        let relative = self.columns.as_ref().map(|columns| Relative {
+            of_queries: self.of_queries.as_ref().map(|part| &*part.values),
+            of_keys: self.of_keys.as_ref().map(|part| &*part.values),
+            columns,
+        });
+        Added { bias: self.bias.as_ref(), relative }
+    }
 }
 
 /// An operand whose values its neighbor's adjoint needs.
@@ -286,12 +317,14 @@ impl Engine for Tape {
         shape: AttentionShape,
         offsets: &[usize],
         past: &[()],
+        added: &Added<'_, Tensor>,
         pattern: Option<PatternHook<'_>>,
     ) -> Result<Tensor, Halt> {
         assert!(past.is_empty(), "gradients are taken of whole texts");
+        let kept = Kept::of(added);
         let mut shown = Vec::new();
         let z = match pattern {
-            None => self.cpu.attention(&qkv.values, shape, offsets, &[], None)?,
+            None => self.cpu.attention(&qkv.values, shape, offsets, &[], &kept.added(), None)?,
             Some(see) => {
                 let mut keep = |sentence: usize, mut values: Shown<'_>| {
                     let (mut slope, mut wanted) = (Array2::ones(values.now.dim()), None);
@@ -300,13 +333,17 @@ impl Engine for Tape {
                     shown.push(Pattern { values: values.now.to_owned(), slope: told(slope), wanted });
                     Ok(())
                 };
-                self.cpu.attention(&qkv.values, shape, offsets, &[], Some(&mut keep))?
+                self.cpu.attention(&qkv.values, shape, offsets, &[], &kept.added(), Some(&mut keep))?
             }
         };
-        let recorded = qkv.id.is_some() || shown.iter().any(|pattern| pattern.wanted.is_some());
+        let leads = |part: &Option<Parent>| part.as_ref().is_some_and(|part| part.id.is_some());
+        let recorded = qkv.id.is_some()
+            || leads(&kept.of_queries)
+            || leads(&kept.of_keys)
+            || shown.iter().any(|pattern| pattern.wanted.is_some());
         let id = recorded.then(|| {
             let (values, offsets) = (Arc::clone(&qkv.values), offsets.to_vec());
-            self.push(Op::Attention { qkv: qkv.id, values, shape, offsets, shown })
+            self.push(Op::Attention { qkv: qkv.id, values, shape, offsets, added: kept, shown })
         });
         Ok(Tensor { values: Arc::new(z), id })
     }

@@ -9,7 +9,7 @@ use nissl_core::{HookPoint, Linear, Norm, Site};
 use super::{Names, head_norm};
 use crate::arch::{Matrix, Skeleton, Spec};
 use crate::checkpoint::{Checkpoint, Weight};
-use crate::engine::NormKind;
+use crate::engine::{LinearPart, NormKind};
 use crate::error::LoadError;
 use crate::weights::neurons::{Answer, unit_vectors};
 use crate::weights::stored::Stored;
@@ -21,7 +21,7 @@ pub(in crate::weights) fn reads(
     point: HookPoint,
     units: Range<usize>,
 ) -> Answer<Linear> {
-    let layer = usize::from(point.layer().unwrap_or(0));
+    let layer = spec.stored_layer(usize::from(point.layer().unwrap_or(0)));
     let (q, kv) = (spec.n_heads * spec.d_head, spec.n_kv_heads * spec.d_head);
     let matrix = |part: Matrix, n_out| stored(checkpoint, spec, part, layer, [n_out, spec.d_model]);
     let attention = |idx: usize, before: usize, n_out: usize| -> Result<Stored<'_>, LoadError> {
@@ -68,7 +68,7 @@ pub(in crate::weights) fn writes(
     point: HookPoint,
     units: Range<usize>,
 ) -> Answer<Linear> {
-    let layer = usize::from(point.layer().unwrap_or(0));
+    let layer = spec.stored_layer(usize::from(point.layer().unwrap_or(0)));
     Ok(Ok(match point.site() {
         Site::AttnZ => {
             if spec.attn_out_norm.is_some() {
@@ -101,15 +101,13 @@ pub(in crate::weights) fn unembedding(
     spec: &Spec,
     tokens: Range<usize>,
 ) -> Result<Linear, LoadError> {
-    let names = Names::find(checkpoint, spec)?;
-    let decoder = names.decoder.as_ref().ok_or_else(|| LoadError::MissingWeight {
+    let readout = spec.readout.as_ref().ok_or_else(|| LoadError::MissingWeight {
         path: checkpoint.path().to_owned(),
         name: spec.head.decoder.to_owned(),
         nearest: None,
     })?;
-    let weight = Weight::new(checkpoint.tensor(decoder)?, &[Some(spec.d_vocab), Some(spec.d_model)])?;
-    let bias = checkpoint.contains(spec.head.bias).then(|| checkpoint.f32(spec.head.bias, &[spec.d_vocab]));
-    let bias = bias.transpose()?.map(|bias| Array1::from(bias[tokens.clone()].to_vec()));
+    let LinearPart { weight, bias, .. } = readout.matrix(checkpoint)?;
+    let bias = bias.map(|bias| Array1::from(bias.values[tokens.clone()].to_vec()));
     let rows = Stored { weight, transposed: false, first: 0, order: &[], bias: None }.outputs(tokens);
     Ok(Linear { weights: rows.weights, bias })
 }
@@ -172,8 +170,9 @@ fn reader(point: HookPoint) -> Option<HookPoint> {
 }
 
 fn norm(checkpoint: &Checkpoint, spec: &Spec, names: &Names, name: &str, point: HookPoint) -> Result<Norm, LoadError> {
-    let layer = usize::from(point.layer().unwrap_or(0));
-    let (gain, bias) = head_norm(checkpoint, &names.full(name, layer), spec.d_model)?;
+    let layer = spec.stored_layer(usize::from(point.layer().unwrap_or(0)));
+    let width = if point.site() == Site::Embed { spec.d_embed() } else { spec.d_model };
+    let (gain, bias) = head_norm(checkpoint, &names.full(name, layer), width)?;
     let (centers, eps) = match spec.norm {
         NormKind::Layer { eps } => (true, eps),
         NormKind::Rms { eps } => (false, eps),

@@ -21,7 +21,7 @@ use crate::select::select;
 /// If it cannot be loaded.
 pub(crate) fn load(config: &Config, progress: &dyn Progress) -> Result<LanguageModel, TaskError> {
     progress.stage("load the model", None, "models");
-    let options = LoadOptions { weights: config.weights, device: config.device };
+    let options = LoadOptions { weights: config.weights, device: config.device, ..LoadOptions::default() };
     Ok(LanguageModel::load_with(&config.model, &options, progress)?)
 }
 

@@ -31,6 +31,10 @@ pub enum Site {
     AttnOut,
     /// Residual stream between attention and MLP (after the norm there, where the architecture is post-norm).
     ResidMid,
+    /// Scores of experts, before some are chosen; those that every token takes come last.
+    MlpRouter,
+    /// Weights of experts, zero where a token does not take one.
+    MlpExpertWeights,
     /// MLP neurons before the activation function (the gate's, where the MLP is gated).
     MlpPre,
     /// The linear branch of a gated MLP.
@@ -68,6 +72,8 @@ const NAMES: &[(Site, &str, Option<&str>)] = &[
     (Site::AttnZ, "attn.hook_z", Some("attn.o.hook_in")),
     (Site::AttnOut, "hook_attn_out", Some("attn.hook_out")),
     (Site::ResidMid, "hook_resid_mid", Some("ln2.hook_in")),
+    (Site::MlpRouter, "mlp.hook_router", None),
+    (Site::MlpExpertWeights, "mlp.hook_expert_weights", None),
     (Site::MlpPre, "mlp.hook_pre", Some("mlp.in.hook_out")),
     (Site::MlpPreLinear, "mlp.hook_pre_linear", Some("mlp.gate.hook_out")),
     (Site::MlpPost, "mlp.hook_post", Some("mlp.out.hook_in")),

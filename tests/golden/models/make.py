@@ -54,6 +54,8 @@ SITES = {
     "z": "attn.hook_z",
     "attn_out": "hook_attn_out",
     "resid_mid": "hook_resid_mid",
+    "router": "mlp.hook_router",
+    "weights": "mlp.hook_expert_weights",
     "pre": "mlp.hook_pre",
     "pre_linear": "mlp.hook_pre_linear",
     "post": "mlp.hook_post",
@@ -329,6 +331,11 @@ def edits_for(widths, n_heads):
         edits.append(spec(point("final_norm"), some(2, 30), "all", {"add": {"values": values(2)}}))
     if point("pre_linear", 0) in widths:
         edits.append(spec(point("pre_linear", 0), some(17, 1), sentence(-1, 0), {"scale": {"factor": -1.5}}))
+    edits += [
+        spec(point("router", 0), some(1), sentence(-1, 0), {"scale": {"factor": -3.0}}),
+        spec(point("weights", 1), some(2), "all", {"set": {"value": 0.6}}),
+        spec(point("weights", 0), some(0, 3), rows(2, 9), "zero"),
+    ]
     combined = [
         spec(point("post", 0), some(3, 4, 5), "all", {"set": {"value": 1.5}}),
         spec(point("post", 0), some(4), "all", {"scale": {"factor": 2.0}}),

@@ -29,7 +29,7 @@ from make import Hooks, LENGTHS, N_CTX, close, edits_for, point, run, site_of
 
 HERE = pathlib.Path(__file__).parent
 D, HEADS, KV, HEAD, MLP, V = 32, 4, 2, 8, 44, 37
-KEPT = {point("embed"), point("q", 0), point("pre", 1)}
+KEPT = {point("embed"), point("q", 0), point("pre", 1), point("router", 0), point("weights", 1)}
 
 # ---------------------------------------------------------------------------------------------------------- the models
 
@@ -131,6 +131,12 @@ def falcon(**more):
         eos_token_id=2,
         **more,
     )
+
+
+def experts(block, gate="gate", top_k=None, normalizes=True, shared=False):
+    """The sites of experts; `block` is where they are in a layer."""
+    dropped = without(LLAMA, "pre", "pre_linear", "post", "mlp_out")
+    return dropped | {"experts": (block, {"gate": gate, "top_k": top_k, "normalizes": normalizes, "shared": shared})}
 
 
 QKV = joined(HEADS * HEAD, KV * HEAD, KV * HEAD)
@@ -396,6 +402,45 @@ FAMILIES = {
         SANDWICH,
         True,
     ),
+    "mixtral": (
+        lambda: llama_like(
+            "MixtralConfig",
+            intermediate_size=12,
+            num_local_experts=4,
+            num_experts_per_tok=2,
+            sliding_window=None,
+            rope_parameters=ROPE,
+        ),
+        experts("mlp", top_k=2),
+        False,
+    ),
+    "qwen2_moe": (
+        lambda: llama_like(
+            "Qwen2MoeConfig",
+            num_experts=4,
+            num_experts_per_tok=2,
+            moe_intermediate_size=12,
+            shared_expert_intermediate_size=16,
+            decoder_sparse_step=1,
+            norm_topk_prob=False,
+            rope_parameters=ROPE,
+        ),
+        experts("mlp", top_k=2, normalizes=False, shared=True),
+        False,
+    ),
+    "qwen3_moe": (
+        lambda: llama_like(
+            "Qwen3MoeConfig",
+            head_dim=HEAD,
+            num_experts=5,
+            num_experts_per_tok=3,
+            moe_intermediate_size=12,
+            norm_topk_prob=True,
+            rope_parameters=ROPE,
+        ),
+        experts("mlp", top_k=3),
+        False,
+    ),
 }
 
 # ----------------------------------------------------------------------------------------------------------- the hooks
@@ -414,6 +459,38 @@ class PackedHooks(Hooks):
 
 def module_at(root, path):
     return root.get_submodule(path) if path else root
+
+
+def watch_experts(hooks, block, options, layer):
+    """Computes all experts for all tokens, side by side, with hooks between; what a token does not take is zero."""
+    gate, experts = block.get_submodule(options["gate"]), block.experts
+
+    def forward(hidden):
+        x = hidden[0]
+        act, n = experts.act_fn, gate.weight.shape[0]
+        at = lambda site, values: hooks.at(point(site, layer), values.clone())
+        routers = [gate.weight] + ([block.shared_expert_gate.weight] if options["shared"] else [])
+        logits = at("router", x @ torch.cat(routers).T)
+        p = torch.softmax(logits[:, :n], -1)
+        values, chosen = p.topk(options["top_k"], -1)
+        if options["normalizes"]:
+            values = values / values.sum(-1, keepdim=True)
+        weights = torch.zeros_like(p).scatter(1, chosen, values)
+        weights = at("weights", torch.cat([weights, torch.sigmoid(logits[:, n:])], -1))
+        inner = [w.chunk(2) for w in experts.gate_up_proj]
+        outer = list(experts.down_proj)
+        if options["shared"]:
+            inner.append((block.shared_expert.gate_proj.weight, block.shared_expert.up_proj.weight))
+            outer.append(block.shared_expert.down_proj.weight)
+        taken = torch.cat([(weights[:, e : e + 1] != 0).expand(-1, w.shape[1]) for e, w in enumerate(outer)], -1)
+        side = lambda parts: torch.where(taken, torch.cat(parts, -1), 0.0)
+        pre = at("pre", side([x @ w.T for w, _ in inner]))
+        linear = at("pre_linear", side([x @ w.T for _, w in inner]))
+        post = at("post", torch.where(taken, act(pre) * linear, 0.0)).split([w.shape[1] for w in outer], -1)
+        out = sum(weights[:, e : e + 1] * (post[e] @ w.T) for e, w in enumerate(outer))
+        return at("mlp_out", out)[None]
+
+    block.forward = forward
 
 
 def hook(model, sites):
@@ -441,7 +518,9 @@ def hook(model, sites):
         hooks.input(layer, point("resid_pre", i))
         fused = {site for where in sites.values() if isinstance(where, tuple) for site in where[1]}
         for site, where in sites.items():
-            if isinstance(where, tuple):
+            if site == "experts":
+                watch_experts(hooks, module_at(layer, where[0]), where[1], i)
+            elif isinstance(where, tuple):
                 watch_parts(module_at(layer, where[0]), where[1], i)
             elif site not in {"layers", "embed", "final_norm", "attention"} | fused:
                 watch(layer, site, where, i)
@@ -509,7 +588,8 @@ def randomize(model, seed):
         elif any(part in name for part in ["embed", "wte", "wpe"]):
             weight.data = 0.5 * noise
         else:
-            weight.data = 1.3 * noise / weight.shape[-1] ** 0.5
+            routed = "experts" in name or name.endswith("mlp.gate.weight")
+            weight.data = (0.8 if routed else 1.3) * noise / weight.shape[-1] ** 0.5
     model.tie_weights()
 
 

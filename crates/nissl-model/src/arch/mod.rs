@@ -19,6 +19,7 @@ mod head;
 mod llama;
 mod lstm;
 mod mistral;
+mod mixtral;
 mod mpnet;
 mod olmo2;
 mod opt;
@@ -26,7 +27,9 @@ mod phi;
 mod phi3;
 mod positions;
 mod qwen2;
+mod qwen2_moe;
 mod qwen3;
+mod qwen3_moe;
 mod recurrent;
 mod roberta;
 mod smollm3;
@@ -47,7 +50,7 @@ pub(crate) use config::Config;
 pub use head::{AnswersAt, HeadInfo, HeadKind};
 pub(crate) use head::{Classifier, Dense, Head, Readout};
 pub(crate) use recurrent::{Cell, Decoder, Recurrent, Values};
-pub(crate) use transformer::{DistanceBuckets, Matrix, Positions, QkNorms, Skeleton, Spec};
+pub(crate) use transformer::{DistanceBuckets, Experts, Matrix, Positions, QkNorms, Skeleton, Spec};
 
 /// A family of architectures that load and run alike.
 pub struct Family {
@@ -93,6 +96,9 @@ pub const FAMILIES: &[Family] = &[
     gemma::FAMILY,
     gemma2::FAMILY,
     gemma3::FAMILY,
+    mixtral::FAMILY,
+    qwen2_moe::FAMILY,
+    qwen3_moe::FAMILY,
     lstm::FAMILY,
     char_rnn::FAMILY,
     textgenrnn::FAMILY,

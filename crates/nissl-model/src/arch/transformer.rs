@@ -3,8 +3,11 @@
 use nissl_core::{Site, SiteInfo};
 
 use super::{Classifier, Config, Head, Readout};
-use crate::engine::{Activation, AttentionShape, NormKind, Rotation};
+use crate::engine::{Activation, AttentionShape, Choice, NormKind, Rotation};
 use crate::error::LoadError;
+
+/// The most experts that a token may take.
+const MAX_EXPERTS: usize = 1 << 12;
 
 /// The order of the operations of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +85,39 @@ impl Matrix {
     }
 }
 
+/// The experts of a gated MLP. Names have `{}` for the layer and `{e}` for the expert.
+#[derive(Clone, Debug)]
+pub(crate) struct Experts {
+    pub(crate) choice: Choice,
+    /// Neurons of each.
+    pub(crate) width: usize,
+    pub(crate) router: &'static str,
+    /// The gate, the linear branch, and what comes out.
+    pub(crate) parts: [&'static str; 3],
+    pub(crate) shared: Option<Shared>,
+}
+
+/// An expert that every token takes, with a gate of its own.
+#[derive(Clone, Debug)]
+pub(crate) struct Shared {
+    pub(crate) width: usize,
+    pub(crate) router: &'static str,
+    pub(crate) parts: [&'static str; 3],
+}
+
+impl Experts {
+    /// Neurons of all.
+    pub(crate) fn n_neurons(&self) -> usize {
+        let routed = self.choice.n_experts.saturating_mul(self.width);
+        routed.saturating_add(self.shared.as_ref().map_or(0, |shared| shared.width))
+    }
+
+    /// Experts with the shared one.
+    fn n_all(&self) -> usize {
+        self.choice.n_experts + usize::from(self.shared.is_some())
+    }
+}
+
 /// The rows of queries, then keys, then values of a matrix that has for each key/value head its queries, its key and its
 /// value; none if they do not share the queries evenly, which [`Spec::check`] refuses.
 pub(super) fn rows_by_head(n_heads: usize, n_kv_heads: usize, d_head: usize) -> Vec<usize> {
@@ -152,6 +188,8 @@ pub(crate) struct Spec {
     pub(crate) mlp_linear: Option<Matrix>,
     /// Whether `mlp_in` is the gate and, behind it, the linear branch.
     pub(crate) mlp_joint: bool,
+    /// In place of one MLP.
+    pub(crate) experts: Option<Experts>,
     pub(crate) mlp_out: Matrix,
     /// Before the MLP (decoder) or after its residual sum (encoder); a parallel MLP without one reads what the
     /// attention reads.
@@ -213,6 +251,7 @@ impl Spec {
             mlp_in: nameless,
             mlp_linear: None,
             mlp_joint: false,
+            experts: None,
             mlp_out: nameless,
             mlp_norm: None,
             mlp_out_norm: None,
@@ -241,6 +280,19 @@ impl Spec {
         self.skeleton == Skeleton::Decoder
     }
 
+    /// The same with experts in place of the MLP.
+    pub(super) fn with_experts(self, experts: Experts) -> Self {
+        let [gate, linear, out] = experts.parts.map(|name| Matrix::linear(name, false));
+        Self {
+            d_mlp: experts.n_neurons(),
+            mlp_in: gate,
+            mlp_linear: Some(linear),
+            mlp_out: out,
+            experts: Some(experts),
+            ..self
+        }
+    }
+
     /// Sizes that no computation could use are refused here, once for all families.
     pub(super) fn check(&self, config: &Config) -> Result<(), LoadError> {
         let sizes = [
@@ -258,6 +310,12 @@ impl Spec {
             if size == 0 || size > most {
                 return Err(config.wrong(what, format!("1 to {most}"), size));
             }
+        }
+        if let Some(Experts { choice, .. }) = &self.experts
+            && !(1..=choice.n_experts.min(MAX_EXPERTS)).contains(&choice.n_taken)
+        {
+            let (expected, got) = (format!("1 to {}, of at most {MAX_EXPERTS}", choice.n_experts), choice.n_taken);
+            return Err(config.wrong("num_experts_per_tok", expected, got));
         }
         if !self.n_heads.is_multiple_of(self.n_kv_heads) {
             let expected = format!("a divisor of {} heads", self.n_heads);
@@ -298,6 +356,10 @@ impl Spec {
         ];
         if !self.parallel {
             sites.push((Site::ResidMid, self.d_model, after(self.attn_norm)));
+        }
+        if let Some(experts) = &self.experts {
+            sites.push((Site::MlpRouter, experts.n_all(), experts.router));
+            sites.push((Site::MlpExpertWeights, experts.n_all(), ""));
         }
         sites.push((Site::MlpPre, self.d_mlp, self.mlp_in.name));
         if let Some(linear) = self.mlp_linear.as_ref().or(self.mlp_joint.then_some(&self.mlp_in)) {

@@ -5,11 +5,56 @@ pub(crate) mod bias;
 pub(crate) mod head;
 pub(crate) mod lstm;
 pub(crate) mod mlp;
+pub(crate) mod moe;
 pub(crate) mod rotary;
 
 use crate::engine::{Engine, Epilogue, Halt, Packing};
 use crate::hooks::{Hooks, Stage};
+use crate::skeletons::Here;
 use nissl_core::HookPoint;
+
+/// What comes after the attention in a block.
+pub(crate) enum Feed<P: Packing> {
+    /// Neurons that every token takes.
+    Mlp(mlp::Mlp<P>),
+    /// Experts, of which a token takes a few.
+    Moe(moe::Moe<P>),
+}
+
+impl<P: Packing> Feed<P> {
+    /// residual + what it makes of x, `[T, d_model]`.
+    pub(crate) fn forward<E: Engine<Packing = P>>(
+        &self,
+        engine: &E,
+        x: &E::Tensor,
+        residual: &E::Tensor,
+        here: &Here<'_, E>,
+    ) -> Result<E::Tensor, Halt> {
+        match self {
+            Self::Mlp(mlp) => mlp.forward(engine, x, residual, here),
+            Self::Moe(moe) => moe.forward(engine, x, residual, here),
+        }
+    }
+
+    /// Its products.
+    pub(crate) fn linears(&self) -> Vec<&P::Linear> {
+        match self {
+            Self::Mlp(mlp) => vec![&mlp.inner, &mlp.out],
+            Self::Moe(moe) => {
+                let experts = moe.experts.iter().flat_map(|expert| [&expert.inner, &expert.out]);
+                std::iter::once(&moe.router).chain(experts).collect()
+            }
+        }
+    }
+
+    /// The norm of what it gives, where there is one.
+    pub(crate) fn out_norm(&self) -> Option<&P::Norm> {
+        match self {
+            Self::Mlp(mlp) => mlp.out_norm.as_ref(),
+            Self::Moe(_) => None,
+        }
+    }
+}
 
 /// What a part of a block ends with.
 pub(crate) struct Last<'a, P: Packing> {

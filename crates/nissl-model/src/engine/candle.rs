@@ -10,9 +10,10 @@ use std::sync::{Mutex, PoisonError};
 use candle_core::{D, DType, Device, Result, Tensor, Var};
 use ndarray::{ArcArray2, Array2};
 
+use super::cpu::choose::largest;
 use super::{
-    Activation, Added, AttentionShape, Columns, Engine, Epilogue, Flow, Halt, LinearPart, NormKind, Packing, Pairs,
-    PatternHook, Relative, Rotary, See, Values, Vector, Wanted,
+    Activation, Added, AttentionShape, Choice, Columns, Engine, Epilogue, Flow, Halt, LinearPart, NormKind, Packing,
+    Pairs, PatternHook, Relative, Rotary, See, Values, Vector, Wanted,
 };
 
 /// The engine; all its tensors are of one type on one device.
@@ -362,6 +363,41 @@ impl Engine for Candle {
         done(gated())
     }
 
+    fn choose(&self, scores: &Tensor, choice: Choice) -> Tensor {
+        let chosen = || {
+            let (n_rows, n) = scores.dims2()?;
+            let routed = scores.narrow(1, 0, choice.n_experts)?;
+            let weights = routed.broadcast_sub(&routed.max_keepdim(1)?.detach())?.exp()?;
+            let weights = weights.broadcast_div(&weights.sum_keepdim(1)?)?;
+            let mut kept = vec![0.0; n_rows * choice.n_experts];
+            for (row, values) in array(&weights).rows().into_iter().enumerate() {
+                let places = largest(&values.to_vec(), choice.n_taken);
+                for expert in places {
+                    kept[row * choice.n_experts + expert] = 1.0;
+                }
+            }
+            let weights = (weights * self.tensor(kept, &[n_rows, choice.n_experts])?)?;
+            let weights = if choice.normalizes { weights.broadcast_div(&weights.sum_keepdim(1)?)? } else { weights };
+            if n == choice.n_experts {
+                return Ok(weights);
+            }
+            let shared = sigmoid(&scores.narrow(1, choice.n_experts, n - choice.n_experts)?)?;
+            Tensor::cat(&[weights, shared], 1)
+        };
+        if done(scores.dim(0)) == 0 { scores.clone() } else { done(chosen()) }
+    }
+
+    fn scale_rows(&self, x: &Tensor, factors: &Tensor, places: &[(usize, usize)]) -> Tensor {
+        let scaled = || {
+            let width = factors.dim(1)?;
+            let places: Vec<u32> = places.iter().map(|&(row, column)| (row * width + column) as u32).collect();
+            let n = places.len();
+            let factors = factors.flatten_all()?.index_select(&Tensor::from_vec(places, n, &self.device)?, 0)?;
+            x.broadcast_mul(&factors.reshape((n, 1))?)
+        };
+        done(scaled())
+    }
+
     fn rotate(&self, x: &mut Tensor, columns: Range<usize>, d_head: usize, positions: &[usize], rotary: &Rotary) {
         if positions.is_empty() {
             return;
@@ -454,7 +490,7 @@ impl Engine for Candle {
         let chosen = || {
             let rows: Vec<u32> = rows.iter().map(|&row| row as u32).collect();
             let n = rows.len();
-            x.index_select(&Tensor::from_vec(rows, n, &self.device)?, 0)
+            x.contiguous()?.index_select(&Tensor::from_vec(rows, n, &self.device)?, 0)
         };
         done(chosen())
     }

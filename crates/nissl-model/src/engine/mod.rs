@@ -165,6 +165,17 @@ impl AttentionShape {
     }
 }
 
+/// How a router chooses.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Choice {
+    /// Experts that are chosen from; those behind them are taken always, with a sigmoid as weight.
+    pub(crate) n_experts: usize,
+    /// How many of them a token takes.
+    pub(crate) n_taken: usize,
+    /// Whether the weights of those that it takes sum to 1.
+    pub(crate) normalizes: bool,
+}
+
 /// Which two columns of a head are rotated together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pairs {
@@ -321,6 +332,11 @@ pub(crate) trait Engine: Send + Sync + Sized + 'static {
     fn activate(&self, x: &Self::Tensor, activation: Activation) -> Self::Tensor;
     /// act(x[:, ..w]) * x[:, w..], for x `[T, 2 w]`.
     fn gate(&self, x: &Self::Tensor, activation: Activation) -> Self::Tensor;
+    /// The weights of experts by a router's scores `[T, n]`: the softmax of those that are chosen from, where it is
+    /// largest, and zero elsewhere.
+    fn choose(&self, scores: &Self::Tensor, choice: Choice) -> Self::Tensor;
+    /// x times a factor for each row, which is at one of `places` (row, column) of `factors`.
+    fn scale_rows(&self, x: &Self::Tensor, factors: &Self::Tensor, places: &[(usize, usize)]) -> Self::Tensor;
     /// Rotates the heads in `columns` by the positions of the rows `[T]`.
     fn rotate(&self, x: &mut Self::Tensor, columns: Range<usize>, d_head: usize, positions: &[usize], rotary: &Rotary);
     /// Attention of each sentence over its past, where there are any (one a sentence, or none at all), and itself: qkv

@@ -6,9 +6,9 @@ use nissl_core::{HookPoint, Site};
 
 use super::{Here, LaidOut, LayerPast, Past, decoder, encoder};
 use crate::arch::Skeleton;
+use crate::blocks::Feed;
 use crate::blocks::attention::Attention;
 use crate::blocks::bias::Biases;
-use crate::blocks::mlp::Mlp;
 use crate::blocks::rotary::Angles;
 use crate::engine::{Engine, Epilogue, Halt, Packing};
 use crate::hooks::Hooks;
@@ -32,7 +32,7 @@ pub(crate) struct Transformer<P: Packing> {
 pub(crate) struct Block<P: Packing> {
     pub(crate) attention: Attention<P>,
     pub(crate) attn_norm: Option<P::Norm>,
-    pub(crate) mlp: Mlp<P>,
+    pub(crate) mlp: Feed<P>,
     pub(crate) mlp_norm: Option<P::Norm>,
     /// Whether the MLP reads what the attention reads.
     pub(crate) parallel: bool,
@@ -48,8 +48,8 @@ impl<P: Packing> Transformer<P> {
                 continue;
             }
             let Block { attention, attn_norm, mlp, mlp_norm, .. } = &**block;
-            all.linears.extend([&attention.qkv, &attention.out, &mlp.inner, &mlp.out]);
-            all.norms.extend(attn_norm.iter().chain(mlp_norm).chain(&attention.out_norm).chain(&mlp.out_norm));
+            all.linears.extend([&attention.qkv, &attention.out].into_iter().chain(mlp.linears()));
+            all.norms.extend(attn_norm.iter().chain(mlp_norm).chain(&attention.out_norm).chain(mlp.out_norm()));
             all.norms.extend(attention.qk_norms.iter().flat_map(|(q, k)| [q, k]));
         }
     }

@@ -6,10 +6,12 @@ mod readout;
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::arch::{DistanceBuckets, Matrix, Positions, QkNorms, Spec};
+use crate::arch::{DistanceBuckets, Experts, Matrix, Positions, QkNorms, Spec};
+use crate::blocks::Feed;
 use crate::blocks::attention::Attention;
 use crate::blocks::bias::Biases;
 use crate::blocks::mlp::Mlp;
+use crate::blocks::moe::{Expert, Moe};
 use crate::blocks::rotary::Angles;
 use crate::checkpoint::{Checkpoint, Weight};
 use crate::engine::{LinearPart, Packing, Vector};
@@ -176,26 +178,61 @@ impl<P: Packing> Loader<'_, P> {
                 shape,
             },
             attn_norm: self.norm(spec.attn_norm, layer)?,
-            mlp: Mlp {
-                inner: self.linear(&inner, layer, spec.d_model, &vec![spec.d_mlp; 1 + usize::from(gated)])?,
-                out: self.linear(&[spec.mlp_out], layer, spec.d_mlp, &[spec.d_model])?,
-                out_norm: self.norm(spec.mlp_out_norm, layer)?,
-                activation: spec.activation,
-                gated,
-                d_mlp: spec.d_mlp,
+            mlp: match &spec.experts {
+                Some(experts) => Feed::Moe(self.moe(experts, layer)?),
+                None => Feed::Mlp(Mlp {
+                    inner: self.linear(&inner, layer, spec.d_model, &vec![spec.d_mlp; 1 + usize::from(gated)])?,
+                    out: self.linear(&[spec.mlp_out], layer, spec.d_mlp, &[spec.d_model])?,
+                    out_norm: self.norm(spec.mlp_out_norm, layer)?,
+                    activation: spec.activation,
+                    gated,
+                    d_mlp: spec.d_mlp,
+                }),
             },
             mlp_norm: self.norm(spec.mlp_norm, layer)?,
             parallel: spec.parallel,
         })
     }
 
+    fn moe(&self, experts: &Experts, layer: usize) -> Result<Moe<P>, LoadError> {
+        let (d_model, n) = (self.spec.d_model, experts.choice.n_experts);
+        let named = |name: &str, idx: usize| {
+            let stem = self.names.full(name, layer).replace("{e}", &idx.to_string());
+            (stem, Matrix::linear("", false))
+        };
+        let expert = |[gate, linear, out]: [&str; 3], idx: usize, width: usize| {
+            Ok(Expert {
+                inner: self.product(&[named(gate, idx), named(linear, idx)], d_model, &[width, width])?,
+                out: self.product(&[named(out, idx)], width, &[d_model])?,
+                width,
+            })
+        };
+        let shared = experts.shared.iter();
+        let routers: Vec<_> =
+            std::iter::once(experts.router).chain(shared.clone().map(|shared| shared.router)).collect();
+        let routers: Vec<_> = routers.into_iter().map(|name| named(name, 0)).collect();
+        let routed = (0..n).map(|idx| expert(experts.parts, idx, experts.width));
+        let shared = shared.map(|shared| expert(shared.parts, 0, shared.width));
+        Ok(Moe {
+            router: self.product(&routers, d_model, &[n, 1][..routers.len()])?,
+            experts: routed.chain(shared).collect::<Result<_, LoadError>>()?,
+            choice: experts.choice,
+            activation: self.spec.activation,
+        })
+    }
+
     /// Matrices that share an input of `n_in`, side by side: one for each of `widths`, or one for all of them.
     fn linear(&self, parts: &[Matrix], layer: usize, n_in: usize, widths: &[usize]) -> Result<P::Linear, LoadError> {
+        let parts: Vec<_> = parts.iter().map(|part| (self.names.full(part.name, layer), *part)).collect();
+        self.product(&parts, n_in, widths)
+    }
+
+    /// The same, of matrices with their whole names.
+    fn product(&self, parts: &[(String, Matrix)], n_in: usize, widths: &[usize]) -> Result<P::Linear, LoadError> {
         let total = [widths.iter().sum()];
         let widths = if parts.len() == widths.len() { widths } else { &total };
         let mut packed = Vec::with_capacity(parts.len());
-        for (part, &n_out) in parts.iter().zip(widths) {
-            let stem = self.names.full(part.name, layer);
+        for ((stem, part), &n_out) in parts.iter().zip(widths) {
             let shape = if part.transposed { [Some(n_in), Some(n_out)] } else { [Some(n_out), Some(n_in)] };
             let weight = Weight::new(self.checkpoint.tensor(&format!("{stem}.weight"))?, &shape)?;
             let bias = part.bias.then(|| super::vector(self.checkpoint, &format!("{stem}.bias"), n_out)).transpose()?;
@@ -205,8 +242,8 @@ impl<P: Packing> Loader<'_, P> {
         }
         let linear = self.packing.pack(&packed);
         // The packed copy is the one in memory; the file's pages may go.
-        for part in parts {
-            self.checkpoint.release(&format!("{}.weight", self.names.full(part.name, layer)));
+        for (stem, _) in parts {
+            self.checkpoint.release(&format!("{stem}.weight"));
         }
         Ok(linear)
     }

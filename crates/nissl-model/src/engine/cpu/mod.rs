@@ -6,6 +6,7 @@
 
 pub(super) mod attention;
 mod buffer;
+pub(super) mod choose;
 pub(super) mod gemm;
 pub(super) mod isa;
 #[cfg(target_arch = "x86_64")]
@@ -30,8 +31,8 @@ use std::sync::Arc;
 use ndarray::Array2;
 
 use super::{
-    Activation, Added, AttentionShape, Engine, Epilogue, Flow, Halt, LinearPart, NormKind, Packing, Pairs, PatternHook,
-    Rotary, See, Values, Vector,
+    Activation, Added, AttentionShape, Choice, Engine, Epilogue, Flow, Halt, LinearPart, NormKind, Packing, Pairs,
+    PatternHook, Rotary, See, Values, Vector,
 };
 use crate::engine::cpu::isa::Isa;
 use crate::options::WeightFormat;
@@ -147,6 +148,19 @@ impl Engine for Cpu {
             for (y, linear) in y.iter_mut().zip(linear) {
                 *y *= linear;
             }
+        }
+        y
+    }
+
+    fn choose(&self, scores: &Tensor, choice: Choice) -> Tensor {
+        choose::choose(self, scores, choice)
+    }
+
+    fn scale_rows(&self, x: &Tensor, factors: &Tensor, places: &[(usize, usize)]) -> Tensor {
+        let mut y = x.copy();
+        for (to, &(row, column)) in places.iter().enumerate() {
+            let factor = factors.row(row)[column];
+            y.row_mut(to).iter_mut().for_each(|value| *value *= factor);
         }
         y
     }

@@ -133,6 +133,22 @@ fn step(cpu: &Cpu, op: Op, mut dy: Arc<Values>, adjoints: &mut Adjoints, deliver
             }
             adjoints.add(cpu, Some(x), Arc::new(dx));
         }
+        Op::Choose { scores, values, weights, choice } => {
+            let dx = unshared(&mut dy);
+            (0..n_rows).for_each(|row| slopes::choose(isa, values.row(row), weights.row(row), choice, dx.row_mut(row)));
+            adjoints.add(cpu, Some(scores), dy);
+        }
+        Op::ScaleRows { x, factors, places } => {
+            if let Some(id) = factors.id {
+                let sum = adjoints.sum(id, factors.values.n_rows(), factors.values.width());
+                for (from, &(row, column)) in places.iter().enumerate() {
+                    let along = x.values.row(from).iter().zip(dy.row(from)).map(|(x, dy)| x * dy);
+                    sum.row_mut(row)[column] += along.sum::<f32>();
+                }
+            }
+            let dx = cpu.scale_rows(&dy, &factors.values, &places);
+            adjoints.add(cpu, x.id, Arc::new(dx));
+        }
         Op::Rotate { x, columns, d_head, positions, rotary } => {
             let back = Rotary { sin: rotary.sin.mapv(|sin| -sin).into_shared(), ..rotary };
             cpu.rotate(unshared(&mut dy), columns, d_head, &positions, &back);

@@ -17,8 +17,8 @@ use ndarray::Array2;
 use super::cpu::tensor::Tensor as Values;
 use super::cpu::{Cpu, Norm, Weights};
 use super::{
-    Activation, Added, AttentionShape, Columns, DistanceBias, Engine, Epilogue, Flow, Halt, PatternHook, Relative,
-    Rotary, See, Values as Shown, Wanted,
+    Activation, Added, AttentionShape, Choice, Columns, DistanceBias, Engine, Epilogue, Flow, Halt, PatternHook,
+    Relative, Rotary, See, Values as Shown, Wanted,
 };
 
 /// Records the run of one group.
@@ -96,6 +96,17 @@ enum Op {
         x: Id,
         values: Arc<Values>,
         activation: Activation,
+    },
+    Choose {
+        scores: Id,
+        values: Arc<Values>,
+        weights: Arc<Values>,
+        choice: Choice,
+    },
+    ScaleRows {
+        x: Parent,
+        factors: Parent,
+        places: Vec<(usize, usize)>,
     },
     Rotate {
         x: Id,
@@ -302,6 +313,24 @@ impl Engine for Tape {
     fn gate(&self, x: &Tensor, activation: Activation) -> Tensor {
         let id = x.id.map(|id| self.push(Op::Gate { x: id, values: Arc::clone(&x.values), activation }));
         Tensor { values: Arc::new(self.cpu.gate(&x.values, activation)), id }
+    }
+
+    fn choose(&self, scores: &Tensor, choice: Choice) -> Tensor {
+        let weights = Arc::new(self.cpu.choose(&scores.values, choice));
+        let id = scores.id.map(|scores_id| {
+            let values = Arc::clone(&scores.values);
+            self.push(Op::Choose { scores: scores_id, values, weights: Arc::clone(&weights), choice })
+        });
+        Tensor { values: weights, id }
+    }
+
+    fn scale_rows(&self, x: &Tensor, factors: &Tensor, places: &[(usize, usize)]) -> Tensor {
+        let y = self.cpu.scale_rows(&x.values, &factors.values, places);
+        self.made(y, &[x, factors], || Op::ScaleRows {
+            x: Parent::of(x),
+            factors: Parent::of(factors),
+            places: places.to_vec(),
+        })
     }
 
     fn rotate(&self, x: &mut Tensor, columns: Range<usize>, d_head: usize, positions: &[usize], rotary: &Rotary) {

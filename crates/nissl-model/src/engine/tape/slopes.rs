@@ -5,8 +5,9 @@
 #![expect(clippy::inline_always, reason = "the bodies are compiled once for each instruction set")]
 
 use crate::engine::cpu::isa::{Isa, for_each_isa};
+use crate::engine::cpu::math;
 use crate::engine::cpu::math::{LANES, erf, exp, sigmoid};
-use crate::engine::{Activation, NormKind};
+use crate::engine::{Activation, Choice, NormKind};
 
 /// dy becomes dy · f'(x), for the activation f.
 pub(super) fn activate(isa: Isa, activation: Activation, x: &[f32], dy: &mut [f32]) {
@@ -34,6 +35,23 @@ for_each_isa! {
 
 for_each_isa! {
     fn tanh(x: &[f32], dy: &mut [f32]) = tanh_body
+}
+
+/// dy becomes the gradient before the choice of experts by scores x that gave the weights y.
+pub(super) fn choose(isa: Isa, x: &[f32], y: &[f32], choice: Choice, dy: &mut [f32]) {
+    let n = choice.n_experts;
+    for (dy, y) in dy[n..].iter_mut().zip(&y[n..]) {
+        *dy *= y * (1.0 - y);
+    }
+    let (y, dy) = (&y[..n], &mut dy[..n]);
+    if choice.normalizes {
+        // The softmax of those that were chosen.
+        return softmax(isa, y, 1.0, dy);
+    }
+    dy.iter_mut().zip(y).filter(|(_, y)| **y == 0.0).for_each(|(dy, _)| *dy = 0.0);
+    let mut p = x[..n].to_vec();
+    math::softmax(isa, &mut p, 1.0);
+    softmax(isa, &p, 1.0, dy);
 }
 
 for_each_isa! {

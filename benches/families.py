@@ -1,0 +1,109 @@
+"""The forward pass of every family of decoders, 32 x 64 tokens, one and two threads: nissl and transformers eager.
+
+A random model of 4 x 256 of each is made in a temporary folder. One process has PyTorch; for every family it and nissl
+take turns, a process of nissl each time. Quote ratios, not times.
+
+Usage: python benches/families.py [FAMILY ...] [--rounds N] [--nissl PATH of the `forward` example]
+"""
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+
+import torch
+import transformers
+
+import common
+
+BASE = {"vocab_size": 1000, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+LLAMA = BASE | {
+    "hidden_size": 256,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 8,
+    "num_key_value_heads": 4,
+    "intermediate_size": 704,
+    "max_position_embeddings": 256,
+}
+GPT = BASE | {"n_embd": 256, "n_layer": 4, "n_head": 8, "n_positions": 256}
+EXPERTS = {"num_experts_per_tok": 2, "moe_intermediate_size": 352}
+FAMILIES = {
+    "gpt2": ("GPT2Config", GPT),
+    "llama": ("LlamaConfig", LLAMA),
+    "mistral": ("MistralConfig", LLAMA | {"sliding_window": 32}),
+    "qwen2": ("Qwen2Config", LLAMA),
+    "qwen3": ("Qwen3Config", LLAMA | {"head_dim": 32}),
+    "smollm3": ("SmolLM3Config", LLAMA),
+    "stablelm": ("StableLmConfig", LLAMA),
+    "olmo2": ("Olmo2Config", LLAMA),
+    "phi3": ("Phi3Config", LLAMA),
+    "gpt_neox": ("GPTNeoXConfig", LLAMA),
+    "gptj": ("GPTJConfig", GPT | {"rotary_dim": 16}),
+    "gpt_neo": (
+        "GPTNeoConfig",
+        BASE
+        | {
+            "hidden_size": 256,
+            "num_layers": 4,
+            "num_heads": 8,
+            "max_position_embeddings": 256,
+            "attention_types": [[["global", "local"], 2]],
+            "window_size": 32,
+        },
+    ),
+    "opt": ("OPTConfig", LLAMA | {"ffn_dim": 1024, "word_embed_proj_dim": 256}),
+    "bloom": ("BloomConfig", BASE | {"hidden_size": 256, "n_layer": 4, "n_head": 8}),
+    "falcon": ("FalconConfig", LLAMA),
+    "phi": ("PhiConfig", LLAMA),
+    "gemma": ("GemmaConfig", LLAMA | {"head_dim": 32}),
+    "gemma2": ("Gemma2Config", LLAMA | {"head_dim": 32, "sliding_window": 32}),
+    "gemma3_text": ("Gemma3TextConfig", LLAMA | {"head_dim": 32, "sliding_window": 32}),
+    "mixtral": ("MixtralConfig", LLAMA | {"num_local_experts": 8, "intermediate_size": 352}),
+    "qwen2_moe": ("Qwen2MoeConfig", LLAMA | EXPERTS | {"num_experts": 8, "shared_expert_intermediate_size": 352}),
+    "qwen3_moe": ("Qwen3MoeConfig", LLAMA | EXPERTS | {"num_experts": 8, "head_dim": 32}),
+}
+
+
+def eager(model, ids, repeats):
+    """The median of some passes, in ms."""
+    with torch.no_grad():
+        model(input_ids=ids, use_cache=False)
+        times = []
+        for _ in range(repeats):
+            start = time.perf_counter()
+            model(input_ids=ids, use_cache=False)
+            times.append(time.perf_counter() - start)
+    return statistics.median(times) * 1e3
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("families", nargs="*")
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--nissl", default="target/release/examples/forward")
+    args = parser.parse_args()
+    ids = (torch.arange(32 * 64) * 7919 % 1000).reshape(32, 64)
+    for name in args.families or FAMILIES:
+        cls, options = FAMILIES[name]
+        torch.manual_seed(0)
+        config = getattr(transformers, cls)(**options)
+        model = transformers.AutoModelForCausalLM.from_config(config, attn_implementation="eager").eval()
+        with tempfile.TemporaryDirectory() as folder:
+            model.save_pretrained(folder)
+            ours, theirs = {1: [], 2: []}, {1: [], 2: []}
+            for _ in range(args.rounds):
+                for threads in (1, 2):
+                    torch.set_num_threads(threads)
+                    theirs[threads].append(eager(model.base_model, ids, args.repeats))
+                out = common.once([args.nissl, folder, "32", "64", str(args.repeats), "--json"])["out"]
+                for line in (json.loads(line) for line in out.splitlines() if line.startswith("{")):
+                    ours[line["threads"]].append(line["ms"])
+        found = {t: (statistics.median(ours[t]), statistics.median(theirs[t])) for t in (1, 2)}
+        row = "".join(f"  {t} threads: {a:6.1f} and {b:6.1f} ms, {b / a:5.2f}x" for t, (a, b) in found.items())
+        print(f"{name:12}{row}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -67,6 +67,7 @@ pub(crate) enum Command {
     Extract(commands::extract::Args),
     Rank(commands::rank::Args),
     Attribute(commands::attribute::Args),
+    Compare(commands::compare::Args),
     Inspect(commands::inspect::Args),
     Lens(commands::lens::Args),
     Generate(commands::generate::Args),

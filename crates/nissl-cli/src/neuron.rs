@@ -1,12 +1,17 @@
 //! Neurons and scores as they are shown; every form is read back by the commands.
 
-use nissl_core::NeuronId;
+use nissl_core::{HookPoint, NeuronId};
 
 /// `3.mlp_post[1207]` for `blocks.3.mlp.hook_post[1207]`.
 pub(crate) fn short(neuron: NeuronId) -> String {
-    match neuron.point.layer() {
-        Some(layer) => format!("{layer}.{}[{}]", neuron.point.site(), neuron.idx),
-        None => format!("{}[{}]", neuron.point.site(), neuron.idx),
+    format!("{}[{}]", point(neuron.point), neuron.idx)
+}
+
+/// `3.mlp_post` for `blocks.3.mlp.hook_post`.
+pub(crate) fn point(point: HookPoint) -> String {
+    match point.layer() {
+        Some(layer) => format!("{layer}.{}", point.site()),
+        None => point.site().to_string(),
     }
 }
 

@@ -21,6 +21,7 @@
 
 pub mod attributors;
 pub mod catalog;
+pub mod comparison;
 pub mod lens;
 pub mod probes;
 pub mod profilers;

@@ -1,0 +1,399 @@
+//! Multi-model search: which neurons of a model are found again in another one that read the same words.
+//!
+//! **Best partners** (Bau et al. 2019, "Identifying and Controlling Important Neurons in Neural Machine Translation",
+//! arXiv:1811.01157): for every neuron the one of the other model with which its correlation is largest in size. The
+//! largest over several models is MaxCorr, the smallest MinCorr. The mean over a layer is how like another layer it is,
+//! neuron by neuron.
+//!
+//! **Linear CKA** (Kornblith et al. 2019, arXiv:1905.00414) says how like two layers are as a whole, whatever rotation
+//! lies between them: `‖YᵀX‖² / (‖XᵀX‖ ‖YᵀY‖)` of centered activations.
+//!
+//! **Excess correlation** (Gurnee et al. 2024, "Universal Neurons in GPT2 Language Models", arXiv:2401.12181): the
+//! highest correlation (with its sign) less the highest with the other model's activations after a random rotation of
+//! each layer, which has no neurons of its own. Neurons above .5 are called universal. Their "rotation" is a Gaussian
+//! matrix with columns of length 1 ([`Baseline::Gaussian`]); ours is orthogonal.
+//!
+//! Correlations are products of standardized columns, tile by tile: two tiles of columns and the products of one with a
+//! layer are in memory at a time. Sums over rows are of 32-bit products of 2,048 rows, added in 64 bits, so the bits do
+//! not depend on the number of threads; they do, in the last place, on nothing else.
+
+use std::ops::Range;
+
+use ndarray::linalg::general_mat_mul;
+use ndarray::{Array2, ArrayViewMut2, Axis, ShapeBuilder, s};
+use nissl_core::{Activations, Context, HookPoint, MethodError, NeuronId};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::groups::mean_and_deviation;
+
+mod rotation;
+#[cfg(test)]
+mod tests;
+
+/// What errors call it.
+pub const NAME: &str = "compare";
+
+/// Rows whose products are summed in 32 bits.
+const ROWS: usize = 2048;
+/// Columns that a thread multiplies at a time.
+const COLUMNS: usize = 128;
+
+/// With what highest correlations are compared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Baseline {
+    /// With nothing.
+    None,
+    /// With the other model's layers after a random rotation.
+    #[default]
+    Rotation,
+    /// With the other model's layers times a Gaussian matrix with columns of length 1.
+    Gaussian,
+}
+
+/// How two models are compared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Comparison {
+    /// With what highest correlations are compared.
+    pub baseline: Baseline,
+    /// Seed of the random matrices.
+    pub seed: u64,
+}
+
+/// What of a model is found again in another.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Compared {
+    /// One entry a neuron of the model, in its order.
+    pub neurons: Vec<Found>,
+    /// One entry a layer of the model and a layer of the other.
+    pub layers: Vec<Likeness>,
+}
+
+/// What is found of a neuron.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Found {
+    /// The neuron of the other model whose correlation is largest in size.
+    pub partner: NeuronId,
+    /// That correlation; 0 for a neuron of one value.
+    pub correlation: f64,
+    /// The highest correlation, with its sign.
+    pub highest: f64,
+    /// The highest with the baseline; none without one.
+    pub baseline: Option<f64>,
+}
+
+impl Found {
+    /// How much the highest correlation exceeds the baseline's.
+    pub fn excess(&self) -> Option<f64> {
+        self.baseline.map(|baseline| self.highest - baseline)
+    }
+}
+
+/// How like a layer is to one of the other model.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Likeness {
+    /// The layer's site.
+    pub own: HookPoint,
+    /// The other's.
+    pub other: HookPoint,
+    /// Mean over the layer's neurons of the largest correlation in size with one of the other's.
+    pub max_corr: f64,
+    /// Linear CKA; none if a layer has one value a neuron.
+    pub cka: Option<f64>,
+}
+
+/// Standardized columns of one site.
+struct Tile {
+    /// Their places among all columns.
+    columns: Range<usize>,
+    /// `[n_tokens, n_columns]`, column by column; zeros where a column has one value.
+    z: Array2<f32>,
+    /// Their deviations.
+    deviations: Vec<f64>,
+}
+
+/// The columns of each site.
+fn sites(x: &dyn Activations) -> Vec<(HookPoint, Range<usize>)> {
+    let mut sites: Vec<(HookPoint, Range<usize>)> = Vec::new();
+    for (column, neuron) in x.neurons().iter().enumerate() {
+        match sites.last_mut() {
+            Some((point, columns)) if *point == neuron.point => columns.end = column + 1,
+            _ => sites.push((neuron.point, column..column + 1)),
+        }
+    }
+    sites
+}
+
+/// Tiles of at most `width` columns.
+fn tiles(columns: &Range<usize>, width: usize) -> Vec<Range<usize>> {
+    columns.clone().step_by(width).map(|first| first..columns.end.min(first + width)).collect()
+}
+
+fn read(x: &dyn Activations, columns: Range<usize>) -> Result<Tile, MethodError> {
+    let n_tokens = x.n_tokens();
+    let mut z = Array2::zeros((n_tokens, columns.len()).f());
+    x.read(0..n_tokens, columns.clone(), z.view_mut())?;
+    let standardized: Vec<Result<f64, MethodError>> = z
+        .axis_iter_mut(Axis(1))
+        .collect::<Vec<_>>()
+        .into_par_iter()
+        .enumerate()
+        .map(|(place, mut column)| {
+            let values = column.as_slice_mut().expect("columns are contiguous");
+            if let Some(row) = values.iter().position(|value| !value.is_finite()) {
+                let neuron = x.neurons()[columns.start + place];
+                return Err(MethodError::NotFinite { neuron, row, value: values[row] });
+            }
+            let (mean, deviation) = mean_and_deviation(values);
+            let scale = if deviation > 0.0 { 1.0 / deviation } else { 0.0 };
+            for value in values.iter_mut() {
+                *value = ((f64::from(*value) - mean) * scale) as f32;
+            }
+            Ok(deviation)
+        })
+        .collect();
+    let deviations = standardized.into_iter().collect::<Result<Vec<f64>, MethodError>>()?;
+    Ok(Tile { columns, z, deviations })
+}
+
+/// Adds the correlations of two tiles to `out`, `[n_columns of a, n_columns of b]`, which was zero.
+fn correlations(a: &Tile, b: &Tile, mut out: ArrayViewMut2<'_, f64>) {
+    let n_tokens = a.z.nrows();
+    let chunks: Vec<_> = out.axis_chunks_iter_mut(Axis(0), COLUMNS).collect();
+    chunks.into_par_iter().enumerate().for_each(|(chunk, mut out)| {
+        let columns = chunk * COLUMNS..chunk * COLUMNS + out.nrows();
+        let mut product = Array2::<f32>::zeros(out.dim());
+        for first in (0..n_tokens).step_by(ROWS) {
+            let rows = first..n_tokens.min(first + ROWS);
+            let left = a.z.slice(s![rows.clone(), columns.clone()]);
+            general_mat_mul(1.0, &left.t(), &b.z.slice(s![rows, ..]), 0.0, &mut product);
+            out.zip_mut_with(&product, |sum, &value| *sum += f64::from(value));
+        }
+        out /= n_tokens as f64;
+    });
+}
+
+/// Products `[m, k] · [k, n]` in 32 bits.
+fn product(left: &Array2<f32>, right: &Array2<f32>) -> Array2<f32> {
+    let mut out = Array2::zeros((left.nrows(), right.ncols()));
+    let chunks: Vec<_> =
+        out.axis_chunks_iter_mut(Axis(0), COLUMNS).zip(left.axis_chunks_iter(Axis(0), COLUMNS)).collect();
+    chunks.into_par_iter().for_each(|(mut out, left)| {
+        general_mat_mul(1.0, &left, right, 0.0, &mut out);
+    });
+    out
+}
+
+/// A site of the other model, and what does not depend on the model that is compared with it.
+struct Site {
+    point: HookPoint,
+    columns: Range<usize>,
+    /// `‖YᵀY‖` of its centered activations.
+    norm: f64,
+    /// The random matrix, and the deviations of the activations times it.
+    baseline: Option<(Array2<f32>, Vec<f64>)>,
+}
+
+impl Comparison {
+    /// Looks for every neuron of a model among those of another; both have the same rows.
+    ///
+    /// # Errors
+    /// If they have not as many rows, or fewer than two; if an activation is not finite; if memory is short of the
+    /// tiles; or if the user stops it.
+    pub fn compare(
+        &self,
+        own: &dyn Activations,
+        other: &dyn Activations,
+        ctx: Context<'_>,
+    ) -> Result<Compared, MethodError> {
+        let n_tokens = own.n_tokens();
+        if other.n_tokens() != n_tokens || n_tokens < 2 {
+            let (expected, got) = (n_tokens.max(2), other.n_tokens());
+            return Err(MethodError::Shape { what: "rows of two models that are compared", expected, got });
+        }
+        // Two tiles; what is left is for products of a tile with a layer.
+        let width = (ctx.memory / 4 / (size_of::<f32>() * n_tokens)).min(4096);
+        if width == 0 {
+            return Err(MethodError::Parameter {
+                method: NAME,
+                name: "memory",
+                value: format!("{} bytes", ctx.memory),
+                expected: "room for four neurons' activations at least",
+            });
+        }
+        let (own_sites, other_sites) = (sites(own), sites(other));
+        let n_pairs = own_sites.len() * other_sites.len() + own_sites.len() + other_sites.len();
+        ctx.progress.stage("compare layers", Some(n_pairs as u64), "pairs of layers");
+        let mut done = 0;
+        let mut step = || {
+            done += 1;
+            ctx.progress.step(done);
+            if ctx.progress.cancelled() { Err(MethodError::Cancelled) } else { Ok(()) }
+        };
+        let mut sites = Vec::with_capacity(other_sites.len());
+        for (point, columns) in other_sites {
+            sites.push(self.site(other, point, columns, width)?);
+            step()?;
+        }
+        let mut compared = Compared { neurons: Vec::with_capacity(own.neurons().len()), layers: Vec::new() };
+        for (point, columns) in own_sites {
+            let norm = gram(own, &columns, width)?.iter().map(|value| value * value).sum::<f64>().sqrt();
+            step()?;
+            let mut cross = vec![0.0; sites.len()];
+            let mut best = vec![0.0; sites.len()];
+            let n_before = compared.neurons.len();
+            for tile in tiles(&columns, width) {
+                let tile = read(own, tile)?;
+                let mut found: Vec<Option<Found>> = vec![None; tile.deviations.len()];
+                for (idx, site) in sites.iter().enumerate() {
+                    let corr = against(&tile, other, site, width)?;
+                    cross[idx] += squares(&tile, &corr.values, &corr.deviations);
+                    best[idx] += merge(&mut found, other, site, &corr);
+                    if tile.columns.end == columns.end {
+                        step()?;
+                    }
+                }
+                compared.neurons.extend(found.into_iter().flatten());
+            }
+            let n = (compared.neurons.len() - n_before) as f64;
+            for ((site, cross), best) in sites.iter().zip(cross).zip(best) {
+                let scale = norm * site.norm;
+                let cka = (scale > 0.0).then(|| cross / scale);
+                compared.layers.push(Likeness { own: point, other: site.point, max_corr: best / n, cka });
+            }
+        }
+        Ok(compared)
+    }
+
+    /// What is known of a site by itself.
+    fn site(
+        &self,
+        x: &dyn Activations,
+        point: HookPoint,
+        columns: Range<usize>,
+        width: usize,
+    ) -> Result<Site, MethodError> {
+        let gram = gram(x, &columns, width)?;
+        let norm = gram.iter().map(|value| value * value).sum::<f64>().sqrt();
+        let seed = self.seed ^ u64::from(point.layer().unwrap_or(u16::MAX)) << 32;
+        let matrix = match self.baseline {
+            Baseline::None => None,
+            Baseline::Rotation => Some(rotation::orthogonal(columns.len(), seed)),
+            Baseline::Gaussian => Some(rotation::gaussian(columns.len(), seed)),
+        };
+        let baseline = matrix.map(|matrix| {
+            let turned = product(&gram.mapv(|value| value as f32), &matrix);
+            let variance = |column: usize| {
+                let pairs = matrix.column(column).into_iter().zip(turned.column(column));
+                pairs.map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>()
+            };
+            let deviations = (0..columns.len()).map(|column| variance(column).max(0.0).sqrt()).collect();
+            (matrix, deviations)
+        });
+        Ok(Site { point, columns, norm, baseline })
+    }
+}
+
+/// Covariances of the columns of a site, `[n_columns, n_columns]`.
+fn gram(x: &dyn Activations, columns: &Range<usize>, width: usize) -> Result<Array2<f64>, MethodError> {
+    let mut gram = Array2::zeros((columns.len(), columns.len()));
+    let tiles = tiles(columns, width);
+    for (idx, first) in tiles.iter().enumerate() {
+        let a = read(x, first.clone())?;
+        for second in &tiles[idx..] {
+            let other;
+            let b = if first == second {
+                &a
+            } else {
+                other = read(x, second.clone())?;
+                &other
+            };
+            let (rows, cols) = (shifted(first, columns), shifted(second, columns));
+            let mut block = gram.slice_mut(s![rows.clone(), cols.clone()]);
+            correlations(&a, b, block.view_mut());
+            for ((row, column), value) in block.indexed_iter_mut() {
+                *value *= a.deviations[row] * b.deviations[column];
+            }
+            if first != second {
+                let block = block.t().to_owned();
+                gram.slice_mut(s![cols, rows]).assign(&block);
+            }
+        }
+    }
+    Ok(gram)
+}
+
+fn shifted(range: &Range<usize>, within: &Range<usize>) -> Range<usize> {
+    range.start - within.start..range.end - within.start
+}
+
+/// The correlations of a tile with a site, and with its baseline.
+struct Against {
+    values: Array2<f64>,
+    /// Deviations of the site's columns.
+    deviations: Vec<f64>,
+    /// `[n_columns of the tile, n_columns of the site]`.
+    baseline: Option<Array2<f32>>,
+}
+
+fn against(tile: &Tile, other: &dyn Activations, site: &Site, width: usize) -> Result<Against, MethodError> {
+    let mut values = Array2::zeros((tile.deviations.len(), site.columns.len()));
+    let mut deviations = Vec::with_capacity(site.columns.len());
+    for columns in tiles(&site.columns, width) {
+        let b = read(other, columns)?;
+        correlations(tile, &b, values.slice_mut(s![.., shifted(&b.columns, &site.columns)]));
+        deviations.extend(b.deviations);
+    }
+    let baseline = site.baseline.as_ref().map(|(matrix, turned)| {
+        let mut scaled = values.mapv(|value| value as f32);
+        for (mut column, &deviation) in scaled.axis_iter_mut(Axis(1)).zip(&deviations) {
+            column *= deviation as f32;
+        }
+        let mut baseline = product(&scaled, matrix);
+        for (mut column, &deviation) in baseline.axis_iter_mut(Axis(1)).zip(turned) {
+            column *= if deviation > 0.0 { (1.0 / deviation) as f32 } else { 0.0 };
+        }
+        baseline
+    });
+    Ok(Against { values, deviations, baseline })
+}
+
+/// The sum of squared covariances.
+fn squares(tile: &Tile, correlations: &Array2<f64>, deviations: &[f64]) -> f64 {
+    let rows = correlations.outer_iter().zip(&tile.deviations);
+    let of_row = |row: ndarray::ArrayView1<'_, f64>, own: f64| {
+        row.iter().zip(deviations).map(|(value, other)| (value * own * other).powi(2)).sum::<f64>()
+    };
+    rows.map(|(row, &own)| of_row(row, own)).sum()
+}
+
+/// Takes over what is better than what was found before; returns the sum of the largest correlations in size.
+fn merge(found: &mut [Option<Found>], other: &dyn Activations, site: &Site, against: &Against) -> f64 {
+    let mut sum = 0.0;
+    for (idx, (found, row)) in found.iter_mut().zip(against.values.outer_iter()).enumerate() {
+        let (mut partner, mut highest) = ((0, 0.0_f64), f64::NEG_INFINITY);
+        for (column, &value) in row.iter().enumerate() {
+            if value.abs() > partner.1.abs() {
+                partner = (column, value);
+            }
+            highest = highest.max(value);
+        }
+        sum += partner.1.abs();
+        let baseline = against.baseline.as_ref().map(|baseline| {
+            baseline.row(idx).iter().fold(f64::NEG_INFINITY, |most, &value| most.max(f64::from(value)))
+        });
+        let neuron = other.neurons()[site.columns.start + partner.0];
+        let here = Found { partner: neuron, correlation: partner.1, highest, baseline };
+        *found = Some(match *found {
+            None => here,
+            Some(before) => Found {
+                highest: before.highest.max(here.highest),
+                baseline: before.baseline.zip(here.baseline).map(|(a, b)| a.max(b)),
+                ..if here.correlation.abs() > before.correlation.abs() { here } else { before }
+            },
+        });
+    }
+    sum
+}

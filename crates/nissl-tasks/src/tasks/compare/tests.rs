@@ -1,0 +1,55 @@
+use nissl_core::{Matrix, NoProgress};
+use nissl_testing::{PlantedActivations, select_columns};
+
+use super::*;
+use crate::testing::planted_store;
+
+fn planted(folder: &Path, name: &str, data: &PlantedActivations) -> PathBuf {
+    let path = folder.join(name);
+    std::fs::create_dir_all(&path).unwrap();
+    planted_store(&path, data)
+}
+
+fn config(store: &Path, others: &[&Path]) -> Config {
+    let others = others.iter().map(|path| path.to_path_buf()).collect();
+    Config { store: store.to_owned(), others, ..Config::default() }
+}
+
+#[test]
+fn a_model_is_found_again_in_itself_turned_around_and_its_constant_neurons_nowhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = PlantedActivations::new(3, 0.1);
+    let own = planted(folder.path(), "own", &data);
+    let order: Vec<usize> = (0..128).rev().collect();
+    let x = select_columns(&data.x, &order);
+    let x = Matrix::new(x.values().clone(), data.x.neurons().to_vec()).unwrap();
+    let turned = planted(folder.path(), "turned", &PlantedActivations { x, ..data.clone() });
+    let out = folder.path().join("out");
+    let config = Config { out: Some(out.clone()), ..config(&own, &[&turned, &own]) };
+    let report = run(&config, &NoProgress).unwrap();
+
+    assert_eq!(report.others[0].pairs.len(), 10);
+    for pair in &report.others[0].pairs {
+        assert!(pair.correlation.abs() > 0.9999, "{pair:?}");
+        assert!(pair.name.idx + pair.partner.idx == 127 || pair.name.idx < 4, "the verb neurons are copies: {pair:?}");
+    }
+    let names: Vec<&str> = report.rankings.iter().map(|ranked| ranked.name.as_str()).collect();
+    assert_eq!(names, ["max-corr", "min-corr", "excess"]);
+    // All but the dead and the constant one are themselves in the other.
+    assert!(report.others[1].max_corr > 125.9 / 128.0, "{}", report.others[1].max_corr);
+    assert!(report.layers[0].universal.unwrap() > 100, "{:?}", report.layers);
+    assert!(out.join(RANKING).is_file());
+    let again: Report = serde_json::from_slice(&std::fs::read(out.join(REPORT)).unwrap()).unwrap();
+    assert_eq!(run(&again.head.config, &NoProgress).unwrap(), report, "a report's config repeats it");
+}
+
+#[test]
+fn stores_of_other_words_are_refused_by_row() {
+    let folder = tempfile::tempdir().unwrap();
+    let own = planted(folder.path(), "own", &PlantedActivations::new(3, 0.1));
+    let other = planted(folder.path(), "other", &PlantedActivations::new(4, 0.1));
+    let err = run(&config(&own, &[&other]), &NoProgress).unwrap_err().to_string();
+    assert!(err.contains("rows") || err.contains("in row"), "{err}");
+    let err = run(&config(&own, &[]), &NoProgress).unwrap_err().to_string();
+    assert!(err.contains("others: expected at least one store"), "{err}");
+}

@@ -67,6 +67,7 @@ pub(crate) enum Command {
     Extract(commands::extract::Args),
     Rank(commands::rank::Args),
     Attribute(commands::attribute::Args),
+    Cluster(commands::cluster::Args),
     Compare(commands::compare::Args),
     Inspect(commands::inspect::Args),
     Lens(commands::lens::Args),

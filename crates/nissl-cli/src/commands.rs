@@ -2,6 +2,7 @@
 
 pub(crate) mod attribute;
 pub(crate) mod check;
+pub(crate) mod cluster;
 pub(crate) mod compare;
 pub(crate) mod completions;
 pub(crate) mod convert;
@@ -29,6 +30,7 @@ pub(crate) fn run(command: Command, door: &Door) -> anyhow::Result<()> {
         Command::Extract(args) => extract::run(&args, door),
         Command::Rank(args) => rank::run(&args, door),
         Command::Attribute(args) => attribute::run(&args, door),
+        Command::Cluster(args) => cluster::run(&args, door),
         Command::Compare(args) => compare::run(&args, door),
         Command::Inspect(args) => inspect::run(&args, door),
         Command::Lens(args) => lens::run(&args, door),

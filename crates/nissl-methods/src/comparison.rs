@@ -20,12 +20,12 @@
 use std::ops::Range;
 
 use ndarray::linalg::general_mat_mul;
-use ndarray::{Array2, ArrayViewMut2, Axis, ShapeBuilder, s};
+use ndarray::{Array2, Axis, s};
 use nissl_core::{Activations, Context, HookPoint, MethodError, NeuronId};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::groups::mean_and_deviation;
+use crate::correlation::{COLUMNS, Tile, correlations, read, tile_width, tiles};
 
 mod rotation;
 #[cfg(test)]
@@ -33,11 +33,6 @@ mod tests;
 
 /// What errors call it.
 pub const NAME: &str = "compare";
-
-/// Rows whose products are summed in 32 bits.
-const ROWS: usize = 2048;
-/// Columns that a thread multiplies at a time.
-const COLUMNS: usize = 128;
 
 /// With what highest correlations are compared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -104,16 +99,6 @@ pub struct Likeness {
     pub cka: Option<f64>,
 }
 
-/// Standardized columns of one site.
-struct Tile {
-    /// Their places among all columns.
-    columns: Range<usize>,
-    /// `[n_tokens, n_columns]`, column by column; zeros where a column has one value.
-    z: Array2<f32>,
-    /// Their deviations.
-    deviations: Vec<f64>,
-}
-
 /// The columns of each site.
 fn sites(x: &dyn Activations) -> Vec<(HookPoint, Range<usize>)> {
     let mut sites: Vec<(HookPoint, Range<usize>)> = Vec::new();
@@ -124,55 +109,6 @@ fn sites(x: &dyn Activations) -> Vec<(HookPoint, Range<usize>)> {
         }
     }
     sites
-}
-
-/// Tiles of at most `width` columns.
-fn tiles(columns: &Range<usize>, width: usize) -> Vec<Range<usize>> {
-    columns.clone().step_by(width).map(|first| first..columns.end.min(first + width)).collect()
-}
-
-fn read(x: &dyn Activations, columns: Range<usize>) -> Result<Tile, MethodError> {
-    let n_tokens = x.n_tokens();
-    let mut z = Array2::zeros((n_tokens, columns.len()).f());
-    x.read(0..n_tokens, columns.clone(), z.view_mut())?;
-    let standardized: Vec<Result<f64, MethodError>> = z
-        .axis_iter_mut(Axis(1))
-        .collect::<Vec<_>>()
-        .into_par_iter()
-        .enumerate()
-        .map(|(place, mut column)| {
-            let values = column.as_slice_mut().expect("columns are contiguous");
-            if let Some(row) = values.iter().position(|value| !value.is_finite()) {
-                let neuron = x.neurons()[columns.start + place];
-                return Err(MethodError::NotFinite { neuron, row, value: values[row] });
-            }
-            let (mean, deviation) = mean_and_deviation(values);
-            let scale = if deviation > 0.0 { 1.0 / deviation } else { 0.0 };
-            for value in values.iter_mut() {
-                *value = ((f64::from(*value) - mean) * scale) as f32;
-            }
-            Ok(deviation)
-        })
-        .collect();
-    let deviations = standardized.into_iter().collect::<Result<Vec<f64>, MethodError>>()?;
-    Ok(Tile { columns, z, deviations })
-}
-
-/// Adds the correlations of two tiles to `out`, `[n_columns of a, n_columns of b]`, which was zero.
-fn correlations(a: &Tile, b: &Tile, mut out: ArrayViewMut2<'_, f64>) {
-    let n_tokens = a.z.nrows();
-    let chunks: Vec<_> = out.axis_chunks_iter_mut(Axis(0), COLUMNS).collect();
-    chunks.into_par_iter().enumerate().for_each(|(chunk, mut out)| {
-        let columns = chunk * COLUMNS..chunk * COLUMNS + out.nrows();
-        let mut product = Array2::<f32>::zeros(out.dim());
-        for first in (0..n_tokens).step_by(ROWS) {
-            let rows = first..n_tokens.min(first + ROWS);
-            let left = a.z.slice(s![rows.clone(), columns.clone()]);
-            general_mat_mul(1.0, &left.t(), &b.z.slice(s![rows, ..]), 0.0, &mut product);
-            out.zip_mut_with(&product, |sum, &value| *sum += f64::from(value));
-        }
-        out /= n_tokens as f64;
-    });
 }
 
 /// Products `[m, k] · [k, n]` in 32 bits.
@@ -213,16 +149,7 @@ impl Comparison {
             let (expected, got) = (n_tokens.max(2), other.n_tokens());
             return Err(MethodError::Shape { what: "rows of two models that are compared", expected, got });
         }
-        // Two tiles; what is left is for products of a tile with a layer.
-        let width = (ctx.memory / 4 / (size_of::<f32>() * n_tokens)).min(4096);
-        if width == 0 {
-            return Err(MethodError::Parameter {
-                method: NAME,
-                name: "memory",
-                value: format!("{} bytes", ctx.memory),
-                expected: "room for four neurons' activations at least",
-            });
-        }
+        let width = tile_width(NAME, n_tokens, ctx.memory)?;
         let (own_sites, other_sites) = (sites(own), sites(other));
         let n_pairs = own_sites.len() * other_sites.len() + own_sites.len() + other_sites.len();
         ctx.progress.stage("compare layers", Some(n_pairs as u64), "pairs of layers");

@@ -21,6 +21,7 @@
 
 pub mod attributors;
 pub mod catalog;
+pub mod clustering;
 pub mod comparison;
 pub mod lens;
 pub mod probes;
@@ -32,6 +33,7 @@ mod class_sums;
 mod column_scores;
 mod columns;
 mod concepts;
+mod correlation;
 mod groups;
 mod label_sets;
 mod quantile;

@@ -9,6 +9,7 @@ use crate::error::TaskError;
 
 pub mod attribute;
 pub mod check;
+pub mod cluster;
 pub mod compare;
 pub mod convert;
 pub mod demo;
@@ -34,6 +35,7 @@ pub const TASKS: &[TaskEntry] = &[
         summary: attribute::SUMMARY,
         run: |c, p| run_json("attribute", c, p, attribute::run),
     },
+    TaskEntry { name: "cluster", summary: cluster::SUMMARY, run: |c, p| run_json("cluster", c, p, cluster::run) },
     TaskEntry { name: "compare", summary: compare::SUMMARY, run: |c, p| run_json("compare", c, p, compare::run) },
     TaskEntry { name: "inspect", summary: inspect::SUMMARY, run: |c, p| run_json("inspect", c, p, inspect::run) },
     TaskEntry { name: "lens", summary: lens::SUMMARY, run: |c, p| run_json("lens", c, p, lens::run) },

@@ -9,6 +9,7 @@ const COMMANDS: &[&str] = &[
     "extract",
     "rank",
     "attribute",
+    "cluster",
     "compare",
     "inspect",
     "lens",

@@ -69,6 +69,7 @@ pub(crate) enum Command {
     Attribute(commands::attribute::Args),
     Cluster(commands::cluster::Args),
     Compare(commands::compare::Args),
+    Probe(commands::probe::Args),
     Inspect(commands::inspect::Args),
     Lens(commands::lens::Args),
     Generate(commands::generate::Args),

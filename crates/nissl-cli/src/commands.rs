@@ -13,6 +13,7 @@ pub(crate) mod inspect;
 pub(crate) mod lens;
 pub(crate) mod methods;
 pub(crate) mod models;
+pub(crate) mod probe;
 pub(crate) mod rank;
 mod read;
 pub(crate) mod sites;
@@ -32,6 +33,7 @@ pub(crate) fn run(command: Command, door: &Door) -> anyhow::Result<()> {
         Command::Attribute(args) => attribute::run(&args, door),
         Command::Cluster(args) => cluster::run(&args, door),
         Command::Compare(args) => compare::run(&args, door),
+        Command::Probe(args) => probe::run(&args, door),
         Command::Inspect(args) => inspect::run(&args, door),
         Command::Lens(args) => lens::run(&args, door),
         Command::Generate(args) => generate::run(&args, door),

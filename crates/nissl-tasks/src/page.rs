@@ -170,7 +170,7 @@ fn heat(scores: &Scores, concepts: &[Option<usize>]) -> HeatMap {
         // The first of equals, as in a ranking.
         let idx = varying.reduce(|best, idx| if of_concept[idx] > of_concept[best] { idx } else { best })?;
         let sign = scores.sign().map(|sign| sign[(concept, idx)]);
-        Some(best(rank::Best { name: scores.neurons()[idx], score: of_concept[idx], sign }))
+        Some(best(rank::Best { name: scores.neurons()[idx], score: of_concept[idx], sign, p: None, q: None }))
     };
     let row = |(point, units): &(HookPoint, Vec<usize>)| HeatRow {
         name: match point.layer() {

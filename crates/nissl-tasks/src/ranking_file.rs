@@ -14,7 +14,7 @@ use arrow::array::{
 };
 use arrow::datatypes::{DataType, Field, Float32Type, Int8Type, Int32Type, Schema, UInt32Type};
 use ndarray::Array2;
-use nissl_core::{Concept, HookPoint, NeuronId, Provenance, Scores, Site};
+use nissl_core::{Concept, HookPoint, NeuronId, Provenance, Scores, Significance, Site};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use parquet::basic::Compression;
@@ -68,6 +68,8 @@ fn schema() -> Arc<Schema> {
         Field::new("score", DataType::Float32, false),
         Field::new("sign", DataType::Int8, true),
         Field::new("constant", DataType::Boolean, false),
+        Field::new("p", DataType::Float32, true),
+        Field::new("q", DataType::Float32, true),
     ]))
 }
 
@@ -82,6 +84,7 @@ fn concept_table(scores: &Scores, concept_idx: usize) -> Result<RecordBatch, arr
         by_score.then_with(|| neurons[a].cmp(&neurons[b]))
     });
     let name = scores.concepts()[concept_idx].name.as_str();
+    let chance = |of: &dyn Fn(&Significance) -> f32| scores.significance().map(of);
     let sites: DictionaryArray<Int32Type> =
         order.iter().map(|&i| neurons[i].point.site().short()).collect::<Vec<_>>().iter().map(String::as_str).collect();
     let columns: Vec<ArrayRef> = vec![
@@ -94,6 +97,8 @@ fn concept_table(scores: &Scores, concept_idx: usize) -> Result<RecordBatch, arr
         Arc::new(Float32Array::from_iter_values(order.iter().map(|&i| values[i]))),
         Arc::new(order.iter().map(|&i| scores.sign().map(|sign| sign[(concept_idx, i)])).collect::<Int8Array>()),
         Arc::new(order.iter().map(|&i| Some(constant[i])).collect::<BooleanArray>()),
+        Arc::new(order.iter().map(|&i| chance(&|s| s.p[(concept_idx, i)])).collect::<Float32Array>()),
+        Arc::new(order.iter().map(|&i| chance(&|s| s.q[(concept_idx, i)])).collect::<Float32Array>()),
     ];
     RecordBatch::try_new(schema(), columns)
 }
@@ -162,6 +167,9 @@ fn read_rows(
 
     let mut values = Array2::from_elem((concepts.len(), n_neurons), f32::NAN);
     let mut signs = rows.first().and_then(|row| row.sign).map(|_| Array2::zeros((concepts.len(), n_neurons)));
+    let chances = || Array2::from_elem((concepts.len(), n_neurons), 1.0);
+    let mut significance =
+        rows.first().and_then(|row| row.chances).map(|_| Significance { p: chances(), q: chances() });
     for (row_idx, row) in rows.iter().enumerate() {
         let concept_idx = row_idx / n_neurons;
         let neuron_idx = neurons
@@ -178,8 +186,15 @@ fn read_rows(
         if let Some(signs) = &mut signs {
             signs[(concept_idx, neuron_idx)] = row.sign.unwrap_or(0);
         }
+        if let (Some(significance), Some((p, q))) = (&mut significance, row.chances) {
+            significance.p[(concept_idx, neuron_idx)] = p;
+            significance.q[(concept_idx, neuron_idx)] = q;
+        }
     }
-    let scores = Scores::new(values, concepts, neurons, provenance)?.with_constant(constant)?;
+    let mut scores = Scores::new(values, concepts, neurons, provenance)?.with_constant(constant)?;
+    if let Some(significance) = significance {
+        scores = scores.with_significance(significance)?;
+    }
     Ok(match signs {
         Some(signs) => scores.with_sign(signs)?,
         None => scores,
@@ -191,6 +206,8 @@ struct Row {
     score: f32,
     sign: Option<i8>,
     constant: bool,
+    /// Chance and false discovery rate.
+    chances: Option<(f32, f32)>,
 }
 
 /// The rows of a batch whose columns were checked against [`schema`].
@@ -203,6 +220,8 @@ fn batch_rows(batch: &RecordBatch) -> Result<Vec<Row>, TaskError> {
     let score = batch.column(6).as_primitive::<Float32Type>();
     let sign = batch.column(7).as_primitive::<Int8Type>();
     let constant = batch.column(8).as_boolean();
+    let p = batch.column(9).as_primitive::<Float32Type>();
+    let q = batch.column(10).as_primitive::<Float32Type>();
     Ok((0..batch.num_rows())
         .map(|i| {
             let site = sites_of_key[sites.keys().value(i) as usize];
@@ -212,6 +231,7 @@ fn batch_rows(batch: &RecordBatch) -> Result<Vec<Row>, TaskError> {
                 score: score.value(i),
                 sign: sign.is_valid(i).then(|| sign.value(i)),
                 constant: constant.value(i),
+                chances: (p.is_valid(i) && q.is_valid(i)).then(|| (p.value(i), q.value(i))),
             }
         })
         .collect())

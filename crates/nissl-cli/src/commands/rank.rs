@@ -76,6 +76,15 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     top: Option<usize>,
+    /// Runs with shuffled labels, by which the chance of each score is told; 0 for none [default: as many as give 10,000
+    /// scores a concept, 2 to 20]
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    permutations: Option<usize>,
+    /// Another seed shuffles labels in another way [default: 0]
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seed: Option<u64>,
     #[command(flatten)]
     #[serde(skip)]
     running: Running,
@@ -131,6 +140,10 @@ fn text(report: &Report, page: &mut Page<'_>) -> io::Result<()> {
         }
         writeln!(page.out)?;
     }
+    let tops = report.methods.iter().flat_map(|method| &method.concepts).flat_map(|c| c.top.iter().take(SHOWN));
+    if tops.into_iter().any(is_unsure) {
+        writeln!(page.out, "?: a score as shuffled labels give too (false discovery rate above {})", rank::FOUND)?;
+    }
     for failure in &report.failed {
         writeln!(page.out, "failed: {}: {}", failure.name, failure.error)?;
     }
@@ -139,21 +152,36 @@ fn text(report: &Report, page: &mut Page<'_>) -> io::Result<()> {
 
 fn table(method: &MethodReport, page: &mut Page<'_>) -> io::Result<()> {
     let signed = method.concepts.iter().flat_map(|concept| &concept.top).any(|best| best.sign.is_some());
-    let heads = [("concept", Align::Left), ("rows", Align::Right), ("neurons and scores, best first", Align::Left)];
+    let found = method.concepts.iter().any(|concept| concept.found.is_some());
+    let mut heads = vec![("concept", Align::Left), ("rows", Align::Right)];
+    if found {
+        heads.push(("found", Align::Right));
+    }
+    heads.push(("neurons and scores, best first", Align::Left));
     let mut table = Table::new(&heads);
     for concept in &method.concepts {
         let best: Vec<String> = concept.top.iter().take(SHOWN).map(|best| shown(best, signed)).collect();
-        table.row([concept.name.clone(), thousands(concept.rows as u64), best.join("  ")]);
+        let mut cells = vec![concept.name.clone(), thousands(concept.rows as u64)];
+        if found {
+            cells.push(concept.found.map_or_else(String::new, |n| thousands(n as u64)));
+        }
+        cells.push(best.join("  "));
+        table.row(cells);
     }
     table.print(page.out, page.width)
 }
 
-/// `3.mlp_post[1207] +0.81`; with a sign where the method knows directions.
+fn is_unsure(best: &Best) -> bool {
+    best.q.is_some_and(|q| q > rank::FOUND)
+}
+
+/// `3.mlp_post[1207] +0.81`; with a sign where the method knows directions, and `?` where it may be chance.
 pub(super) fn shown(best: &Best, signed: bool) -> String {
     let sign = match best.sign {
         Some(-1) => "-",
         _ if signed => "+",
         _ => "",
     };
-    format!("{} {sign}{}", neuron::short(best.name), neuron::score(best.score))
+    let unsure = if is_unsure(best) { "?" } else { "" };
+    format!("{} {sign}{}{unsure}", neuron::short(best.name), neuron::score(best.score))
 }

@@ -11,6 +11,7 @@ const COMMANDS: &[&str] = &[
     "attribute",
     "cluster",
     "compare",
+    "probe",
     "inspect",
     "lens",
     "generate",

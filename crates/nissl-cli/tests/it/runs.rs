@@ -76,6 +76,15 @@ fn a_store_is_ranked_and_its_neurons_inspected() {
 }
 
 #[test]
+fn a_probe_is_fitted_judged_and_applied() {
+    let place = Place::new();
+    let store = place.store();
+    let train = ["probe", "train", store, "--by", "label", "--lambda1", "0.01", "--k", "2", "--out", "labels.probe"];
+    assert_shown("probe-train", &place.shown(&place.run(train)));
+    assert_shown("probe-apply", &place.shown(&place.run(["probe", "apply", "labels.probe", store, "--by", "label"])));
+}
+
+#[test]
 fn reports_have_the_form_that_others_rely_on() {
     let place = Place::new();
     let store = place.store();
@@ -266,7 +275,8 @@ fn behind_a_running_model_scores_are_those_over_its_store() {
     let model = place.model();
     let text = "the cat sees an old dog .\nthe dogs likes the man .\nan old man sees the cats .\n";
     place.file("text.txt", text.repeat(20));
-    let rank = ["--by", "animal := {cat, dog, cats, dogs}", "-m", "probeless,mean-select,average-precision"];
+    let methods = "probeless,mean-select,average-precision";
+    let rank = ["--by", "animal := {cat, dog, cats, dogs}", "-m", methods, "--permutations", "0"];
     let set = ["--set", "min_count=2", "--sites", "1.mlp", "--json", "-q"];
     place.succeed(["extract", "-q", model, "text.txt", "--out", "s", "--sites", "mlp"]);
     let scores = |args: &[&str]| {

@@ -1,7 +1,7 @@
 //! A linear probe that is fitted, judged and kept.
 
 use ndarray::Array2;
-use nissl_core::{Activations, Concept, Context, LabeledActivations, MethodError, NeuronId};
+use nissl_core::{Activations, Concept, Context, LabeledActivations, MethodError, NeuronId, Progress};
 use serde::{Deserialize, Serialize};
 
 use super::chosen::ChosenNeurons;
@@ -273,6 +273,7 @@ pub fn train(data: LabeledActivations<'_>, options: &TrainOptions, ctx: Context<
     if let Some(best) = path.iter().fold(None, better) {
         run.options.linear.lambda1 = best.lambda1;
     }
+    ctx.progress.stage("fitting the probe", None, "fits");
     let task = run.fitted(data.x, &of)?;
     let probe = run.probe(&classes, &task);
     let by_class: Vec<Vec<f64>> =
@@ -281,6 +282,7 @@ pub fn train(data: LabeledActivations<'_>, options: &TrainOptions, ctx: Context<
     let leakage = data.text.map(|text| of_split.leakage(text, data.labels, Part::Test));
     let mut evaluation = Evaluation { path, ..run.evaluate(&task, &of, &classes, leakage, &by_class) };
     let controls = run.controls(&of);
+    ctx.progress.stage("fitting control tasks", Some(controls.len() as u64), "fits");
     if !controls.is_empty() {
         let accuracies = controls.iter().map(|control| Ok(run.fitted(data.x, control)?.accuracy(Part::Test)));
         let accuracy = accuracies.sum::<Result<f64, MethodError>>()? / controls.len() as f64;
@@ -290,6 +292,18 @@ pub fn train(data: LabeledActivations<'_>, options: &TrainOptions, ctx: Context<
     run.few(&mut evaluation, &of, controls.first().map(Vec::as_slice), &ordering.order)?;
     run.minimal(&mut evaluation, &of, &ordering.order)?;
     Ok(Trained { probe, evaluation, ordering })
+}
+
+/// Passes on whether to stop, and nothing else.
+struct Silent<'a>(&'a dyn Progress);
+
+impl Progress for Silent<'_> {
+    fn stage(&self, _name: &str, _total: Option<u64>, _unit: &str) {}
+    fn step(&self, _done: u64) {}
+    fn note(&self, _line: &str) {}
+    fn cancelled(&self) -> bool {
+        self.0.cancelled()
+    }
 }
 
 /// What all fits of a run share.
@@ -325,7 +339,10 @@ impl Run<'_> {
     /// A probe of some neurons on the classes `of` the rows of the parts.
     fn fitted(&self, x: &dyn Activations, of: &[u32]) -> Result<Task, MethodError> {
         let parts = self.parts.clone();
-        let design = Design::new(x, self.ctx, NAME, parts.rows.clone(), parts.n_train)?;
+        // Several fits make one stage.
+        let silent = Silent(self.ctx.progress);
+        let ctx = Context { progress: &silent, ..self.ctx };
+        let design = Design::new(x, ctx, NAME, parts.rows.clone(), parts.n_train)?;
         let fit = self.with_solver(&design, of, |solver| {
             solver.fit(self.options.linear.penalty(), self.options.linear.stop(), None)
         })?;

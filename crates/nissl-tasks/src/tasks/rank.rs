@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use ndarray::{Array2, Axis, concatenate};
 use nissl_core::{
     Activations, Concept, Context, HookPoint, LabeledActivations, Labels, MethodError, NeuronId, Progress, Provenance,
-    Ranker, Scores,
+    Ranker, Scores, Significance, TextRows,
 };
 use nissl_methods::{Method, MethodEntry, MethodKind, find};
 use nissl_store::{Store, StoreError};
@@ -23,10 +23,16 @@ use crate::report::{Head, head};
 use crate::select::select;
 use crate::tasks::extract::{self, StoreSummary};
 
+mod chance;
 mod stream;
+
+use chance::{permutations_for, with_chances};
 
 /// One sentence about the task.
 pub const SUMMARY: &str = "Rank the neurons of a store by how much they carry each concept";
+
+/// False discovery rate up to which a neuron counts as found.
+pub const FOUND: f32 = 0.05;
 
 /// Name of the report in the rankings' folder.
 const REPORT: &str = "rank.json";
@@ -57,6 +63,11 @@ pub struct Config {
     pub out: Option<PathBuf>,
     /// Best neurons a concept in the report.
     pub top: usize,
+    /// Runs with shuffled labels, from which the chance of every score is told; as many as give 10,000 scores a concept
+    /// if `None`, 2 to 20; 0 tells none.
+    pub permutations: Option<usize>,
+    /// Another seed shuffles labels in another way.
+    pub seed: u64,
     /// Bytes for blocks of activations.
     pub memory: usize,
 }
@@ -74,6 +85,8 @@ impl Default for Config {
             one_vs_rest: Vec::new(),
             out: None,
             top: 10,
+            permutations: None,
+            seed: 0,
             memory: 512 << 20,
         }
     }
@@ -105,6 +118,8 @@ pub struct MethodReport {
     pub file: Option<PathBuf>,
     /// Number of ranked neurons.
     pub neurons: usize,
+    /// Runs with shuffled labels.
+    pub permutations: u64,
     /// One entry a concept.
     pub concepts: Vec<ConceptReport>,
 }
@@ -117,6 +132,8 @@ pub struct ConceptReport {
     pub name: String,
     /// Rows that bear it.
     pub rows: usize,
+    /// Neurons with a false discovery rate of at most 0.05, if chances were told.
+    pub found: Option<usize>,
     /// The best neurons, best first.
     pub top: Vec<Best>,
 }
@@ -131,6 +148,10 @@ pub struct Best {
     pub score: f32,
     /// The direction of the effect, if the method knows it: 1, 0 or -1.
     pub sign: Option<i8>,
+    /// Chance of a score at least as high under labels that mean nothing.
+    pub p: Option<f32>,
+    /// False discovery rate over all neurons and concepts of the method.
+    pub q: Option<f32>,
 }
 
 /// What did not go well.
@@ -179,17 +200,18 @@ pub(crate) fn scores(config: &Config, progress: &dyn Progress) -> Result<(Report
         let points: Vec<HookPoint> = store.points().map(|(point, _)| point).collect();
         store.select(&select(&config.store.display().to_string(), &points, &config.sites)?)?
     };
+    let text = store.text()?;
     let stamp = Stamp {
         model: store.manifest().run.model.fingerprint.clone(),
         data: store.manifest().fingerprint(),
         labels: digest(&labels),
     };
+    let n_permutations = config.permutations.unwrap_or_else(|| permutations_for(x.neurons().len()));
     let score = |(entry, ranker): &Chosen, failed: &mut Vec<Failure>| {
-        if config.is_alone(entry.name) {
-            one_vs_rest(entry.name, ranker.as_ref(), &x, &labels, ctx, failed)
-        } else {
-            ranker.score(LabeledActivations::new(&x, &labels)?, ctx)
-        }
+        let run =
+            Run { method: entry.name, ranker: ranker.as_ref(), x: &x, text: &text, alone: config.is_alone(entry.name) };
+        let scores = run.score(&labels, ctx, failed)?;
+        with_chances(&run, scores, &labels, (n_permutations, config.seed), ctx)
     };
     let summary = StoreSummary::of(&config.store, &store);
     report(config, &methods, (&labels, &stamp, summary), failed, score)
@@ -277,21 +299,40 @@ pub(crate) fn open_store(path: &Path) -> Result<Store, TaskError> {
     }
 }
 
+/// A ranker and what it is run on.
+struct Run<'a> {
+    method: &'static str,
+    ranker: &'a dyn Ranker,
+    x: &'a dyn Activations,
+    text: &'a TextRows,
+    /// Whether each concept is compared by itself with the rows that have it not.
+    alone: bool,
+}
+
+impl Run<'_> {
+    fn score(&self, labels: &Labels, ctx: Context<'_>, failed: &mut Vec<Failure>) -> Result<Scores, MethodError> {
+        if self.alone { one_vs_rest(self, labels, ctx, failed) } else { self.score_once(labels, ctx) }
+    }
+
+    fn score_once(&self, labels: &Labels, ctx: Context<'_>) -> Result<Scores, MethodError> {
+        self.ranker.score(LabeledActivations::new(self.x, labels)?.with_text(self.text)?, ctx)
+    }
+}
+
 /// Scores each concept by itself against the rows that have it not, and puts the results together.
 fn one_vs_rest(
-    method: &'static str,
-    ranker: &dyn Ranker,
-    x: &dyn Activations,
+    run: &Run<'_>,
     labels: &Labels,
     ctx: Context<'_>,
     failed: &mut Vec<Failure>,
 ) -> Result<Scores, MethodError> {
+    let method = run.method;
     ctx.progress.stage(method, Some(labels.concepts().len() as u64), "concepts");
     let quiet = Quiet(ctx.progress);
     let score = |(idx, alone): (usize, Labels)| {
         ctx.progress.step(idx as u64 + 1);
         let ctx = Context { progress: &quiet, ..ctx };
-        ranker.score(LabeledActivations::new(x, &alone)?, ctx)
+        run.score_once(&alone, ctx)
     };
     let mut parts = Vec::new();
     for alone in one_vs_rest_labels(labels).into_iter().enumerate() {
@@ -383,6 +424,7 @@ fn method_report(scores: &Scores, labels: &Labels, file: Option<PathBuf>, top: u
         ConceptReport {
             name: concept.name.clone(),
             rows: of_labels.map_or(0, |idx| counts[idx]),
+            found: scores.significance().map(|s| s.q.row(idx).iter().filter(|&&q| q <= FOUND).count()),
             top: best(scores, idx, top),
         }
     };
@@ -391,6 +433,7 @@ fn method_report(scores: &Scores, labels: &Labels, file: Option<PathBuf>, top: u
         provenance: scores.provenance.clone(),
         file,
         neurons: scores.neurons().len(),
+        permutations: scores.provenance.params["permutations"].as_u64().unwrap_or(0),
         concepts: scores.concepts().iter().enumerate().map(concept).collect(),
     }
 }
@@ -398,12 +441,18 @@ fn method_report(scores: &Scores, labels: &Labels, file: Option<PathBuf>, top: u
 /// The best neurons of a concept, best first.
 pub(crate) fn best(scores: &Scores, concept_idx: usize, top: usize) -> Vec<Best> {
     let ranking = scores.ranking(concept_idx);
-    let sign = |neuron: NeuronId| {
-        let idx = scores.neurons().binary_search(&neuron).ok()?;
-        scores.sign().map(|sign| sign[(concept_idx, idx)])
+    let of_neuron = |(&name, &score): (&NeuronId, &f32)| {
+        let idx = scores.neurons().binary_search(&name).expect("the ranking is of these neurons");
+        let chance = |of: fn(&Significance) -> &Array2<f32>| scores.significance().map(|s| of(s)[(concept_idx, idx)]);
+        Best {
+            name,
+            score,
+            sign: scores.sign().map(|sign| sign[(concept_idx, idx)]),
+            p: chance(|s| &s.p),
+            q: chance(|s| &s.q),
+        }
     };
-    let pairs = ranking.top(top).iter().zip(&ranking.scores);
-    pairs.map(|(&name, &score)| Best { name, score, sign: sign(name) }).collect()
+    ranking.top(top).iter().zip(&ranking.scores).map(of_neuron).collect()
 }
 
 fn cancelled(config: &Config, done: &[MethodReport]) -> TaskError {

@@ -27,6 +27,7 @@ fn scores_are_those_of_the_method_in_memory() {
     let data = LabeledActivations::new(&planted.x, &planted.tag).unwrap();
     let expected = AveragePrecision::default().score(data, Context::default()).unwrap();
     assert_eq!(scores[1].values(), expected.values());
+    assert!(scores[1].significance().is_some());
     for (method, scores) in report.methods.iter().zip(&scores) {
         let file = folder.path().join("rankings").join(format!("{}.parquet", method.name));
         assert_eq!(method.file.as_deref(), Some(file.as_path()));
@@ -112,7 +113,7 @@ fn what_cannot_be_ranked_is_named_with_what_can() {
     check_error(|c| c.methods = vec!["probless".to_owned()], "did you mean probeless?");
     check_error(
         |c| c.methods = vec!["top-words".to_owned()],
-        "a method that ranks neurons (probeless, average-precision, ",
+        "a method that ranks neurons by recorded activations (probeless, average-precision, ",
     );
     check_error(|c| c.methods.clear(), "methods: expected at least one");
     check_error(|c| c.sites = vec!["resid".to_owned()], "has no site 'resid'");
@@ -130,4 +131,30 @@ fn a_stopped_ranking_writes_nothing_and_is_nobodys_fault() {
     assert_eq!(err.kind(), crate::ErrorKind::Cancelled);
     assert_eq!(err.to_string(), "stopped: nothing was written");
     assert!(!config.out.unwrap().exists());
+}
+
+#[test]
+fn planted_neurons_are_found_and_noise_is_not() {
+    let (_folder, planted, mut config) = planted();
+    config.concepts = vec!["tag".to_owned()];
+    config.methods = vec!["probeless".to_owned()];
+    let (report, scores) = scores(&config, &NoProgress).unwrap();
+    let significance = scores[0].significance().unwrap();
+    let verb = scores[0].concept("VERB").unwrap();
+    assert!(key::VERBS.iter().all(|&neuron| significance.q[(verb, neuron)] < 0.01));
+    // Of 64 neurons of noise and 7 tags about one in twenty has a chance below 0.05, and none is found.
+    let noise = significance.p.slice(ndarray::s![.., key::NOISE]);
+    let low = noise.iter().filter(|&&p| p < 0.05).count();
+    assert!((5..=45).contains(&low), "{low} of {}", noise.len());
+    assert!(significance.q.slice(ndarray::s![.., key::NOISE]).iter().filter(|&&q| q <= FOUND).count() <= 2);
+    assert!(significance.q.column(key::DEAD).iter().all(|&q| q >= 1.0));
+    assert_eq!(report.methods[0].permutations, 20);
+    let of_verb = report.methods[0].concepts.iter().find(|concept| concept.name == "VERB").unwrap();
+    assert!(of_verb.found.unwrap() >= 4 && of_verb.top[0].q.unwrap() < 0.01);
+    assert_eq!(planted.x.neurons().len(), report.methods[0].neurons);
+
+    config.permutations = Some(0);
+    let none = super::scores(&config, &NoProgress).unwrap().1;
+    assert!(none[0].significance().is_none());
+    assert_eq!(none[0].values(), scores[0].values());
 }

@@ -32,6 +32,7 @@ fn config(concept: &str) -> Config {
         concepts: vec![concept.to_owned()],
         methods: ["probeless", "average-precision", "mean-select", "iou"].map(str::to_owned).to_vec(),
         set: set.as_object().unwrap().clone(),
+        permutations: Some(0),
         ..Config::default()
     }
 }

@@ -10,6 +10,7 @@ Made with torch 2.15.0, numpy 2.4.6, gguf 0.19.0, safetensors 0.8.0.
     stored.npz, deflated.npz         the same, without shared and 16-bit brain floats, which numpy does not know
     quantized.gguf                   random blocks of every quantized type, and plain types; scales are small
     quantized.safetensors            what the reference implementation makes of them
+    qwen2.gguf, qwen3.gguf           ../models/qwen2 and qwen3; files of the first know no windows
     llama.gguf                       ../models/llama, with the rows of queries and keys in the order of such files
     bytelevel.gguf, metaspace.gguf   the tokenizers ../tokenizers/*/tokenizer.json, no tensors
 """
@@ -96,10 +97,10 @@ def quantized():
     save_file(expected, HERE / "quantized.safetensors")
 
 
-def llama():
-    config = json.loads((GOLDEN / "models/llama/config.json").read_text())
-    weights = load_file(GOLDEN / "models/llama/model.safetensors")
-    writer = gguf.GGUFWriter(HERE / "llama.gguf", "llama")
+def model(name):
+    config = json.loads((GOLDEN / f"models/{name}/config.json").read_text())
+    weights = load_file(GOLDEN / f"models/{name}/model.safetensors")
+    writer = gguf.GGUFWriter(HERE / f"{name}.gguf", name)
     heads, kv = config["num_attention_heads"], config["num_key_value_heads"]
     writer.add_block_count(config["num_hidden_layers"])
     writer.add_context_length(config["max_position_embeddings"])
@@ -107,19 +108,20 @@ def llama():
     writer.add_feed_forward_length(config["intermediate_size"])
     writer.add_head_count(heads)
     writer.add_head_count_kv(kv)
-    writer.add_key_length(config["head_dim"])
-    writer.add_value_length(config["head_dim"])
-    writer.add_rope_dimension_count(config["head_dim"])
+    width = config.get("head_dim") or config["hidden_size"] // heads
+    writer.add_key_length(width)
+    writer.add_value_length(width)
+    writer.add_rope_dimension_count(width)
     writer.add_rope_freq_base(config["rope_parameters"]["rope_theta"])
     writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
     writer.add_vocab_size(config["vocab_size"])
-    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, config["num_hidden_layers"])
-    for name, value in weights.items():
+    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH[name.upper()], config["num_hidden_layers"])
+    for weight, value in weights.items():
         for part, n in [("q_proj", heads), ("k_proj", kv)]:
-            if part in name:
+            if name == "llama" and part in weight:
                 halves = value.reshape(n, 2, value.shape[0] // n // 2, value.shape[1])
                 value = halves.swapaxes(1, 2).reshape(value.shape)
-        writer.add_tensor(names.get_name(name, try_suffixes=(".weight",)), np.ascontiguousarray(value))
+        writer.add_tensor(names.get_name(weight, try_suffixes=(".weight", ".bias")), np.ascontiguousarray(value))
     finish(writer)
 
 
@@ -164,5 +166,6 @@ def finish(writer):
 if __name__ == "__main__":
     torch_files()
     quantized()
-    llama()
+    for name in ["llama", "qwen2", "qwen3"]:
+        model(name)
     tokenizers()

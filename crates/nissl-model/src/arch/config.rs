@@ -1,7 +1,9 @@
 //! Reading config.json field by field, with errors that name file, field, expected and got.
 
+use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::{Map, Value};
 
@@ -11,6 +13,26 @@ use crate::error::LoadError;
 /// The most layers that a model may have.
 pub(crate) const MAX_LAYERS: usize = 1 << 12;
 
+/// Parts of the names of fields that change no number of a run.
+const INERT: &[&str] = &[
+    "architectures",
+    "auto_map",
+    "cache",
+    "chunk_size",
+    "drop",
+    "dtype",
+    "init",
+    "label",
+    "model_type",
+    "output_",
+    "pretraining_tp",
+    "problem_type",
+    "return_dict",
+    "task",
+    "token_id",
+    "transformers_version",
+];
+
 /// The most columns that all heads may have together.
 const MAX_HEADS: usize = 1 << 22;
 
@@ -18,6 +40,8 @@ const MAX_HEADS: usize = 1 << 22;
 pub(crate) struct Config {
     path: PathBuf,
     fields: Map<String, Value>,
+    /// The names of the fields that were asked for, of configs without some field too.
+    asked: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl Config {
@@ -25,19 +49,19 @@ impl Config {
     pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<Self, LoadError> {
         let fields =
             serde_json::from_slice(bytes).map_err(|source| LoadError::Json { path: path.to_owned(), source })?;
-        Ok(Self { path: path.to_owned(), fields })
+        Ok(Self { path: path.to_owned(), fields, asked: Arc::default() })
     }
 
     /// The config of a folder that has none.
     pub(crate) fn empty(path: &Path) -> Self {
-        Self { path: path.to_owned(), fields: Map::new() }
+        Self { path: path.to_owned(), fields: Map::new(), asked: Arc::default() }
     }
 
     /// The config as if a field were not there.
     pub(crate) fn without(&self, field: &str) -> Self {
         let mut fields = self.fields.clone();
         fields.remove(field);
-        Self { path: self.path.clone(), fields }
+        Self { path: self.path.clone(), fields, asked: Arc::clone(&self.asked) }
     }
 
     /// The file.
@@ -62,6 +86,7 @@ impl Config {
 
     /// A field that is there and not null.
     pub(crate) fn get(&self, field: &str) -> Option<&Value> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).insert(field.to_owned());
         self.fields.get(field).filter(|value| !value.is_null())
     }
 
@@ -185,12 +210,33 @@ impl Config {
     /// A field within an object, for options that are grouped.
     pub(crate) fn group(&self, field: &str) -> Result<Option<Self>, LoadError> {
         let value = self.read(field, "an object", Value::as_object)?;
-        Ok(value.map(|fields| Self { path: self.path.clone(), fields: fields.clone() }))
+        Ok(value.map(|fields| Self { path: self.path.clone(), fields: fields.clone(), asked: Arc::default() }))
     }
 
     /// The names of the fields that are there and not null.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.fields.iter().filter(|(_, value)| !value.is_null()).map(|(name, _)| name.as_str())
+    }
+
+    /// Forgets what was asked for.
+    pub(crate) fn forget(&self) {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// The fields that were not asked for and that may change what a model computes: set, and not known to say something
+    /// else.
+    pub(crate) fn unasked(&self) -> Vec<String> {
+        let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_set = |value: &Value| match value {
+            Value::Null | Value::Bool(false) => false,
+            Value::Array(list) => !list.is_empty(),
+            Value::Object(fields) => !fields.is_empty(),
+            _ => true,
+        };
+        let matters = |name: &str| !name.starts_with('_') && !INERT.iter().any(|part| name.contains(part));
+        let fields =
+            self.fields.iter().filter(|(name, value)| is_set(value) && matters(name) && !asked.contains(*name));
+        fields.map(|(name, _)| name.clone()).collect()
     }
 
     /// An activation function by its name in transformers.

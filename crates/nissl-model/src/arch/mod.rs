@@ -114,6 +114,26 @@ pub(crate) enum Architecture {
     Recurrent(Recurrent),
 }
 
+/// Which family could read a config, and which of its options that family does not know, as the end of an error; nothing
+/// if none could.
+fn likeness(config: &Config) -> String {
+    let nothing = Checkpoint::in_memory(config.path(), Vec::new());
+    let reads = |family: &'static Family| {
+        config.forget();
+        match (family.read)(config, &nothing).ok()? {
+            Architecture::Transformer(spec) => spec.check(config).ok()?,
+            Architecture::Recurrent(model) => model.check(config).ok()?,
+        }
+        Some((config.unasked(), family.name))
+    };
+    // The first of those to whom the fewest are unknown.
+    match FAMILIES.iter().filter_map(reads).min_by_key(|(unknown, _)| unknown.len()) {
+        None => String::new(),
+        Some((unknown, family)) if unknown.is_empty() => format!("; {family} knows every option of this config"),
+        Some((unknown, family)) => format!("; nearest is {family}, which does not know {}", unknown.join(", ")),
+    }
+}
+
 /// A model's family, and its config.
 pub(crate) struct Found {
     pub(crate) family: &'static Family,
@@ -132,7 +152,7 @@ impl Found {
         let family = family.ok_or_else(|| LoadError::UnknownArchitecture {
             path: path.to_owned(),
             got: model_type.clone(),
-            known: known().collect::<Vec<_>>().join(", "),
+            known: format!("{}{}", known().collect::<Vec<_>>().join(", "), likeness(&config)),
             nearest: nearest(&model_type, known()),
         })?;
         Ok(Self { family, config, asked: None })

@@ -236,3 +236,40 @@ fn a_gguf_file_is_the_model_that_a_folder_is() {
         assert_eq!(got.sites[&point], want.sites[&point], "{point}");
     }
 }
+
+#[test]
+fn gguf_files_of_qwen_are_the_models_that_folders_are() {
+    for family in ["qwen2", "qwen3"] {
+        let path = golden("..").join(format!("checkpoints/{family}.gguf")).display().to_string();
+        let model = LanguageModel::open(&path).unwrap();
+        let mut plain = config(family);
+        plain["use_sliding_window"] = json!(false);
+        plain["layer_types"] = Value::Null;
+        let folder = folder(&plain, &weights(family));
+        let want = load(&folder).unwrap();
+        assert_eq!(model.info().sites, want.info().sites);
+        let plan = HookPlan { output: Output::All, ..HookPlan::default() };
+        let batch = Batch::from_sentences([&[3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5][..]]);
+        assert_eq!(model.run(&batch, &plan).unwrap().logits, want.run(&batch, &plan).unwrap().logits, "{family}");
+    }
+}
+
+#[test]
+fn an_unknown_family_is_told_which_known_one_is_nearest_and_what_differs() {
+    let said = |family: &str, changes: &[(&str, Value)]| {
+        let mut config = config(family);
+        config["model_type"] = json!("news2");
+        for (field, value) in changes {
+            config[*field] = value.clone();
+        }
+        load(&folder(&config, &weights(family))).map(|_| ()).unwrap_err().to_string()
+    };
+    let told =
+        said("llama", &[("sliding_chunks", json!(4)), ("attention_dropout", json!(0.1)), ("wide", json!(false))]);
+    assert!(told.contains("; nearest is llama, which does not know sliding_chunks"), "{told}");
+    assert!(!told.contains("dropout") && !told.contains("wide"), "{told}");
+    let told = said("gemma2", &[]);
+    assert!(told.contains("; gemma2 knows every option of this config"), "{told}");
+    let told = said("bloom", &[("n_head", json!(7))]);
+    assert!(!told.contains("nearest is") && !told.contains("knows every"), "nobody reads 7 heads of 36: {told}");
+}

@@ -5,6 +5,7 @@
 //! under the names of their family.
 
 mod llama;
+mod qwen;
 mod tokenizer;
 
 use std::fmt::Display;
@@ -60,7 +61,7 @@ enum Rows {
 }
 
 /// The families that such files are read for.
-const FAMILIES: &[Family] = &[llama::FAMILY];
+const FAMILIES: &[Family] = &[llama::FAMILY, qwen::QWEN2, qwen::QWEN3];
 
 /// A model in one file.
 pub(crate) struct GgufModel {

@@ -177,7 +177,7 @@ fn what_would_compute_something_else_is_refused() {
         bytes
     };
     let cases = [
-        (change("llama", "lamma"), "unknown architecture 'lamma': known are llama; did you mean llama?"),
+        (change("llama", "lamma"), "unknown architecture 'lamma': known are llama, qwen2, qwen3; did you mean llama?"),
         (change("llama.block_count", "llama.block_coins"), "llama.block_count: expected a whole number, got nothing"),
         (change("llama.attention.key_length", "llama.attention.kex_length"), "value_length: expected as wide a head"),
         (change("blk.0.attn_k.weight", "blk.0.attn_q.weight"), "blk.0.attn_q.weight: expected one tensor of this name"),

@@ -248,7 +248,9 @@ impl Rows<'_> {
         let z = probe.outputs(self.x, ctx)?;
         let classes = probe.classes(&z);
         let mut predicted = vec![0; probe.concepts.len()];
-        classes.iter().for_each(|&class| predicted[class] += 1);
+        for &class in &classes {
+            predicted[class] += 1;
+        }
         // A row is compared where it has a label that the probe knows, or where the probe has a class for those without.
         let without = probe.concepts.iter().position(|concept| concept.name.starts_with("not "));
         let names = self.labels.concepts();

@@ -71,6 +71,8 @@ pub(crate) enum Command {
     Compare(commands::compare::Args),
     Probe(commands::probe::Args),
     Inspect(commands::inspect::Args),
+    Explain(commands::explain::Args),
+    View(commands::view::Args),
     Lens(commands::lens::Args),
     Generate(commands::generate::Args),
     Methods(commands::methods::Args),

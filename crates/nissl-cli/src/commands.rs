@@ -7,6 +7,7 @@ pub(crate) mod compare;
 pub(crate) mod completions;
 pub(crate) mod convert;
 pub(crate) mod demo;
+pub(crate) mod explain;
 pub(crate) mod extract;
 pub(crate) mod generate;
 pub(crate) mod inspect;
@@ -18,6 +19,7 @@ pub(crate) mod rank;
 mod read;
 pub(crate) mod sites;
 pub(crate) mod train;
+pub(crate) mod view;
 
 use crate::args::Command;
 use crate::door::Door;
@@ -35,6 +37,8 @@ pub(crate) fn run(command: Command, door: &Door) -> anyhow::Result<()> {
         Command::Compare(args) => compare::run(&args, door),
         Command::Probe(args) => probe::run(&args, door),
         Command::Inspect(args) => inspect::run(&args, door),
+        Command::Explain(args) => explain::run(&args, door),
+        Command::View(args) => view::run(&args, door),
         Command::Lens(args) => lens::run(&args, door),
         Command::Generate(args) => generate::run(&args, door),
         Command::Methods(args) => methods::run(&args, door),

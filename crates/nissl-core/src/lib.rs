@@ -41,7 +41,7 @@ pub use model::{CaptureSink, Gradients, Model, ModelInfo, SiteInfo, Trace};
 pub use neuron::{NeuronId, site_columns};
 pub use objective::{Objective, Weighted};
 pub use plan::{Condition, Edit, EditSpec, HookPlan, Output, Positions, Units};
-pub use profile::{Excerpt, Profile, WordScore};
+pub use profile::{Excerpt, Explanation, Number, Profile, WordScore};
 pub use progress::{NoProgress, Progress};
 pub use provenance::Provenance;
 pub use ranking::Ranking;

@@ -117,6 +117,8 @@ pub struct TextActivations<'a> {
     pub x: &'a dyn Activations,
     /// The words, `[n_tokens]`.
     pub text: &'a TextRows,
+    /// Labels, `[n_tokens]`, for methods that also explain neurons by concepts.
+    pub labels: Option<&'a Labels>,
 }
 
 impl<'a> TextActivations<'a> {
@@ -126,9 +128,22 @@ impl<'a> TextActivations<'a> {
     /// [`MethodError::Shape`] if they have not the same number of rows.
     pub fn new(x: &'a dyn Activations, text: &'a TextRows) -> Result<Self, MethodError> {
         if text.n_tokens() == x.n_tokens() {
-            Ok(Self { x, text })
+            Ok(Self { x, text, labels: None })
         } else {
             Err(MethodError::Shape { what: "rows of the text", expected: x.n_tokens(), got: text.n_tokens() })
+        }
+    }
+
+    /// The same, with labels.
+    ///
+    /// # Errors
+    /// [`MethodError::Shape`] if they have not the same number of rows.
+    pub fn with_labels(self, labels: &'a Labels) -> Result<Self, MethodError> {
+        let (expected, got) = (self.x.n_tokens(), labels.n_tokens());
+        if expected == got {
+            Ok(Self { labels: Some(labels), ..self })
+        } else {
+            Err(MethodError::Shape { what: "rows of the labels", expected, got })
         }
     }
 }

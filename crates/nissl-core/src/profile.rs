@@ -19,13 +19,48 @@ pub struct Profile {
     /// The contexts with the lowest activations, lowest first.
     #[serde(default)]
     pub bottom: Vec<Excerpt>,
+    /// Concepts and formulas of concepts whose rows are most like those where the neuron fires, best first.
+    #[serde(default)]
+    pub explanations: Vec<Explanation>,
+    /// Numbers that the method gives of the neuron.
+    #[serde(default)]
+    pub numbers: Vec<Number>,
 }
 
 impl Profile {
     /// An empty profile of this neuron.
     pub fn new(neuron: NeuronId) -> Self {
-        Self { neuron, words: Vec::new(), top: Vec::new(), bottom: Vec::new() }
+        Self {
+            neuron,
+            words: Vec::new(),
+            top: Vec::new(),
+            bottom: Vec::new(),
+            explanations: Vec::new(),
+            numbers: Vec::new(),
+        }
     }
+}
+
+/// A concept, or a formula of several, and how well it fits a neuron.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Explanation {
+    /// The formula: `(ADJ OR ADV) AND NOT 'very'`. Words stand in quotes, labels as they are.
+    pub text: String,
+    /// How well it fits, as the method says; higher is better.
+    pub score: f32,
+    /// Concepts and negations in it.
+    pub length: u32,
+}
+
+/// A number of a neuron, by name.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Number {
+    /// What it is: `correlation`.
+    pub name: String,
+    /// Its value.
+    pub value: f32,
 }
 
 /// A word type and how a neuron reacts to it.

@@ -56,11 +56,18 @@ fn main() {
 /// Methods and parameters.
 const RUNS: &[(&str, &str)] = &[
     ("probeless", r#"{"min_count":1}"#),
+    ("mean-select", "{}"),
+    ("iou", "{}"),
+    ("iou", r#"{"threshold":"relu"}"#),
     ("average-precision", "{}"),
     ("average-precision", r#"{"signed":true}"#),
     ("top-words", r#"{"num":20}"#),
     ("top-contexts", "{}"),
     ("top-contexts", r#"{"bottom":true}"#),
+    ("variance-reduction", "{}"),
+    ("tx-ray", "{}"),
+    ("lookup", "{}"),
+    ("compositional", r#"{"rounds":5}"#),
 ];
 
 fn run(method: &Method, x: &Matrix, labels: &Labels, text: &TextRows) {

@@ -10,7 +10,7 @@ use thiserror::Error;
 use crate::attributors::{
     Ablation, AttributionPatching, GradientActivation, IntegratedGradients, KnowledgeNeurons, Mediation,
 };
-use crate::profilers::{TopContexts, TopWords};
+use crate::profilers::{Compositional, Lookup, TopContexts, TopWords, TxRay, VarianceReduction};
 use crate::rankers::{AveragePrecision, GaussianProbe, Iou, Lca, LinearProbe, MeanSelect, Probeless, Sensitivity};
 
 /// Every method, one line each.
@@ -31,6 +31,10 @@ pub const METHODS: &[MethodEntry] = &[
     MethodEntry::attributor::<KnowledgeNeurons>(),
     MethodEntry::attributor::<AttributionPatching>(),
     MethodEntry::attributor::<Mediation>(),
+    MethodEntry::profiler::<VarianceReduction>(),
+    MethodEntry::profiler::<Compositional>(),
+    MethodEntry::profiler::<TxRay>(),
+    MethodEntry::profiler::<Lookup>(),
 ];
 
 /// The method of this name.

@@ -1,5 +1,7 @@
 //! Rows by what they share: sums of a column over the rows of each group.
 
+use std::borrow::Borrow;
+
 /// The rows of each group, one group behind the other.
 pub(crate) struct RowGroups {
     /// Where each group starts, `[n_groups + 1]`.
@@ -14,19 +16,32 @@ impl RowGroups {
     /// # Panics
     /// If a number is not below `n_groups`.
     pub(crate) fn new(n_groups: usize, group_of: impl Iterator<Item = Option<u32>> + Clone) -> Self {
+        Self::of_members(n_groups, group_of)
+    }
+
+    /// Groups rows that may be in several groups, `[n_tokens]`.
+    ///
+    /// # Panics
+    /// If a number is not below `n_groups`.
+    pub(crate) fn of_members<R>(n_groups: usize, groups_of: impl Iterator<Item = R> + Clone) -> Self
+    where
+        R: IntoIterator,
+        R::Item: Borrow<u32>,
+    {
         let mut offsets = vec![0; n_groups + 1];
-        for group in group_of.clone().flatten() {
-            offsets[group as usize + 1] += 1;
+        for group in groups_of.clone().flatten() {
+            offsets[*group.borrow() as usize + 1] += 1;
         }
         for group in 0..n_groups {
             offsets[group + 1] += offsets[group];
         }
         let mut next = offsets.clone();
         let mut rows = vec![0; offsets[n_groups]];
-        for (row, group) in group_of.enumerate() {
-            if let Some(group) = group {
-                rows[next[group as usize]] = row as u32;
-                next[group as usize] += 1;
+        for (row, groups) in groups_of.enumerate() {
+            for group in groups {
+                let group = *group.borrow() as usize;
+                rows[next[group]] = row as u32;
+                next[group] += 1;
             }
         }
         Self { offsets, rows }

@@ -27,6 +27,7 @@ pub mod lens;
 pub mod probes;
 pub mod profilers;
 pub mod rankers;
+pub mod saliency;
 
 mod accumulate;
 mod class_sums;
@@ -34,6 +35,7 @@ mod column_scores;
 mod columns;
 mod concepts;
 mod correlation;
+mod features;
 mod groups;
 mod label_sets;
 mod quantile;

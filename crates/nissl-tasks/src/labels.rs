@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use nissl_core::Labels;
+use nissl_core::{Concept, Labels};
 use nissl_data::{LabelsBuilder, Row};
 use nissl_store::{RowTable, SentenceTable, Store};
 
@@ -52,4 +52,32 @@ pub(crate) fn labels(store: &Store, lines: &[String], file: Option<&Path>) -> Re
         builder.push(&StoreRow { store, rows: &rows, sentences: &sentences, row });
     }
     Ok(builder.finish())
+}
+
+/// A column with more labels than this is one of names or lemmas, not of concepts.
+pub(crate) const MOST_LABELS: usize = 100;
+
+/// The labels of all label columns that have few enough of them, each called `column=label`; the label alone where the
+/// column bears its name.
+///
+/// # Errors
+/// If a table cannot be read.
+pub(crate) fn of_all_columns(store: &Store) -> Result<Labels, TaskError> {
+    let mut concepts = Vec::new();
+    let mut rows: Vec<Vec<u32>> = vec![Vec::new(); store.n_rows()];
+    for column in store.label_columns() {
+        let labels = store.labels(column)?;
+        if labels.concepts().len() > MOST_LABELS {
+            continue;
+        }
+        let first = concepts.len() as u32;
+        let name = |label: &Concept| {
+            Concept::new(if label.name == column { column.to_owned() } else { format!("{column}={}", label.name) })
+        };
+        concepts.extend(labels.concepts().iter().map(name));
+        for (row, ids) in rows.iter_mut().enumerate() {
+            ids.extend(labels.of(row).iter().map(|id| first + id));
+        }
+    }
+    Ok(Labels::several(concepts, rows))
 }

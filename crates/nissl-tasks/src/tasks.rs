@@ -13,6 +13,7 @@ pub mod cluster;
 pub mod compare;
 pub mod convert;
 pub mod demo;
+pub mod explain;
 pub mod extract;
 pub mod generate;
 pub mod inspect;
@@ -23,6 +24,7 @@ pub mod probe;
 pub mod rank;
 pub mod sites;
 pub mod train;
+pub mod view;
 
 /// Every task, one line each.
 pub const TASKS: &[TaskEntry] = &[
@@ -40,6 +42,8 @@ pub const TASKS: &[TaskEntry] = &[
     TaskEntry { name: "compare", summary: compare::SUMMARY, run: |c, p| run_json("compare", c, p, compare::run) },
     TaskEntry { name: "probe", summary: probe::SUMMARY, run: |c, p| run_json("probe", c, p, probe::run) },
     TaskEntry { name: "inspect", summary: inspect::SUMMARY, run: |c, p| run_json("inspect", c, p, inspect::run) },
+    TaskEntry { name: "explain", summary: explain::SUMMARY, run: |c, p| run_json("explain", c, p, explain::run) },
+    TaskEntry { name: "view", summary: view::SUMMARY, run: |c, p| run_json("view", c, p, view::run) },
     TaskEntry { name: "lens", summary: lens::SUMMARY, run: |c, p| run_json("lens", c, p, lens::run) },
     TaskEntry { name: "generate", summary: generate::SUMMARY, run: |c, p| run_json("generate", c, p, generate::run) },
     TaskEntry { name: "methods", summary: methods::SUMMARY, run: |c, p| run_json("methods", c, p, methods::run) },

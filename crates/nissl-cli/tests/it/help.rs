@@ -13,6 +13,8 @@ const COMMANDS: &[&str] = &[
     "compare",
     "probe",
     "inspect",
+    "explain",
+    "view",
     "lens",
     "generate",
     "methods",

@@ -292,3 +292,32 @@ fn behind_a_running_model_scores_are_those_over_its_store() {
     assert_eq!(refused.code, Some(1));
     assert!(refused.stderr.contains("--dtype is for --stream"), "{}", refused.stderr);
 }
+
+#[test]
+fn neurons_are_explained_by_formulas_features_and_words() {
+    let place = Place::new();
+    let store = place.store();
+    let neuron = "1.resid_post[3]";
+    let set = ["--set", "alpha=0.2", "--set", "min_acts=1", "--set", "min_count=1"];
+    let args = ["explain", store, neuron, "--method", "compositional,variance-reduction,lookup,tx-ray"];
+    let ran = place.run(args.iter().chain(&set));
+    assert_shown("explain", &place.shown(&ran));
+    let all = place.succeed(["explain", store, "--out", "all.jsonl", "--best", "2", "-q"].iter().chain(&set));
+    assert!(all.contains("the 2 of 48 neurons that are explained best"), "{all}");
+    assert_eq!(fs::read_to_string(place.path("all.jsonl")).unwrap().lines().count(), 48);
+}
+
+#[test]
+fn sentences_are_shown_with_the_strength_of_each_word() {
+    let place = Place::new();
+    let store = place.store();
+    let ran = place.run(["view", store, "1.resid_post[3]", "--sentences", "2", "--svg", "v.svg", "--html", "v.html"]);
+    assert_shown("view", &place.shown(&ran));
+    for file in ["v.svg", "v.html"] {
+        assert!(fs::read_to_string(place.path(file)).unwrap().contains("blocks.1.hook_resid_post[3]"));
+    }
+    let model = place.model();
+    let text = ["--text", "the cat sees an old dog", "--saliency", "omission", "--json", "-q"];
+    let report = json(&place.succeed(["view", model].iter().chain(&text)));
+    assert_eq!(report["views"][0]["sentences"][0]["words"].as_array().unwrap().len(), 6);
+}

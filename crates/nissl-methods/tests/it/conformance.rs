@@ -1,6 +1,6 @@
 //! Every line of the catalogue, and the options that change what a method does, pass the checks of their kind.
 
-use nissl_methods::profilers::{Dedup, TopContexts, TopWords};
+use nissl_methods::profilers::{Compositional, Dedup, Lookup, Scope, TopContexts, TopWords, TxRay, VarianceReduction};
 use nissl_methods::rankers::{AveragePrecision, Iou, MeanSelect, Probeless, Threshold, Unlabeled};
 use nissl_methods::{METHODS, Method};
 use nissl_testing::conformance::{check_attributor, check_profiler, check_ranker};
@@ -37,4 +37,10 @@ fn profilers_conform_with_their_options() {
     check_profiler("top-words, signed", &TopWords { signed: true, num: 5, min_count: 2, ..TopWords::default() });
     let both = TopContexts { k: 7, window: 2, dedup: Dedup::None, bottom: true };
     check_profiler("top-contexts, both ends, all contexts", &both);
+    let before = VarianceReduction { scope: Scope::Previous, num: 1, ..VarianceReduction::default() };
+    check_profiler("variance-reduction, of the row before", &before);
+    let long = Compositional { previous: true, rounds: 3, penalty: 0.9, alpha: 0.05, ..Compositional::default() };
+    check_profiler("compositional, of the row before", &long);
+    check_profiler("tx-ray, standardized", &TxRay { zscore: true, num: 0, min_wins: 2 });
+    check_profiler("lookup, pairs of words", &Lookup { previous: true, min_count: 3, num: 4 });
 }

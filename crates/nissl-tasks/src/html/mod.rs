@@ -12,6 +12,7 @@ mod lens;
 mod markup;
 mod overview;
 mod passage;
+mod view;
 
 use nissl_core::NeuronId;
 use serde::{Deserialize, Serialize};
@@ -20,6 +21,7 @@ pub use curve::{Curve, Line, curve};
 pub use lens::{LensCell, LensList, LensNeuron, LensPage, LensRow, LensToken, render_lens};
 pub(crate) use markup::count;
 use markup::{Markup, esc};
+pub(crate) use view::{draw_views, render_views};
 
 /// All that the page shows.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

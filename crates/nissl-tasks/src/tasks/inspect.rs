@@ -29,7 +29,7 @@ mod passages;
 pub use concepts::ConceptScore;
 pub use passages::{Passage, PassageWord};
 
-use passages::Text;
+pub(crate) use passages::Text;
 
 /// One sentence about the task.
 pub const SUMMARY: &str = "Look at a neuron: its activations, top words and contexts, best concepts";
@@ -223,7 +223,7 @@ fn chosen(config: &Config, rankings: &[Scores]) -> Result<Vec<NeuronId>, TaskErr
 }
 
 /// The activations of these neurons alone, `[n_rows, n_neurons]`, in ascending order.
-fn columns(store: &Store, neurons: &[NeuronId]) -> Result<Matrix, TaskError> {
+pub(crate) fn columns(store: &Store, neurons: &[NeuronId]) -> Result<Matrix, TaskError> {
     let mut neurons = neurons.to_vec();
     neurons.sort_unstable();
     for neuron in &neurons {

@@ -54,7 +54,9 @@ fn has_a_profile_for_every_neuron(profiler: &dyn Profiler) -> Result<(), String>
     let numbers = |profile: &Profile| {
         let words = profile.words.iter().flat_map(|word| [word.score, word.deviation]);
         let contexts = profile.top.iter().chain(&profile.bottom).map(|context| context.activation);
-        words.chain(contexts).collect::<Vec<f32>>()
+        let explanations = profile.explanations.iter().map(|explanation| explanation.score);
+        let numbers = profile.numbers.iter().map(|number| number.value);
+        words.chain(contexts).chain(explanations).chain(numbers).collect::<Vec<f32>>()
     };
     let some = profiles.iter().any(|profile| !numbers(profile).is_empty());
     ensure(some, || "every profile is empty".to_owned())?;
@@ -110,7 +112,16 @@ fn same_content(got: &Profile, want: &Profile) -> Result<(), String> {
     let words =
         |profile: &Profile| profile.words.iter().map(|word| (word.name.clone(), word.count)).collect::<Vec<_>>();
     ensure(words(got) == words(want), || format!("words {:?}, want {:?}", words(got), words(want)))?;
-    let scores = |profile: &Profile| profile.words.iter().map(|word| word.score).collect::<Vec<_>>();
+    let texts = |profile: &Profile| {
+        let explanations = profile.explanations.iter().map(|one| one.text.clone());
+        explanations.chain(profile.numbers.iter().map(|number| number.name.clone())).collect::<Vec<_>>()
+    };
+    ensure(texts(got) == texts(want), || format!("explanations {:?}, want {:?}", texts(got), texts(want)))?;
+    let scores = |profile: &Profile| {
+        let words = profile.words.iter().map(|word| word.score);
+        let explanations = profile.explanations.iter().map(|one| one.score);
+        words.chain(explanations).chain(profile.numbers.iter().map(|number| number.value)).collect::<Vec<_>>()
+    };
     difference(&scores(got), &scores(want), Tol { abs: 1e-6, rel: 1e-5 }).map_or(Ok(()), Err)?;
     let contexts = |profile: &Profile| {
         let all = profile.top.iter().chain(&profile.bottom);

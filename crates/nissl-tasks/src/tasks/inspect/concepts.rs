@@ -8,10 +8,8 @@ use nissl_store::Store;
 use serde::{Deserialize, Serialize};
 
 use crate::error::TaskError;
+use crate::labels::MOST_LABELS;
 use crate::progress::Quiet;
-
-/// A column with more labels than this is one of names or lemmas, not of concepts.
-const MOST_LABELS: usize = 100;
 
 /// A concept with fewer rows says little.
 const FEWEST_ROWS: usize = 5;

@@ -39,18 +39,18 @@ pub struct PassageWord {
 }
 
 /// The text of a store.
-pub(super) struct Text {
+pub(crate) struct Text {
     rows: RowTable,
     sentences: SentenceTable,
 }
 
 impl Text {
-    pub(super) fn read(store: &Store) -> Result<Self, TaskError> {
+    pub(crate) fn read(store: &Store) -> Result<Self, TaskError> {
         Ok(Self { rows: store.rows()?, sentences: store.sentences()? })
     }
 
     /// The sentence of a row, with the activations of `column`, `[n_rows]`.
-    pub(super) fn passage(&self, row: usize, text: &TextRows, column: &[f32]) -> Passage {
+    pub(crate) fn passage(&self, row: usize, text: &TextRows, column: &[f32]) -> Passage {
         let sentence = self.rows.sentence[row];
         let whole = self.sentences.text.get(sentence as usize).map_or("", String::as_str);
         let rows = text.sentence_rows(row);

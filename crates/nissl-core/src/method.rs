@@ -46,6 +46,43 @@ pub struct MethodCard {
     pub causal: bool,
 }
 
+/// What most methods of a kind have in common.
+impl MethodCard {
+    /// Neuron search by statistics of a labeled corpus.
+    pub const CORPUS: Self = Self {
+        family: "corpus",
+        scope: Scope::Global,
+        input: "concept",
+        output: "neurons",
+        scalability: "high",
+        human_in_the_loop: false,
+        supervision: true,
+        causal: false,
+    };
+    /// Concept search by statistics of a corpus, named by a person.
+    pub const PROFILE: Self = Self {
+        family: "corpus",
+        scope: Scope::Global,
+        input: "neuron",
+        output: "concept",
+        scalability: "high",
+        human_in_the_loop: true,
+        supervision: false,
+        causal: false,
+    };
+    /// Neuron search by running the model.
+    pub const CAUSAL: Self = Self {
+        family: "causal",
+        scope: Scope::Local,
+        input: "concept",
+        output: "neurons",
+        scalability: "high",
+        human_in_the_loop: false,
+        supervision: false,
+        causal: true,
+    };
+}
+
 /// Whether a method speaks of a corpus or of one example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

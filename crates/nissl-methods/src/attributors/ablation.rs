@@ -87,16 +87,8 @@ impl Describe for Ablation {
     const SUMMARY: &'static str = "Ranks neurons by what the model loses without each.";
     const SOURCE: &'static str =
         "Li, Monroe and Jurafsky 2016, arXiv:1612.08220; Lakretz et al. 2019, arXiv:1903.07435";
-    const CARD: MethodCard = MethodCard {
-        family: "causal",
-        scope: Scope::Both,
-        input: "class",
-        output: "neurons",
-        scalability: "medium",
-        human_in_the_loop: false,
-        supervision: false,
-        causal: true,
-    };
+    const CARD: MethodCard =
+        MethodCard { scope: Scope::Both, input: "class", scalability: "medium", ..MethodCard::CAUSAL };
 }
 
 impl Ablation {

@@ -71,16 +71,8 @@ impl Describe for AttributionPatching {
     const SUMMARY: &'static str =
         "Ranks neurons by what moving their activation from another text would do, to first order.";
     const SOURCE: &'static str = "Nanda 2023; Syed, Rager and Conmy 2023, arXiv:2310.10348";
-    const CARD: MethodCard = MethodCard {
-        family: "causal",
-        scope: Scope::Both,
-        input: "contrast",
-        output: "neurons",
-        scalability: "high",
-        human_in_the_loop: false,
-        supervision: true,
-        causal: true,
-    };
+    const CARD: MethodCard =
+        MethodCard { scope: Scope::Both, input: "contrast", supervision: true, ..MethodCard::CAUSAL };
 }
 
 impl AttributionPatching {

@@ -26,7 +26,7 @@
 //! ## Source
 //! Gu et al. 2021, Pruning-then-Expanding Model for Domain Adaptation of Neural Machine Translation, arXiv:2103.13678.
 
-use nissl_core::{Attributor, Context, Describe, HookPlan, MethodCard, MethodError, Model, Prompt, Scope, Scores};
+use nissl_core::{Attributor, Context, Describe, HookPlan, MethodCard, MethodError, Model, Prompt, Scores};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -60,16 +60,7 @@ impl Describe for GradientActivation {
     const NAME: &'static str = "gradient-activation";
     const SUMMARY: &'static str = "Ranks neurons by gradient times activation: their contribution to first order.";
     const SOURCE: &'static str = "Gu et al. 2021, arXiv:2103.13678";
-    const CARD: MethodCard = MethodCard {
-        family: "causal",
-        scope: Scope::Local,
-        input: "class",
-        output: "neurons",
-        scalability: "high",
-        human_in_the_loop: false,
-        supervision: false,
-        causal: true,
-    };
+    const CARD: MethodCard = MethodCard { input: "class", ..MethodCard::CAUSAL };
 }
 
 impl Attributor for GradientActivation {

@@ -30,7 +30,7 @@
 
 use nissl_core::{
     Attributor, Batch, Context, Describe, Edit, EditSpec, HookPlan, HookPoint, MethodCard, MethodError, Model, Output,
-    Positions, Prompt, Scope, Scores, Units,
+    Positions, Prompt, Scores, Units,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -91,16 +91,7 @@ impl Describe for IntegratedGradients {
     const NAME: &'static str = "integrated-gradients";
     const SUMMARY: &'static str = "Ranks neurons by integrated gradients along a path that scales their layer.";
     const SOURCE: &'static str = "Dai et al. 2022, arXiv:2104.08696; Sundararajan, Taly and Yan 2017, arXiv:1703.01365";
-    const CARD: MethodCard = MethodCard {
-        family: "causal",
-        scope: Scope::Local,
-        input: "concept",
-        output: "neurons",
-        scalability: "high",
-        human_in_the_loop: false,
-        supervision: false,
-        causal: true,
-    };
+    const CARD: MethodCard = MethodCard::CAUSAL;
 }
 
 /// The attribution of a prompt, and what completeness says of it.

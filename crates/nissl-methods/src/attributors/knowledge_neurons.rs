@@ -30,7 +30,7 @@
 //! Dai et al. 2022, Knowledge Neurons in Pretrained Transformers, arXiv:2104.08696; reference: Hunter-DDM/knowledge-neurons.
 
 use ndarray::Array2;
-use nissl_core::{Attributor, Context, Describe, MethodCard, MethodError, Model, Prompt, Scope, Scores};
+use nissl_core::{Attributor, Context, Describe, MethodCard, MethodError, Model, Prompt, Scores};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -89,16 +89,7 @@ impl Describe for KnowledgeNeurons {
     const NAME: &'static str = "knowledge-neurons";
     const SUMMARY: &'static str = "Finds the neurons on which all ways to ask for a fact depend.";
     const SOURCE: &'static str = "Dai et al. 2022, arXiv:2104.08696; reference: Hunter-DDM/knowledge-neurons";
-    const CARD: MethodCard = MethodCard {
-        family: "causal",
-        scope: Scope::Local,
-        input: "concept",
-        output: "neurons",
-        scalability: "high",
-        human_in_the_loop: false,
-        supervision: false,
-        causal: true,
-    };
+    const CARD: MethodCard = MethodCard::CAUSAL;
 }
 
 impl KnowledgeNeurons {

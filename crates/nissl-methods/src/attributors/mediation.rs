@@ -75,14 +75,11 @@ impl Describe for Mediation {
     const SOURCE: &'static str =
         "Vig et al. 2020, arXiv:2004.12265; reference: sebastianGehrmann/CausalMediationAnalysis";
     const CARD: MethodCard = MethodCard {
-        family: "causal",
         scope: Scope::Both,
         input: "contrast",
-        output: "neurons",
         scalability: "medium",
-        human_in_the_loop: false,
         supervision: true,
-        causal: true,
+        ..MethodCard::CAUSAL
     };
 }
 

@@ -36,7 +36,7 @@
 //! ## Source
 //! Mu and Andreas 2020, Compositional Explanations of Neurons, arXiv:2006.14032; reference: jayelm/compexp.
 
-use nissl_core::{Context, Describe, Explanation, MethodCard, MethodError, Profile, Profiler, Scope, TextActivations};
+use nissl_core::{Context, Describe, Explanation, MethodCard, MethodError, Profile, Profiler, TextActivations};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -110,14 +110,12 @@ impl Describe for Compositional {
     const SUMMARY: &'static str = "Finds the formula of concepts whose rows are most like those where a neuron fires.";
     const SOURCE: &'static str = "Mu and Andreas 2020, arXiv:2006.14032; reference: jayelm/compexp";
     const CARD: MethodCard = MethodCard {
-        family: "corpus",
-        scope: Scope::Global,
         input: "concept",
         output: "neurons",
         scalability: "low",
         human_in_the_loop: false,
         supervision: true,
-        causal: false,
+        ..MethodCard::PROFILE
     };
 }
 

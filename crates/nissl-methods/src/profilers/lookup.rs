@@ -32,7 +32,7 @@
 use std::collections::HashMap;
 
 use nissl_core::{
-    Context, Describe, MethodCard, MethodError, Number, Profile, Profiler, Scope, TextActivations, TextRows, WordScore,
+    Context, Describe, MethodCard, MethodError, Number, Profile, Profiler, TextActivations, TextRows, WordScore,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -63,16 +63,7 @@ impl Describe for Lookup {
     const NAME: &'static str = "lookup";
     const SUMMARY: &'static str = "Tells how well a neuron's activation can be told from the word alone.";
     const SOURCE: &'static str = "Bills et al. 2023; reference: openai/automated-interpretability";
-    const CARD: MethodCard = MethodCard {
-        family: "corpus",
-        scope: Scope::Global,
-        input: "neuron",
-        output: "concept",
-        scalability: "high",
-        human_in_the_loop: false,
-        supervision: false,
-        causal: false,
-    };
+    const CARD: MethodCard = MethodCard { human_in_the_loop: false, ..MethodCard::PROFILE };
 }
 
 /// Which half each sentence is in, by what it says, `[n_tokens]`.

@@ -28,9 +28,7 @@
 
 use std::collections::HashMap;
 
-use nissl_core::{
-    Context, Describe, Excerpt, MethodCard, MethodError, Profile, Profiler, Scope, TextActivations, TextRows,
-};
+use nissl_core::{Context, Describe, Excerpt, MethodCard, MethodError, Profile, Profiler, TextActivations, TextRows};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -75,16 +73,7 @@ impl Describe for TopContexts {
     const NAME: &'static str = "top-contexts";
     const SUMMARY: &'static str = "Finds the places in the text where a neuron is highest.";
     const SOURCE: &'static str = "Kádár, Chrupała and Alishahi 2017, Computational Linguistics 43(4)";
-    const CARD: MethodCard = MethodCard {
-        family: "corpus",
-        scope: Scope::Global,
-        input: "neuron",
-        output: "concept",
-        scalability: "low",
-        human_in_the_loop: true,
-        supervision: false,
-        causal: false,
-    };
+    const CARD: MethodCard = MethodCard { scalability: "low", ..MethodCard::PROFILE };
 }
 
 impl TopContexts {

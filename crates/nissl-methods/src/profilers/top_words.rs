@@ -29,9 +29,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use nissl_core::{
-    Context, Describe, MethodCard, MethodError, Profile, Profiler, Scope, TextActivations, TextRows, WordScore,
-};
+use nissl_core::{Context, Describe, MethodCard, MethodError, Profile, Profiler, TextActivations, TextRows, WordScore};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -66,16 +64,7 @@ impl Describe for TopWords {
     const NAME: &'static str = "top-words";
     const SUMMARY: &'static str = "Lists the words at which a neuron is furthest from its mean.";
     const SOURCE: &'static str = "Dalvi et al. 2019, NeuroX, AAAI, arXiv:1812.09359; reference: NeuroX";
-    const CARD: MethodCard = MethodCard {
-        family: "corpus",
-        scope: Scope::Global,
-        input: "neuron",
-        output: "concept",
-        scalability: "high",
-        human_in_the_loop: true,
-        supervision: false,
-        causal: false,
-    };
+    const CARD: MethodCard = MethodCard::PROFILE;
 }
 
 impl TopWords {

@@ -30,9 +30,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use nissl_core::{
-    Context, Describe, MethodCard, MethodError, Number, Profile, Profiler, Scope, TextActivations, WordScore,
-};
+use nissl_core::{Context, Describe, MethodCard, MethodError, Number, Profile, Profiler, TextActivations, WordScore};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -63,16 +61,7 @@ impl Describe for TxRay {
     const SUMMARY: &'static str =
         "Gives each row to the neuron that is largest there, and each neuron the distribution of its words.";
     const SOURCE: &'static str = "Rethmeier, Saxena and Augenstein 2020, UAI; reference: copenlu/tx-ray";
-    const CARD: MethodCard = MethodCard {
-        family: "corpus",
-        scope: Scope::Global,
-        input: "neuron",
-        output: "concept",
-        scalability: "high",
-        human_in_the_loop: true,
-        supervision: false,
-        causal: false,
-    };
+    const CARD: MethodCard = MethodCard::PROFILE;
 }
 
 /// The Hellinger distance of two distributions of words, `‖√p - √q‖ / √2`: 0 if they are the same, 1 if they have no

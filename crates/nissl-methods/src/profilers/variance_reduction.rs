@@ -27,9 +27,7 @@
 //! ## Source
 //! Gurnee et al. 2024, Universal Neurons in GPT2 Language Models, arXiv:2401.12181; reference: wesg52/universal-neurons.
 
-use nissl_core::{
-    Context, Describe, Explanation, MethodCard, MethodError, Profile, Profiler, Scope as CardScope, TextActivations,
-};
+use nissl_core::{Context, Describe, Explanation, MethodCard, MethodError, Profile, Profiler, TextActivations};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -75,16 +73,7 @@ impl Describe for VarianceReduction {
     const NAME: &'static str = "variance-reduction";
     const SUMMARY: &'static str = "Finds the property of a word that says most about a neuron's activation there.";
     const SOURCE: &'static str = "Gurnee et al. 2024, arXiv:2401.12181; reference: wesg52/universal-neurons";
-    const CARD: MethodCard = MethodCard {
-        family: "corpus",
-        scope: CardScope::Global,
-        input: "neuron",
-        output: "concept",
-        scalability: "high",
-        human_in_the_loop: false,
-        supervision: true,
-        causal: false,
-    };
+    const CARD: MethodCard = MethodCard { human_in_the_loop: false, supervision: true, ..MethodCard::PROFILE };
 }
 
 impl VarianceReduction {

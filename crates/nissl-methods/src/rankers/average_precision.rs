@@ -26,7 +26,7 @@
 //! Suau, Zappella and Apostoloff 2020, Finding Experts in Transformer Models, arXiv:2005.07647; reference:
 //! apple/ml-selfcond.
 
-use nissl_core::{Context, Describe, LabeledActivations, MethodCard, MethodError, Provenance, Ranker, Scope, Scores};
+use nissl_core::{Context, Describe, LabeledActivations, MethodCard, MethodError, Provenance, Ranker, Scores};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -69,16 +69,7 @@ impl Describe for AveragePrecision {
     const SUMMARY: &'static str =
         "Ranks neurons by how well their value alone tells the rows of a concept from all others.";
     const SOURCE: &'static str = "Suau, Zappella and Apostoloff 2020, arXiv:2005.07647; reference: apple/ml-selfcond";
-    const CARD: MethodCard = MethodCard {
-        family: "corpus",
-        scope: Scope::Global,
-        input: "concept",
-        output: "neurons",
-        scalability: "high",
-        human_in_the_loop: false,
-        supervision: true,
-        causal: false,
-    };
+    const CARD: MethodCard = MethodCard::CORPUS;
 }
 
 impl AveragePrecision {

@@ -31,7 +31,7 @@
 
 use nissl_core::{
     Concept, Context, Describe, LabeledActivations, Labels, MethodCard, MethodError, NeuronId, Provenance, Ranker,
-    RowSink, Scope, Scores,
+    RowSink, Scores,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -123,16 +123,7 @@ impl Describe for Iou {
     const SUMMARY: &'static str =
         "Ranks neurons by how well the rows where they are above a threshold are the rows of a concept.";
     const SOURCE: &'static str = "Mu and Andreas 2020, arXiv:2006.14032; reference: jayelm/compexp";
-    const CARD: MethodCard = MethodCard {
-        family: "corpus",
-        scope: Scope::Global,
-        input: "concept",
-        output: "neurons",
-        scalability: "high",
-        human_in_the_loop: false,
-        supervision: true,
-        causal: false,
-    };
+    const CARD: MethodCard = MethodCard::CORPUS;
 }
 
 impl Iou {

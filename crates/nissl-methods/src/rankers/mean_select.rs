@@ -29,7 +29,7 @@
 
 use nissl_core::{
     Concept, Context, Describe, LabeledActivations, Labels, MethodCard, MethodError, NeuronId, Provenance, Ranker,
-    RowSink, Scope, Scores,
+    RowSink, Scores,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -68,16 +68,7 @@ impl Describe for MeanSelect {
         "Ranks neurons by the distance of a concept's mean from that of all other rows, in units of their range.";
     const SOURCE: &'static str =
         "Na, Choe, Lee and Kim 2019, arXiv:1902.07249; reference: fdalvi/neuron-comparative-analysis";
-    const CARD: MethodCard = MethodCard {
-        family: "corpus",
-        scope: Scope::Global,
-        input: "concept",
-        output: "neurons",
-        scalability: "high",
-        human_in_the_loop: false,
-        supervision: true,
-        causal: false,
-    };
+    const CARD: MethodCard = MethodCard::CORPUS;
 }
 
 impl MeanSelect {

@@ -27,7 +27,7 @@
 
 use nissl_core::{
     Concept, Context, Describe, LabeledActivations, Labels, MethodCard, MethodError, NeuronId, Provenance, Ranker,
-    RowSink, Scope, Scores,
+    RowSink, Scores,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -60,16 +60,7 @@ impl Describe for Probeless {
     const NAME: &'static str = "probeless";
     const SUMMARY: &'static str = "Ranks neurons by how far apart the mean activations of the concepts are.";
     const SOURCE: &'static str = "Antverg and Belinkov 2022, arXiv:2110.07483; reference: NeuroX";
-    const CARD: MethodCard = MethodCard {
-        family: "corpus",
-        scope: Scope::Global,
-        input: "concept",
-        output: "neurons",
-        scalability: "high",
-        human_in_the_loop: false,
-        supervision: true,
-        causal: false,
-    };
+    const CARD: MethodCard = MethodCard::CORPUS;
 }
 
 impl Probeless {

@@ -28,7 +28,7 @@
 //! Neurons, EMNLP.
 
 use nissl_core::{
-    Context, Describe, LabeledActivations, MethodCard, MethodError, NeuronId, Provenance, Ranker, Scope, Scores,
+    Context, Describe, LabeledActivations, MethodCard, MethodError, NeuronId, Provenance, Ranker, Scores,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -61,16 +61,7 @@ impl Describe for Sensitivity {
     const SUMMARY: &'static str =
         "Ranks neurons by how well either of their ends finds a concept, and counts those that find one alone.";
     const SOURCE: &'static str = "Xin, Lin and Yu 2019, EMNLP";
-    const CARD: MethodCard = MethodCard {
-        family: "corpus",
-        scope: Scope::Global,
-        input: "concept",
-        output: "neurons",
-        scalability: "high",
-        human_in_the_loop: false,
-        supervision: true,
-        causal: false,
-    };
+    const CARD: MethodCard = MethodCard::CORPUS;
 }
 
 /// A neuron that is sensitive to some concept.

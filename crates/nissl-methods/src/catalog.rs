@@ -11,7 +11,9 @@ use crate::attributors::{
     Ablation, AttributionPatching, GradientActivation, IntegratedGradients, KnowledgeNeurons, Mediation,
 };
 use crate::profilers::{Compositional, Lookup, TopContexts, TopWords, TxRay, VarianceReduction};
-use crate::rankers::{AveragePrecision, GaussianProbe, Iou, Lca, LinearProbe, MeanSelect, Probeless, Sensitivity};
+use crate::rankers::{
+    AveragePrecision, GaussianProbe, Iou, Lca, LinearProbe, MeanSelect, Probeless, Sensitivity, SparseProbe,
+};
 
 /// Every method, one line each.
 pub const METHODS: &[MethodEntry] = &[
@@ -23,6 +25,7 @@ pub const METHODS: &[MethodEntry] = &[
     MethodEntry::ranker::<LinearProbe>(),
     MethodEntry::ranker::<Lca>(),
     MethodEntry::ranker::<GaussianProbe>(),
+    MethodEntry::ranker::<SparseProbe>(),
     MethodEntry::profiler::<TopWords>(),
     MethodEntry::profiler::<TopContexts>(),
     MethodEntry::attributor::<Ablation>(),

@@ -8,6 +8,7 @@ mod chosen;
 pub(crate) mod classes;
 mod control;
 pub(crate) mod design;
+mod exact;
 pub(crate) mod gaussian;
 pub mod inference;
 pub(crate) mod linear;
@@ -23,8 +24,9 @@ use nissl_core::{MethodCard, MethodError, Scope};
 
 pub use chosen::ChosenNeurons;
 pub use control::{ControlSample, control_classes};
+pub use exact::{SparseFit, SparseProblem, best_support};
 pub use gaussian::{Criterion, Prior, Told};
-pub use linear::{LinearOptions, Loss};
+pub use linear::{LinearFit, LinearOptions, Loss, fit_classes};
 pub use regression::{Regressed, regress};
 pub use split::{Leakage, Part, Split, SplitOptions};
 pub use trained::{ClassResult, Control, Evaluation, Few, Minimal, PathPoint, Probe, TrainOptions, Trained, train};

@@ -52,3 +52,50 @@ impl Classes {
         Targets::Classes { of, n: self.n }
     }
 }
+
+/// Concepts that a row may have any number of.
+pub(crate) struct ConceptSets {
+    /// The concepts.
+    pub(crate) concepts: Vec<Concept>,
+    new_idx: Vec<Option<u32>>,
+}
+
+impl ConceptSets {
+    /// The concepts of `labels`; those with fewer than `min_count` rows, or that all rows have, are left out and noted.
+    ///
+    /// # Errors
+    /// If none is left.
+    pub(crate) fn new(
+        labels: &Labels,
+        method: &'static str,
+        min_count: usize,
+        ctx: Context<'_>,
+    ) -> Result<Self, MethodError> {
+        let why_not = |count| {
+            if count < min_count {
+                Some(format!("{count} rows, min_count {min_count}"))
+            } else {
+                (count == labels.n_tokens()).then(|| "all rows have it".to_owned())
+            }
+        };
+        let Kept { concepts, new_idx } = keep(labels, method, 1, ctx, why_not)?;
+        Ok(Self { concepts, new_idx })
+    }
+
+    /// Whether each of some rows has each concept, `[n_concepts][rows]`.
+    pub(crate) fn masks(&self, labels: &Labels, rows: &[usize]) -> Vec<Vec<bool>> {
+        let mut masks = vec![vec![false; rows.len()]; self.concepts.len()];
+        for (place, &row) in rows.iter().enumerate() {
+            for concept in labels.of(row).iter().filter_map(|&old| self.new_idx[old as usize]) {
+                masks[concept as usize][place] = true;
+            }
+        }
+        masks
+    }
+
+    /// The targets of some rows.
+    pub(crate) fn targets(&self, labels: &Labels, rows: &[usize]) -> Targets {
+        let (masks, n) = (self.masks(labels, rows), self.concepts.len());
+        Targets::Sets { has: (0..rows.len()).flat_map(|row| masks.iter().map(move |mask| mask[row])).collect(), n }
+    }
+}

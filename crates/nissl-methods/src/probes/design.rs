@@ -48,7 +48,8 @@ impl<'a> Design<'a> {
         n_fit: usize,
     ) -> Result<Self, MethodError> {
         let n_neurons = x.neurons().len();
-        let fits = rows.len() * n_neurons * size_of::<f32>() <= ctx.memory / 2;
+        // The rest is for a working set of neurons.
+        let fits = rows.len() * n_neurons * size_of::<f32>() <= ctx.memory / 5 * 3;
         let mut design = Self { x, ctx, method, rows, n_fit, scales: vec![(0.0, 0.0); n_neurons], held: None };
         ctx.progress.stage("standardizing activations", Some(n_neurons as u64), "neurons");
         let done = AtomicU64::new(0);
@@ -87,6 +88,11 @@ impl<'a> Design<'a> {
     /// Number of rows that are fitted on; they are the first.
     pub(crate) fn n_fit(&self) -> usize {
         self.n_fit
+    }
+
+    /// Whether the matrix is in memory.
+    pub(crate) fn is_held(&self) -> bool {
+        self.held.is_some()
     }
 
     /// Number of columns.

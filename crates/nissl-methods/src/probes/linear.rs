@@ -1,7 +1,7 @@
 //! Linear probes: outputs that are weighted sums of standardized activations.
 
 use ndarray::Array2;
-use nissl_core::MethodError;
+use nissl_core::{Activations, Context, MethodError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -13,7 +13,10 @@ pub(crate) mod solver;
 
 pub use loss::Loss;
 pub(crate) use products::gradient;
-use solver::{Fit, Penalty, Stop};
+use solver::{Fit, Penalty, Solver, Stop};
+
+use super::design::Design;
+use super::targets::Targets;
 
 /// How a linear probe is fitted: mean loss + `lambda1` Σ|w| + `lambda2` Σw² is minimized; the bias is not penalized.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -69,6 +72,58 @@ impl LinearOptions {
     pub(crate) fn stop(&self) -> Stop {
         Stop { gap: self.tolerance, steps: self.max_steps }
     }
+}
+
+/// A linear model of classes, fitted on all rows.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LinearFit {
+    /// Weights of the standardized neurons, `[n_classes, n_neurons]`.
+    pub weights: Array2<f64>,
+    /// One for each class.
+    pub bias: Vec<f64>,
+    /// Mean loss plus penalties.
+    pub objective: f64,
+    /// How far that is above the minimum at most; none without penalties.
+    pub gap: Option<f64>,
+    /// Steps taken.
+    pub steps: usize,
+    /// Whether the tolerance was reached.
+    pub converged: bool,
+}
+
+/// Fits classes that exclude each other, `of` each row, on all rows.
+///
+/// # Errors
+/// If an option does not fit, all rows are of one class, the activations cannot be read, or the user stops it.
+///
+/// # Panics
+/// If there is not one class a row, or one is not below `n_classes`.
+pub fn fit_classes(
+    x: &dyn Activations,
+    of: &[u32],
+    n_classes: usize,
+    options: &LinearOptions,
+    ctx: Context<'_>,
+) -> Result<LinearFit, MethodError> {
+    const NAME: &str = "probe";
+    assert!(of.len() == x.n_tokens() && of.iter().all(|&class| (class as usize) < n_classes), "a class for each row");
+    options.check(NAME)?;
+    let classes = Targets::Classes { of: of.to_vec(), n: n_classes };
+    classes.check(NAME)?;
+    let row_weights = classes.balanced().filter(|_| options.balanced);
+    let targets = if options.loss == Loss::Softmax { classes } else { classes.one_by_one() };
+    let design = Design::new(x, ctx, NAME, (0..of.len()).collect(), of.len())?;
+    let solver = Solver::new(&design, options.loss, &targets, row_weights.as_deref());
+    let fit = solver.fit(options.penalty(), options.stop(), None)?;
+    let weight = |(class, neuron): (usize, usize)| fit.weights[neuron * n_classes + class];
+    Ok(LinearFit {
+        weights: Array2::from_shape_fn((n_classes, x.neurons().len()), weight),
+        bias: fit.bias,
+        objective: fit.objective,
+        gap: fit.gap,
+        steps: fit.steps,
+        converged: fit.converged,
+    })
 }
 
 /// What a fit reached, for the provenance.

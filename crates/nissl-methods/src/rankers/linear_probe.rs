@@ -40,13 +40,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::catalog::params_of;
-use crate::concepts::keep;
-use crate::probes::classes::Classes;
+use crate::probes::classes::{Classes, ConceptSets};
 use crate::probes::design::Design;
 use crate::probes::linear::solver::Solver;
 use crate::probes::linear::{sizes, summary};
 use crate::probes::parts::{Parts, split};
-use crate::probes::targets::Targets;
 use crate::probes::{CARD, LinearOptions, Loss, Part, SplitOptions, at_least_1};
 
 /// Ranks neurons by their weight in a linear model of the concepts.
@@ -115,24 +113,11 @@ impl Ranker for LinearProbe {
             let rows = parts.of(Part::Train).to_vec();
             (classes.concepts.clone(), classes.targets(&rows), rows)
         } else {
-            let why_not = |count| {
-                if count < self.min_count {
-                    Some(format!("{count} rows, min_count {}", self.min_count))
-                } else {
-                    (count == labels.n_tokens()).then(|| "all rows have it".to_owned())
-                }
-            };
-            let kept = keep(labels, Self::NAME, 1, ctx, why_not)?;
+            let sets = ConceptSets::new(labels, Self::NAME, self.min_count, ctx)?;
             let split = split(data, split_options, ctx, Self::NAME)?;
             let rows = Parts::new(&split, |_| true, &[Part::Train], Self::NAME)?.of(Part::Train).to_vec();
-            let n = kept.concepts.len();
-            let mut has = vec![false; rows.len() * n];
-            for (place, &row) in rows.iter().enumerate() {
-                for concept in labels.of(row).iter().filter_map(|&old| kept.new_idx[old as usize]) {
-                    has[place * n + concept as usize] = true;
-                }
-            }
-            (kept.concepts, Targets::Sets { has, n }, rows)
+            let targets = sets.targets(labels, &rows);
+            (sets.concepts, targets, rows)
         };
         targets.check(Self::NAME)?;
         let n_fit = rows.len();

@@ -8,6 +8,7 @@ mod linear_probe;
 mod mean_select;
 mod probeless;
 mod sensitivity;
+mod sparse_probe;
 
 pub use crate::label_sets::Unlabeled;
 pub use average_precision::AveragePrecision;
@@ -18,3 +19,4 @@ pub use linear_probe::LinearProbe;
 pub use mean_select::MeanSelect;
 pub use probeless::Probeless;
 pub use sensitivity::{Sensitive, Sensitivity};
+pub use sparse_probe::{SparseProbe, SparseScore};

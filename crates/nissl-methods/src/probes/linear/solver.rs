@@ -318,7 +318,9 @@ impl<'a> Solver<'a> {
     fn working(&self, columns: Vec<usize>) -> Result<Working<'a>, MethodError> {
         let mut working = Working { columns, held: None, gram: Vec::new() };
         let n_pieces = working.columns.len().div_ceil(PIECE);
-        if working.columns.len() * self.design.n_rows() * size_of::<f32>() <= self.design.ctx().memory / 2 {
+        let copied = if working.columns.len() == self.design.n_columns() { 0 } else { working.columns.len() };
+        let fits = copied * self.design.n_rows() * size_of::<f32>() <= self.design.ctx().memory / 5 * 2;
+        if fits && (copied > 0 || self.design.is_held()) {
             let held: Result<Vec<_>, _> =
                 working.columns.par_chunks(PIECE).map(|columns| self.design.gathered(columns)).collect();
             working.held = Some(held?);

@@ -135,8 +135,9 @@ pub enum ModelError {
         /// The model's name.
         model: String,
     },
-    /// Gradients of the parameters are asked of a model whose checkpoint holds them in another order than they are used.
-    #[error("{model}: the checkpoints of {family} hold the weights in another order than they are used: no training")]
+    /// Gradients of the parameters are asked of a model some of whose weights are not used as its checkpoint holds them,
+    /// or are read one by one.
+    #[error("{model}: weights of {family} are not used as its checkpoints hold them: no training")]
     NotTrainable {
         /// The model's name.
         model: String,

@@ -1,11 +1,12 @@
 //! Checks a model against known answers: `oracle greedy FOLDER PROMPT N` prints the greedy continuation,
-//! `oracle cosine FOLDER A B` the cosine of two mean-pooled sentences.
+//! `oracle cosine FOLDER A B` the cosine of two sentences, pooled as the folder says, or else by their mean.
 
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a measuring program")]
 
-use ndarray::{Array1, Axis};
-use nissl_core::{Batch, HookPlan, HookPoint, Model, Output, Site};
-use nissl_model::LanguageModel;
+use std::path::Path;
+
+use nissl_core::{Batch, HookPlan, Model, Output};
+use nissl_model::{LanguageModel, Pooling, SentenceVectors};
 
 fn main() {
     let args: Vec<String> = std::env::args().collect();
@@ -21,10 +22,11 @@ fn main() {
         }
         println!("{}", tokenizer.decode(&tokens).unwrap());
     } else {
-        let point = HookPoint::new(model.info().n_layers as u16 - 1, Site::ResidPost);
-        let embed = |text: &String| -> Array1<f32> {
+        let mean = SentenceVectors { poolings: vec![Pooling::Mean], normalized: false };
+        let vectors = SentenceVectors::from_folder(Path::new(&args[2])).unwrap().unwrap_or(mean);
+        let embed = |text: &String| {
             let batch = Batch::from_sentences([tokenizer.encode(text).unwrap().ids]);
-            model.run(&batch, &HookPlan::capture([point])).unwrap().sites[&point].mean_axis(Axis(0)).unwrap()
+            vectors.of(&model, &batch).unwrap().row(0).to_owned()
         };
         let (a, b) = (embed(&args[3]), embed(&args[4]));
         println!("{:.6}", a.dot(&b) / (a.dot(&a) * b.dot(&b)).sqrt());

@@ -7,6 +7,7 @@ mod char_rnn;
 mod config;
 mod distilbert;
 mod electra;
+mod esm;
 mod falcon;
 mod gemma;
 mod gemma2;
@@ -20,6 +21,7 @@ mod llama;
 mod lstm;
 mod mistral;
 mod mixtral;
+mod modernbert;
 mod mpnet;
 mod olmo2;
 mod opt;
@@ -77,6 +79,8 @@ pub const FAMILIES: &[Family] = &[
     electra::FAMILY,
     albert::FAMILY,
     mpnet::FAMILY,
+    esm::FAMILY,
+    modernbert::FAMILY,
     gpt2::FAMILY,
     llama::FAMILY,
     mistral::FAMILY,
@@ -204,7 +208,7 @@ impl Architecture {
                 d_mlp: spec.d_mlp,
                 d_vocab: spec.d_vocab,
                 n_ctx: spec.n_ctx,
-                causal: spec.skeleton == Skeleton::Decoder,
+                causal: spec.is_causal(),
                 has_logits,
                 sites: spec.sites(),
                 fingerprint: fingerprint.to_owned(),

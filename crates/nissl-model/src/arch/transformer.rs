@@ -14,7 +14,9 @@ const MAX_EXPERTS: usize = 1 << 12;
 pub(crate) enum Skeleton {
     /// Norms after each residual sum, every position sees all others.
     Encoder,
-    /// Norms before attention and MLP and at the end, a position sees those before it.
+    /// Norms before attention and MLP and at the end, every position sees all others.
+    PreNormEncoder,
+    /// The same, a position sees those before it.
     Decoder,
 }
 
@@ -156,6 +158,8 @@ pub(crate) struct Spec {
     pub(crate) embedding_norm: Option<&'static str>,
     /// Factor of the token embeddings.
     pub(crate) embedding_scale: f32,
+    /// A token whose embedding is zeros; the others of its sentence are divided by the share that they are of it.
+    pub(crate) dropped_token: Option<u32>,
     /// From the width of the embeddings to that of the residual stream.
     pub(crate) embedding_projection: Option<Matrix>,
     /// Layers that the checkpoint has, of which each stands for as many of the model's; none if for one.
@@ -181,6 +185,8 @@ pub(crate) struct Spec {
     pub(crate) attn_out: Matrix,
     /// Before the attention (decoder) or after its residual sum (encoder).
     pub(crate) attn_norm: Option<&'static str>,
+    /// Whether the first layer has that norm.
+    pub(crate) first_attn_norm: bool,
     /// Of what the attention gives, before it is added.
     pub(crate) attn_out_norm: Option<&'static str>,
     pub(crate) mlp_in: Matrix,
@@ -234,6 +240,7 @@ impl Spec {
             type_embedding: None,
             embedding_norm: None,
             embedding_scale: 1.0,
+            dropped_token: None,
             embedding_projection: None,
             n_stored_layers: None,
             distance_bias: None,
@@ -247,6 +254,7 @@ impl Spec {
             parallel: false,
             attn_out: nameless,
             attn_norm: None,
+            first_attn_norm: true,
             attn_out_norm: None,
             mlp_in: nameless,
             mlp_linear: None,
@@ -334,7 +342,7 @@ impl Spec {
             cap: self.score_cap,
             alibi: self.alibi,
             window: self.windows.get(layer).copied().flatten(),
-            ..AttentionShape::new(self.n_heads, self.n_kv_heads, self.d_head, self.skeleton == Skeleton::Decoder)
+            ..AttentionShape::new(self.n_heads, self.n_kv_heads, self.d_head, self.is_causal())
         }
     }
 

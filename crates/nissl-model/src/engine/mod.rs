@@ -132,7 +132,11 @@ impl AttentionShape {
 
     /// The keys that the query at a position sees, of `n_keys`.
     pub(crate) fn seen(&self, position: usize, n_keys: usize) -> Range<usize> {
-        let end = if self.causal { position + 1 } else { n_keys };
+        let end = match self.window {
+            _ if self.causal => position + 1,
+            Some(window) => (position + window).min(n_keys),
+            None => n_keys,
+        };
         self.window.map_or(0, |window| (position + 1).saturating_sub(window))..end
     }
 

@@ -9,6 +9,7 @@ use rayon::prelude::*;
 use super::LanguageModel;
 use crate::engine::Engine;
 use crate::error::LoadError;
+use crate::skeletons::Network;
 use crate::weights::Units;
 
 /// Rows of a residual stream that one thread takes to the logits at a time.
@@ -32,6 +33,12 @@ impl NeuronWeights for LanguageModel {
 
     fn embedding(&self, tokens: Range<usize>) -> Result<Array2<f32>, ModelError> {
         check_tokens(&tokens, self.info.d_vocab)?;
+        if matches!(&self.network, Network::Transformer(network) if network.projection.is_some()) {
+            let (width, d_model) = (self.embeddings.width(), self.info.d_model);
+            let what =
+                format!("embeddings are {width} wide, the residual stream {d_model}: a matrix stands between them");
+            return Err(ModelError::NoWeights { point: HookPoint::new(0, Site::Embed), what });
+        }
         Ok(self.embeddings.rows(&self.checkpoint, tokens))
     }
 

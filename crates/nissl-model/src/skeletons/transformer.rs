@@ -92,7 +92,7 @@ impl<P: Packing> Transformer<P> {
             hooks.visit(engine, HookPoint::new(layer, Site::ResidPre), &mut x)?;
             x = match self.skeleton {
                 Skeleton::Encoder => encoder::block(engine, block, &x, here)?,
-                Skeleton::Decoder => decoder::block(engine, block, &x, here)?,
+                Skeleton::PreNormEncoder | Skeleton::Decoder => decoder::block(engine, block, &x, here)?,
             };
             hooks.visit(engine, HookPoint::new(layer, Site::ResidPost), &mut x)?;
         }

@@ -17,6 +17,8 @@ pub(crate) struct Embeddings {
     pub(super) width: usize,
     /// Factor of the token embeddings.
     pub(super) scale: f32,
+    /// A token whose embedding is zeros; the others of its sentence are divided by the share that they are of it.
+    pub(super) dropped: Option<u32>,
 }
 
 impl Embeddings {
@@ -43,19 +45,22 @@ impl Embeddings {
         gradient: &ArrayView2<'_, f32>,
         tables: &mut BTreeMap<String, Vec<f32>>,
     ) {
-        let mut add = |name: &String, scale: f32, row_of: &dyn Fn(usize) -> usize| {
+        let mut add = |name: &String, scale: &dyn Fn(usize) -> f32, row_of: &dyn Fn(usize) -> usize| {
             let table = tables.get_mut(name).expect("every table has its zeros");
             for (row, gradient) in gradient.rows().into_iter().enumerate() {
                 let sum = &mut table[row_of(row) * self.width..][..self.width];
+                let scale = scale(row);
                 sum.iter_mut().zip(gradient).for_each(|(sum, part)| *sum += part * scale);
             }
         };
-        add(&self.tokens, self.scale, &|row| tokens[row] as usize);
+        let factors = self.factors(tokens, positions);
+        let of_token = |row: usize| factors.as_ref().map_or(self.scale, |factors| factors[row]);
+        add(&self.tokens, &of_token, &|row| tokens[row] as usize);
         if let Some(name) = &self.token_type {
-            add(name, 1.0, &|_| 0);
+            add(name, &|_| 1.0, &|_| 0);
         }
         if let Some((name, first)) = &self.positions {
-            add(name, 1.0, &|row| first + positions[row]);
+            add(name, &|_| 1.0, &|row| first + positions[row]);
         }
     }
 
@@ -75,10 +80,11 @@ impl Embeddings {
             table(name).decode(0, &mut row);
             row
         });
+        let factors = self.factors(tokens, positions);
         engine.embed(tokens.len(), self.width, &|row, values| {
             token_table.decode(tokens[row] as usize * self.width, values);
             for value in values.iter_mut() {
-                *value *= self.scale;
+                *value *= factors.as_ref().map_or(self.scale, |factors| factors[row]);
             }
             if let Some(type_row) = &type_row {
                 values.iter_mut().zip(type_row).for_each(|(value, add)| *value += add);
@@ -87,6 +93,20 @@ impl Embeddings {
                 table.add_to((*first + positions[row]) * self.width, values);
             }
         })
+    }
+
+    /// The factor of every token's embedding, where there is a token that is dropped.
+    fn factors(&self, tokens: &[u32], positions: &[usize]) -> Option<Vec<f32>> {
+        let dropped = self.dropped?;
+        let mut factors = Vec::with_capacity(tokens.len());
+        while factors.len() < tokens.len() {
+            let start = factors.len();
+            let len = positions[start + 1..].iter().take_while(|&&position| position > 0).count() + 1;
+            let sentence = &tokens[start..start + len];
+            let left = sentence.iter().filter(|&&token| token != dropped).count() as f32 / len as f32;
+            factors.extend(sentence.iter().map(|&token| if token == dropped { 0.0 } else { self.scale / left }));
+        }
+        Some(factors)
     }
 
     /// The token embeddings of some tokens, `[n_tokens, width]`.

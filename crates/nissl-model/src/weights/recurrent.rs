@@ -15,7 +15,7 @@ use crate::skeletons::{Average, Padding, Recurrent as Network};
 pub(super) fn embeddings(checkpoint: &Checkpoint, model: &Recurrent) -> Result<Embeddings, LoadError> {
     table(checkpoint, model)?;
     let tokens = model.token_embedding.clone();
-    Ok(Embeddings { tokens, positions: None, token_type: None, width: model.d_embed, scale: 1.0 })
+    Ok(Embeddings { tokens, positions: None, token_type: None, width: model.d_embed, scale: 1.0, dropped: None })
 }
 
 fn table<'a>(checkpoint: &'a Checkpoint, model: &Recurrent) -> Result<Weight<'a>, LoadError> {

@@ -79,7 +79,14 @@ pub(super) fn embeddings(checkpoint: &Checkpoint, spec: &Spec) -> Result<Embeddi
         None => None,
     };
     let tokens = format!("{}{}", names.prefix, spec.token_embedding);
-    Ok(Embeddings { tokens, positions, token_type, width: spec.d_embed(), scale: spec.embedding_scale })
+    Ok(Embeddings {
+        tokens,
+        positions,
+        token_type,
+        width: spec.d_embed(),
+        scale: spec.embedding_scale,
+        dropped: spec.dropped_token,
+    })
 }
 
 /// Lays out the blocks and norms.
@@ -177,7 +184,7 @@ impl<P: Packing> Loader<'_, P> {
                 out: self.linear(&[spec.attn_out], layer, shape.q().end, &[spec.d_model])?,
                 shape,
             },
-            attn_norm: self.norm(spec.attn_norm, layer)?,
+            attn_norm: self.norm(spec.attn_norm.filter(|_| layer > 0 || spec.first_attn_norm), layer)?,
             mlp: match &spec.experts {
                 Some(experts) => Feed::Moe(self.moe(experts, layer)?),
                 None => Feed::Mlp(Mlp {

@@ -159,6 +159,10 @@ fn a_model_that_does_not_fit_its_config_is_refused_by_name() {
     };
     let cases = [
         (with("bert", "model_type", json!("berd")), "unknown architecture 'berd': known are bert, roberta, "),
+        (with("esm", "position_embedding_type", json!("relative")), "expected rotary or absolute, got relative"),
+        (with("esm", "is_folding_model", json!(true)), "field is_folding_model: expected false"),
+        (with("modernbert", "classifier_pooling", json!("mean")), "field classifier_pooling: expected \"cls\""),
+        (with("modernbert", "layer_types", json!(["full_attention"])), "field layer_types: expected 3 of them, got 1"),
         (with("bert", "model_type", Value::Null), "config.json: field model_type: expected a text, got nothing"),
         (with("bert", "vocab_size", json!(72)), "embeddings.word_embeddings.weight: expected [72, 36], got [71, 36]"),
         (with("bert", "num_hidden_layers", json!(3)), "no weight is called 'bert.encoder.layer.2."),

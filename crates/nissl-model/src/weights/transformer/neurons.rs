@@ -131,6 +131,9 @@ pub(in crate::weights) fn path(
     {
         return Ok(None);
     }
+    if from.is_none() && spec.embedding_projection.is_some() {
+        return Ok(None); // a matrix stands between the embeddings and the residual stream
+    }
     let mut passed: Vec<(&str, HookPoint)> = Vec::new();
     if let Some(name) = spec.embedding_norm {
         passed.push((name, HookPoint::new(0, Site::Embed)));
@@ -143,11 +146,12 @@ pub(in crate::weights) fn path(
             norms.into_iter().filter_map(|(name, point)| Some((name?, point)))
         })),
         // Nothing but the norm before the reader is on the way.
-        Skeleton::Decoder => passed.extend(match reader {
+        Skeleton::PreNormEncoder | Skeleton::Decoder => passed.extend(match reader {
             None => spec.final_norm.map(|name| (name, HookPoint::new(0, Site::FinalNorm))),
             Some(reader) if reader.site() == Site::MlpPre => {
                 spec.mlp_norm.or(spec.attn_norm.filter(|_| spec.parallel)).map(|name| (name, reader))
             }
+            Some(reader) if reader.layer() == Some(0) && !spec.first_attn_norm => None,
             Some(reader) => spec.attn_norm.map(|name| (name, reader)),
         }),
     }

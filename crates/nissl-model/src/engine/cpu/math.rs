@@ -155,8 +155,9 @@ fn map(x: &mut [f32], f: impl Fn(f32) -> f32) {
     }
 }
 
+/// The largest value; the least there is of none.
 #[inline(always)]
-fn softmax_body(x: &mut [f32], scale: f32) {
+pub(crate) fn largest(x: &[f32]) -> f32 {
     let mut most = [f32::MIN; LANES];
     let chunks = x.chunks_exact(LANES);
     for (most, x) in most.iter_mut().zip(chunks.remainder()) {
@@ -167,7 +168,12 @@ fn softmax_body(x: &mut [f32], scale: f32) {
             *most = if *x > *most { *x } else { *most };
         }
     }
-    let most = most.iter().fold(f32::MIN, |a, b| if *b > a { *b } else { a }) * scale;
+    most.iter().fold(f32::MIN, |a, b| if *b > a { *b } else { a })
+}
+
+#[inline(always)]
+fn softmax_body(x: &mut [f32], scale: f32) {
+    let most = largest(x) * scale;
     let mut partial = [0.0f32; LANES];
     let mut chunks = x.chunks_exact_mut(LANES);
     for chunk in &mut chunks {

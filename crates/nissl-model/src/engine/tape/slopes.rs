@@ -6,7 +6,7 @@
 
 use crate::engine::cpu::isa::{Isa, for_each_isa};
 use crate::engine::cpu::math;
-use crate::engine::cpu::math::{LANES, erf, exp, sigmoid};
+use crate::engine::cpu::math::{LANES, erf, exp, largest, sigmoid};
 use crate::engine::{Activation, Choice, NormKind};
 
 /// dy becomes dy · f'(x), for the activation f.
@@ -213,9 +213,13 @@ fn softmax_body(p: &[f32], scale: f32, dp: &mut [f32]) {
 fn sum_exp_body(x: &[f32]) -> (f32, f64) {
     // Values that are summed in 32 bits.
     const BLOCK: usize = 1024;
-    let most = x.iter().fold(f32::MIN, |most, x| if *x > most { *x } else { most });
-    let sum = x.chunks(BLOCK).map(|block| f64::from(sum(block, block, |x, _| exp(x - most)))).sum();
-    (most, sum)
+    let most = largest(x);
+    // A loop: the closure of an iterator can land in a function of its own, which has no vectors.
+    let mut total = 0.0;
+    for block in x.chunks(BLOCK) {
+        total += f64::from(sum(block, block, |x, _| exp(x - most)));
+    }
+    (most, total)
 }
 
 #[inline(always)]

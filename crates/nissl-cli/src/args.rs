@@ -67,6 +67,7 @@ pub(crate) enum Command {
     Extract(commands::extract::Args),
     Rank(commands::rank::Args),
     Attribute(commands::attribute::Args),
+    Ablate(commands::ablate::Args),
     Cluster(commands::cluster::Args),
     Compare(commands::compare::Args),
     Probe(commands::probe::Args),

@@ -1,5 +1,7 @@
 //! The commands, one file each: flags, the call of the task, its report as text.
 
+pub(crate) mod ablate;
+mod ask;
 pub(crate) mod attribute;
 pub(crate) mod check;
 pub(crate) mod cluster;
@@ -33,6 +35,7 @@ pub(crate) fn run(command: Command, door: &Door) -> anyhow::Result<()> {
         Command::Extract(args) => extract::run(&args, door),
         Command::Rank(args) => rank::run(&args, door),
         Command::Attribute(args) => attribute::run(&args, door),
+        Command::Ablate(args) => ablate::run(&args, door),
         Command::Cluster(args) => cluster::run(&args, door),
         Command::Compare(args) => compare::run(&args, door),
         Command::Probe(args) => probe::run(&args, door),

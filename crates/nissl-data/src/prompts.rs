@@ -12,8 +12,10 @@ mod agreement;
 mod blimp;
 mod jsonl;
 mod pararel;
+mod professions;
 #[cfg(test)]
 mod tests;
+mod winobias;
 
 /// Where the target stands in a text; it follows the text if this is not in it.
 pub const BLANK: &str = "[MASK]";
@@ -68,7 +70,8 @@ pub struct PromptFormat {
 type Take<'a> = &'a mut dyn FnMut(TextPrompt) -> bool;
 
 /// Every format, one line each; the first that fits is taken.
-pub const PROMPT_FORMATS: &[PromptFormat] = &[pararel::FORMAT, blimp::FORMAT, jsonl::FORMAT, agreement::FORMAT];
+pub const PROMPT_FORMATS: &[PromptFormat] =
+    &[pararel::FORMAT, blimp::FORMAT, jsonl::FORMAT, agreement::FORMAT, professions::FORMAT, winobias::FORMAT];
 
 /// Prompts, and what was left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

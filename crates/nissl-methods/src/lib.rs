@@ -19,6 +19,7 @@
 //! **Boundary:** no file is opened here, no clock is read, nothing is printed, no model is known but
 //! [`nissl_core::Model`].
 
+pub mod ablating;
 pub mod attributors;
 pub mod catalog;
 pub mod clustering;
@@ -40,6 +41,7 @@ mod groups;
 mod label_sets;
 mod quantile;
 mod random;
+mod replacement;
 mod study;
 
 pub use catalog::{CatalogError, METHODS, Method, MethodEntry, MethodKind, find};

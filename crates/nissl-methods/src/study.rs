@@ -69,9 +69,6 @@ impl<'a> Study<'a> {
         site: &str,
         layers: &[u16],
     ) -> Result<Self, MethodError> {
-        if prompts.is_empty() {
-            return Err(MethodError::TooFewConcepts { method, expected: 1, got: 0, dropped: String::new() });
-        }
         let refuse = |name, value, expected| Err(MethodError::Parameter { method, name, value, expected });
         let info = model.info();
         let has = |site: Site| !site.is_ragged() && info.sites.iter().any(|known| known.site == site);
@@ -83,6 +80,21 @@ impl<'a> Study<'a> {
         let points: Vec<(HookPoint, usize)> = of_site.filter(|(point, _)| wanted(*point)).collect();
         if let Some(layer) = layers.iter().find(|&&layer| layer as usize >= info.n_layers) {
             return refuse("layers", layer.to_string(), "layers of the model, from 0");
+        }
+        Self::of_points(method, (model, prompts, ctx), points)
+    }
+
+    /// A study of points of any sites, with their widths.
+    ///
+    /// # Errors
+    /// If there is no prompt, or one has no such place.
+    pub(crate) fn of_points(
+        method: &'static str,
+        (model, prompts, ctx): (&'a dyn Model, &'a [Prompt], Context<'a>),
+        points: Vec<(HookPoint, usize)>,
+    ) -> Result<Self, MethodError> {
+        if prompts.is_empty() {
+            return Err(MethodError::TooFewConcepts { method, expected: 1, got: 0, dropped: String::new() });
         }
         let (mut concepts, mut concept_of, mut places): (Vec<Concept>, _, _) = (Vec::new(), Vec::new(), Vec::new());
         for (idx, prompt) in prompts.iter().enumerate() {
@@ -222,19 +234,20 @@ impl<'a> Study<'a> {
     ///
     /// # Errors
     /// If the model cannot run it, or of `measure`.
-    pub(crate) fn variants(
+    pub(crate) fn variants<T: Send>(
         &self,
         prompt: usize,
         tokens: &[u32],
         edits: &[Vec<EditSpec>],
-        measure: impl Fn(&[f32]) -> Result<f64, MethodError> + Sync,
-    ) -> Result<Vec<f64>, MethodError> {
+        measure: impl Fn(&[f32]) -> Result<T, MethodError> + Sync,
+    ) -> Result<Vec<T>, MethodError> {
         let plan = HookPlan { output: Output::All, ..HookPlan::default() };
         let place = self.places[prompt];
         let variants = Variants { sentence: tokens, plan: &plan, edits, logits_at: Some(place..place + 1) };
-        let measured = Measured { measure, values: Mutex::new(edits.iter().map(|_| Ok(0.0)).collect()) };
+        let measured = Measured { measure, values: Mutex::new(edits.iter().map(|_| None).collect()) };
         self.model.run_variants(&variants, &measured)?;
-        measured.values.into_inner().expect("no thread panicked").into_iter().collect()
+        let values = measured.values.into_inner().expect("no thread panicked");
+        values.into_iter().map(|value| value.expect("every variant was run")).collect()
     }
 
     /// What a metric is for logits `[d_vocab]`.
@@ -292,16 +305,16 @@ impl<'a> Study<'a> {
 }
 
 /// Measures variants as they come.
-struct Measured<M> {
+struct Measured<M, T> {
     measure: M,
-    values: Mutex<Vec<Result<f64, MethodError>>>,
+    values: Mutex<Vec<Option<Result<T, MethodError>>>>,
 }
 
-impl<M: Fn(&[f32]) -> Result<f64, MethodError> + Sync> VariantSink for Measured<M> {
+impl<T: Send, M: Fn(&[f32]) -> Result<T, MethodError> + Sync> VariantSink for Measured<M, T> {
     fn variant(&self, idx: usize, trace: Trace) -> Result<(), ModelError> {
         let logits = trace.logits.unwrap_or_default();
         let value = (self.measure)(&logits.row(0).to_vec());
-        self.values.lock().expect("no thread panicked")[idx] = value;
+        self.values.lock().expect("no thread panicked")[idx] = Some(value);
         Ok(())
     }
 }

@@ -26,6 +26,34 @@ pub(crate) fn parse(text: &str, model: &ModelInfo) -> Result<EditSpec, TaskError
     Ok(edit)
 }
 
+/// Reads neurons: a site, and units in brackets if not all are meant.
+///
+/// # Errors
+/// If it is not written as an edit's site and units, with the place; or the model has no such site or unit.
+pub(crate) fn neurons(text: &str, model: &ModelInfo) -> Result<Vec<NeuronId>, TaskError> {
+    let mut reader = Reader { text, at: 0, model };
+    let point = reader.point()?;
+    let width = model.width(point).unwrap_or(0) as u32;
+    let units = if reader.take("[") { reader.units(point)? } else { Units::All };
+    reader.blanks();
+    if reader.at < text.len() {
+        return Err(reader.expected("the end"));
+    }
+    let list = match units {
+        Units::All => (0..width).collect(),
+        Units::Some(list) => list,
+    };
+    match list.iter().find(|&&unit| unit >= width) {
+        Some(unit) => Err(reader.wrong(format!("{point} has {width} units, no unit {unit}"))),
+        None => Ok(list.into_iter().map(|unit| NeuronId::new(point, unit)).collect()),
+    }
+}
+
+/// `3.mlp_post` for `blocks.3.mlp.hook_post`.
+pub(crate) fn point_name(point: HookPoint) -> String {
+    point.layer().map_or_else(|| point.site().to_string(), |layer| format!("{layer}.{}", point.site()))
+}
+
 struct Reader<'a> {
     text: &'a str,
     at: usize,

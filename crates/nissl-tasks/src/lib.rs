@@ -27,6 +27,7 @@ mod labels;
 mod output;
 mod page;
 mod progress;
+mod prompts;
 mod ranking_file;
 mod reference;
 mod report;

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::error::TaskError;
 
+pub mod ablate;
 pub mod attribute;
 pub mod check;
 pub mod cluster;
@@ -38,6 +39,7 @@ pub const TASKS: &[TaskEntry] = &[
         summary: attribute::SUMMARY,
         run: |c, p| run_json("attribute", c, p, attribute::run),
     },
+    TaskEntry { name: "ablate", summary: ablate::SUMMARY, run: |c, p| run_json("ablate", c, p, ablate::run) },
     TaskEntry { name: "cluster", summary: cluster::SUMMARY, run: |c, p| run_json("cluster", c, p, cluster::run) },
     TaskEntry { name: "compare", summary: compare::SUMMARY, run: |c, p| run_json("compare", c, p, compare::run) },
     TaskEntry { name: "probe", summary: probe::SUMMARY, run: |c, p| run_json("probe", c, p, probe::run) },

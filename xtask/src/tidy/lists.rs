@@ -56,7 +56,7 @@ const KINDS: &[Kind] = &[
         folder: "crates/nissl-cli/src/commands",
         lists: &["crates/nissl-cli/src/commands.rs"],
         begins: "fn run(",
-        shared: &["read"],
+        shared: &["ask", "read"],
     },
 ];
 

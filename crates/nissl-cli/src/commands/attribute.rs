@@ -5,8 +5,9 @@ use std::path::PathBuf;
 
 use nissl_tasks::tasks::attribute::{self, MethodReport, Report};
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use crate::commands::ask::{One, Read};
 use crate::commands::rank::{as_object, assignment, shown};
 use crate::door::{Door, Page};
 use crate::progress::thousands;
@@ -35,26 +36,14 @@ pub(crate) struct Args {
     /// Folder of a model, a GGUF file, or its name on the Hugging Face Hub
     #[serde(skip_serializing_if = "Option::is_none")]
     model: Option<String>,
-    /// Prompts: JSONL (text, target, foil, other, concept), BLiMP, agreement pairs, or a folder of ParaRel
+    /// Prompts: JSONL (text, target, foil, other, concept), BLiMP, agreement pairs, professions, `WinoBias`, or a folder
+    /// of ParaRel
     #[arg(value_name = "PROMPTS")]
     #[serde(skip_serializing_if = "Option::is_none")]
     file: Option<PathBuf>,
-    /// One prompt
-    #[arg(long, value_name = "TEXT", requires = "target")]
+    #[command(flatten)]
     #[serde(skip)]
-    prompt: Option<String>,
-    /// The word that should be predicted
-    #[arg(long, value_name = "WORD", requires = "prompt")]
-    #[serde(skip)]
-    target: Option<String>,
-    /// A word to compare it with
-    #[arg(long, value_name = "WORD", requires = "prompt")]
-    #[serde(skip)]
-    foil: Option<String>,
-    /// Another text of as many tokens, from which activations are moved
-    #[arg(long, value_name = "TEXT", requires = "prompt")]
-    #[serde(skip)]
-    other: Option<String>,
+    one: One,
     /// Methods, see `nissl methods` [default: integrated-gradients]
     #[arg(long = "method", short, value_delimiter = ',', value_name = "METHODS")]
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -75,38 +64,10 @@ pub(crate) struct Args {
     top: Option<usize>,
 }
 
-/// What of the prompts is wanted.
-#[derive(Debug, clap::Args, Serialize)]
-#[command(next_help_heading = "The prompts")]
-struct Read {
-    /// Format of the prompts [default: found out]
-    #[arg(long)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    format: Option<String>,
-    /// Only concepts whose name begins so; may be given again
-    #[arg(long, value_name = "NAME")]
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    only: Vec<String>,
-    /// Only the first N concepts
-    #[arg(long, value_name = "N")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    concepts: Option<usize>,
-    /// Only the first N prompts of a concept
-    #[arg(long, value_name = "N")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    each: Option<usize>,
-}
-
 pub(crate) fn run(args: &Args, door: &Door) -> anyhow::Result<()> {
     let mut flags = serde_json::to_value(args)?;
-    if let Some(text) = &args.prompt {
-        flags["prompts"] = json!([{
-            "text": text,
-            "target": args.target,
-            "foil": args.foil,
-            "other": args.other,
-            "concept": "",
-        }]);
+    if let Some(prompt) = args.one.prompt() {
+        flags["prompts"] = Value::Array(vec![prompt]);
     }
     let report = attribute::run(&door.config_with_memory("attribute", &flags)?, door.progress())?;
     door.show(&report, text)

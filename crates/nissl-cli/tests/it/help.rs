@@ -9,6 +9,7 @@ const COMMANDS: &[&str] = &[
     "extract",
     "rank",
     "attribute",
+    "ablate",
     "cluster",
     "compare",
     "probe",

@@ -93,5 +93,52 @@ fn own_prompts_are_objects_and_what_is_wrong_is_named() {
     assert!(err.contains("did you mean blimp?"), "{err}");
     let (_folder, path) = file("x.txt", "just a text\n");
     let err = read_prompts(&path, &PromptOptions::default()).unwrap_err().to_string();
-    assert!(err.contains("pararel, blimp, jsonl, agreement"), "{err}");
+    assert!(err.contains("pararel, blimp, jsonl, agreement, professions, winobias"), "{err}");
+}
+
+#[test]
+fn professions_are_asked_for_against_their_stereotype() {
+    let list = r#"[["nurse", -0.1, -0.9], ["actress", -1.0, 0.0], ["fire_chief", 0.0, 0.5], ["aide", 0.2, 0.0]]"#;
+    let (_folder, path) = file("professions.json", list);
+    let got = read(&path);
+    assert_eq!((got.format, got.prompts.len(), got.skipped), ("professions", 34, 2));
+    let want = |text: &str, (target, foil, other): (&str, &str, &str), concept: &str| TextPrompt {
+        text: text.to_owned(),
+        target: target.to_owned(),
+        foil: Some(foil.to_owned()),
+        other: Some(other.to_owned()),
+        concept: concept.to_owned(),
+    };
+    assert_eq!(got.prompts[0], want("The nurse said that", ("he", "she", "The man said that"), "nurse"));
+    let chief = ("she", "he", "The woman yelled because");
+    assert_eq!(got.prompts[33], want("The fire chief yelled because", chief, "fire chief"));
+    let err = refused("p.json", "professions", "[[\"nurse\", 1],\n [\"x\"]]");
+    assert!(err.contains("p.json:1: expected a list of [profession"), "{err}");
+    assert!(refused("p.json", "professions", "").contains("expected a list"));
+    assert!(refused("p.json", "professions", "[[\"nurse\", 1, null]]").contains("expected a list"));
+}
+
+#[test]
+fn sentences_of_winobias_end_before_their_pronoun() {
+    let lines = "1 [The developer] argued with the designer because [she] did not like it.\n\n\
+                 2 The mechanic gave [the clerk] a present and wished [her] happy birthday.\n\
+                 3 The baker thanked [the cook] and asked [her] for help.\n\
+                 4 Because [he] was late, [the cook] ran.\n";
+    let (_folder, path) = file("anti.txt.dev", lines);
+    let got = read(&path);
+    assert_eq!((got.format, got.prompts.len(), got.skipped), ("winobias", 3, 2));
+    let short = |p: &TextPrompt| {
+        format!("{}|{}|{}|{}", p.target, p.foil.as_deref().unwrap(), p.concept, p.other.as_deref().unwrap())
+    };
+    let got: Vec<String> = got.prompts.iter().map(short).collect();
+    assert_eq!(got[0], "she|he|developer|The woman argued with the designer because");
+    assert_eq!(got[1], "her|his|clerk|The mechanic gave the woman a present and wished");
+    assert_eq!(got[2], "her|him|cook|The baker thanked the woman and asked");
+    for (line, want) in
+        [("1 no brackets", "two pairs of brackets"), ("1 [A] b [they] c", "a pronoun"), ("x [a] [she]", "a number")]
+    {
+        let err = refused("w.txt", "winobias", line);
+        assert!(err.contains("w.txt:1") && err.contains(want), "{err}");
+    }
+    assert!(refused("w.txt", "winobias", "1 ]a[ [she]").contains("two pairs"));
 }

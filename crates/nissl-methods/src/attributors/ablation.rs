@@ -1,8 +1,8 @@
 //! Ablation of single neurons: what the model loses without each.
 //!
 //! ## Computes
-//! `M - M without n` for every neuron by itself, M the metric: the neuron is set to zero or to its mean, or scaled, at
-//! the positions that count. Averaged over the prompts of a concept.
+//! `M - M without n` for every neuron by itself, M the metric: the neuron is set to zero, to its mean or median, to what
+//! it is elsewhere, or scaled, at the positions that count. Averaged over the prompts of a concept.
 //! ## Input
 //! A model; prompts.
 //! ## Output
@@ -14,10 +14,13 @@
 //! | `layers` | [] | | only these layers; all if empty |
 //! | `metric` | log_prob | probability, log_prob, logit, difference | what is measured |
 //! | `places` | all | target, all | the positions at which neurons are ablated |
-//! | `value` | zero | zero, mean, scale | what becomes of a neuron; its mean is over all positions of all prompts |
+//! | `value` | zero | zero, mean, median, resample, class_mean, scale | what becomes of a neuron, from all positions of all prompts |
 //! | `factor` | 0.5 | finite | what `scale` multiplies it with |
+//! | `class` | | | the concept whose prompts `class_mean` is of |
+//! | `draws` | 5 | ≥ 1 | how often `resample` draws a position; the effect is the mean |
+//! | `seed` | 0 | | of the draws |
 //! ## Cost
-//! A forward pass a neuron and prompt, from the neuron's layer on, many together.
+//! A forward pass a neuron, prompt and draw, from the neuron's layer on, many together.
 //! ## Errors
 //! `Parameter`, `Prompt`, `TooFewConcepts` without prompts, `Model`, `Cancelled`.
 //! ## Differs
@@ -28,13 +31,15 @@
 //! Lakretz et al. 2019, The Emergence of Number and Syntax Units in LSTM Language Models, arXiv:1903.07435.
 
 use nissl_core::{
-    Attributor, Context, Describe, Edit, EditSpec, HookPlan, HookPoint, MethodCard, MethodError, Model, Positions,
-    Prompt, Scope, Scores, Units,
+    Attributor, Context, Describe, EditSpec, HookPlan, MethodCard, MethodError, Model, Prompt, Scope, Scores,
+    site_columns,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::params_of;
+pub use crate::replacement::Replacement;
+use crate::replacement::{Removal, Remover};
 use crate::study::{Metric, Places, Study};
 
 /// Ranks neurons by what the model loses without each.
@@ -53,20 +58,13 @@ pub struct Ablation {
     pub value: Replacement,
     /// What `scale` multiplies it with.
     pub factor: f32,
-}
-
-/// What becomes of an ablated neuron.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-#[schemars(inline)]
-pub enum Replacement {
-    /// 0.
-    #[default]
-    Zero,
-    /// Its mean over all positions of all prompts.
-    Mean,
-    /// It is multiplied with a factor.
-    Scale,
+    /// The concept whose prompts `class_mean` is of.
+    pub class: String,
+    /// How often `resample` draws a position; the effect is the mean.
+    #[schemars(range(min = 1))]
+    pub draws: usize,
+    /// Seed of the draws.
+    pub seed: u64,
 }
 
 impl Default for Ablation {
@@ -78,6 +76,9 @@ impl Default for Ablation {
             places: Places::All,
             value: Replacement::Zero,
             factor: 0.5,
+            class: String::new(),
+            draws: 5,
+            seed: 0,
         }
     }
 }
@@ -92,58 +93,40 @@ impl Describe for Ablation {
 }
 
 impl Ablation {
-    /// Means of the neurons of each point over all positions of all prompts.
-    fn means(&self, study: &Study<'_>) -> Result<Vec<Vec<f32>>, MethodError> {
-        if self.value != Replacement::Mean {
-            return Ok(Vec::new());
-        }
-        let plan = HookPlan::capture(study.hook_points());
-        let mut sums: Vec<Vec<f64>> = study.points.iter().map(|(_, width)| vec![0.0; *width]).collect();
-        let mut n_tokens = 0;
-        for chunk in study.chunks(1) {
+    fn removal(&self) -> Removal {
+        let Self { value, factor, draws, seed, places, .. } = *self;
+        Removal { value, factor, class: self.class.clone(), draws, seed, places }
+    }
+
+    /// What a prompt loses without each neuron of a point.
+    fn lost(
+        &self,
+        study: &Study<'_>,
+        remover: &Remover<'_>,
+        (prompt, idx): (usize, usize),
+        whole: f64,
+    ) -> Result<Vec<f64>, MethodError> {
+        let neurons = site_columns(&study.points[idx..=idx]);
+        let n_draws = self.removal().n_draws();
+        let mut lost = vec![0.0; neurons.len()];
+        for draw in 0..n_draws {
             study.go_on()?;
-            let batch = study.batch(chunk);
-            let trace = study.model.run(&batch, &plan)?;
-            for ((point, _), sums) in study.points.iter().zip(&mut sums) {
-                for row in trace.sites[point].outer_iter() {
-                    sums.iter_mut().zip(row).for_each(|(sum, &value)| *sum += f64::from(value));
-                }
-            }
-            n_tokens += batch.n_tokens();
+            let edits: Vec<Vec<EditSpec>> =
+                neurons.iter().map(|&neuron| remover.edits(study, prompt, &[neuron], draw)).collect();
+            let tokens = &study.prompts[prompt].tokens;
+            let without =
+                study.variants(prompt, tokens, &edits, |logits| study.measure(self.metric, prompt, logits))?;
+            lost.iter_mut().zip(without).for_each(|(lost, without)| *lost += (whole - without) / n_draws as f64);
         }
-        Ok(sums.into_iter().map(|sums| sums.into_iter().map(|sum| (sum / n_tokens as f64) as f32).collect()).collect())
-    }
-
-    fn edit(&self, means: Option<&Vec<f32>>, unit: usize) -> Edit {
-        match (self.value, means) {
-            (Replacement::Scale, _) => Edit::Scale { factor: self.factor },
-            (Replacement::Mean, Some(means)) => Edit::Set { value: means[unit] },
-            _ => Edit::Zero,
-        }
-    }
-
-    fn edits(&self, study: &Study<'_>, prompt: usize, idx: usize, means: &[Vec<f32>]) -> Vec<Vec<EditSpec>> {
-        let (point, width): (HookPoint, usize) = study.points[idx];
-        let positions = match self.places {
-            Places::All => Positions::All,
-            Places::Target => Positions::InSentence(vec![study.places[prompt] as i64]),
-        };
-        let of_unit = |unit| {
-            let (units, edit) = (Units::Some(vec![unit as u32]), self.edit(means.get(idx), unit));
-            vec![EditSpec { point, units, positions: positions.clone(), edit, when: None }]
-        };
-        (0..width).map(of_unit).collect()
+        Ok(lost)
     }
 }
 
 impl Attributor for Ablation {
     fn score(&self, model: &dyn Model, prompts: &[Prompt], ctx: Context<'_>) -> Result<Scores, MethodError> {
-        if !self.factor.is_finite() {
-            let (name, value, expected) = ("factor", self.factor.to_string(), "a finite number");
-            return Err(MethodError::Parameter { method: Self::NAME, name, value, expected });
-        }
         let study = Study::new(Self::NAME, (model, prompts, ctx), &self.site, &self.layers)?;
-        let means = self.means(&study)?;
+        let removal = self.removal();
+        let remover = removal.learn(Self::NAME, &study)?;
         let mut effects = study.effects();
         let n_steps = (prompts.len() * study.points.len()) as u64;
         ctx.progress.stage("ablation", Some(n_steps), "layers of prompts");
@@ -152,11 +135,8 @@ impl Attributor for Ablation {
             let logits = study.logits(prompt, tokens, &HookPlan::default())?;
             let whole = study.measure(self.metric, prompt, &logits)?;
             for (idx, start) in study.starts().into_iter().enumerate() {
-                study.go_on()?;
-                let without = study.variants(prompt, tokens, &self.edits(&study, prompt, idx, &means), |logits| {
-                    study.measure(self.metric, prompt, logits)
-                })?;
-                study.add(&mut effects, prompt, start, without.into_iter().map(|without| whole - without));
+                let lost = self.lost(&study, &remover, (prompt, idx), whole)?;
+                study.add(&mut effects, prompt, start, lost.into_iter());
                 done += 1;
                 ctx.progress.step(done);
             }

@@ -3,7 +3,9 @@
 //! ## Computes
 //! `A[n] = a[n] ∫₀¹ ∂M(αa)/∂a[n] dα` for each layer by itself: all its neurons at the positions that count are scaled
 //! from 0 to what they are, M is the metric. The sum over a layer is `M(a) - M(0)`, the effect of the layer's neurons
-//! together (completeness); how far the sums are from it is told. Averaged over the prompts of a concept.
+//! together (completeness); how far the sums are from it is told. Where a prediction tips over on the way, few points
+//! miss it: parts of the path across which the metric changes otherwise than the slopes say are split in three, until a
+//! layer's sum is within 1% of its effect (midpoints alone). Averaged over the prompts of a concept.
 //! ## Input
 //! A model with gradients; prompts.
 //! ## Output
@@ -17,8 +19,9 @@
 //! | `places` | target | target, all | the positions whose neurons are scaled |
 //! | `steps` | 20 | ≥ 1 | points of the path |
 //! | `rule` | midpoint | midpoint, left, both_ends | where they lie: (k + ½)/m, k/m, or k/(m - 1) with equal weights |
+//! | `refine` | 5 | | how often parts of a path of midpoints may be split; 0 for the points as they are |
 //! ## Cost
-//! steps + 1 forward and backward passes a layer and prompt, in batches.
+//! steps + 1 forward and backward passes a layer and prompt, in batches; two more a part that is split.
 //! ## Errors
 //! `Parameter`, `Prompt`, `TooFewConcepts` without prompts, `Model`, `Cancelled`.
 //! ## Differs
@@ -40,6 +43,8 @@ use crate::study::{Metric, Places, Study};
 
 /// Effects below this share of the metric's own size say nothing about completeness.
 const SMALL: f64 = 1e-3;
+/// A sum of attributions is complete if it is off the effect by no more than this share of it.
+const COMPLETE: f64 = 0.01;
 
 /// Ranks neurons by integrated gradients along a path that scales their layer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -58,6 +63,8 @@ pub struct IntegratedGradients {
     pub steps: usize,
     /// Where they lie.
     pub rule: Rule,
+    /// How often parts of a path of midpoints may be split; 0 for the points as they are.
+    pub refine: usize,
 }
 
 /// Where the points of a path lie.
@@ -83,6 +90,7 @@ impl Default for IntegratedGradients {
             places: Places::Target,
             steps: 20,
             rule: Rule::Midpoint,
+            refine: 5,
         }
     }
 }
@@ -149,22 +157,25 @@ impl IntegratedGradients {
             let mut values = vec![Vec::with_capacity(study.n_neurons()); chunk.len()];
             for (point, width) in &study.points {
                 study.go_on()?;
-                let activations = &whole.sites[point];
-                let path = self.path(study, chunk.clone(), *point)?;
-                for (sentence, prompt) in chunk.clone().enumerate() {
-                    let rows = study.rows(&batch, sentence, prompt, self.places);
-                    let first = values[sentence].len();
-                    values[sentence].resize(first + width, 0.0);
-                    for (row, slopes) in rows.zip(path.slopes[sentence].chunks_exact(*width)) {
-                        for (unit, (sum, slope)) in values[sentence][first..].iter_mut().zip(slopes).enumerate() {
-                            *sum += f64::from(activations[[row, unit]]) * slope / self.steps as f64;
-                        }
+                let rows = |(sentence, prompt)| study.rows(&batch, sentence, prompt, self.places);
+                let own = |row: usize| whole.sites[point].row(row).to_vec();
+                let layers = chunk.clone().enumerate().zip(&now).map(|((sentence, prompt), &now)| Layer {
+                    prompt,
+                    now,
+                    values: rows((sentence, prompt)).flat_map(own).collect(),
+                });
+                let layers: Vec<Layer> = layers.collect();
+                let paths = self.paths(study, *point, &layers)?;
+                for (values, path) in values.iter_mut().zip(&paths) {
+                    let first = values.len();
+                    values.resize(first + width, 0.0);
+                    for (idx, value) in path.attributions().enumerate() {
+                        values[first + idx % width] += value;
                     }
-                    let effect = now[sentence] - path.without[sentence];
-                    let sum: f64 = values[sentence][first..].iter().sum();
+                    let (prompt, point, sum, effect) = (path.layer.prompt, *point, path.sum(), path.effect());
                     let share = (sum - effect).abs() / effect.abs();
-                    if effect.abs() > SMALL * now[sentence].abs() && worst.is_none_or(|worst| share > worst.share) {
-                        worst = Some(Worst { share, prompt, point: *point, sum, effect });
+                    if path.tells() && worst.is_none_or(|worst| share > worst.share) {
+                        worst = Some(Worst { share, prompt, point, sum, effect });
                     }
                 }
                 done += chunk.len() as u64;
@@ -184,57 +195,170 @@ impl IntegratedGradients {
         Ok(())
     }
 
-    /// The gradients along the path of a layer, summed over it, for some prompts.
-    fn path(&self, study: &Study<'_>, chunk: std::ops::Range<usize>, point: HookPoint) -> Result<Path, MethodError> {
+    /// The paths of a layer, one a prompt, split where they need it.
+    fn paths<'a>(
+        &self,
+        study: &Study<'_>,
+        point: HookPoint,
+        layers: &'a [Layer],
+    ) -> Result<Vec<Path<'a>>, MethodError> {
         let mut fractions = self.fractions();
-        // Its last point is no part of the sum, but what is left without the layer's neurons.
+        // What is left without the layer's neurons: no part of the sum.
         fractions.push(0.0);
-        let copies = |prompt: usize| std::iter::repeat_n(study.prompts[prompt].tokens.as_slice(), fractions.len());
-        let batch = Batch::from_sentences(chunk.clone().flat_map(copies));
-        let rows = |k: usize| {
-            let of_prompt =
-                |(idx, prompt): (usize, usize)| study.rows(&batch, idx * fractions.len() + k, prompt, self.places);
-            chunk.clone().enumerate().flat_map(of_prompt).collect()
-        };
-        let scale = |(k, &fraction): (usize, &f64)| EditSpec {
-            point,
-            units: Units::All,
-            positions: Positions::Rows(rows(k)),
-            edit: Edit::Scale { factor: fraction as f32 },
-            when: None,
-        };
-        let plan = HookPlan { edits: fractions.iter().enumerate().map(scale).collect(), ..HookPlan::default() };
-        let mut objectives = Vec::with_capacity(batch.n_sentences());
-        for prompt in chunk.clone() {
-            objectives.extend(std::iter::repeat_n(study.objective(self.metric, prompt)?, fractions.len()));
+        let asked = |of: usize| fractions.iter().map(move |&fraction| (of, fraction));
+        let found = self.look(study, point, layers, &(0..layers.len()).flat_map(asked).collect::<Vec<_>>())?;
+        let mut found = found.into_iter();
+        let mut paths: Vec<Path<'a>> = Vec::with_capacity(layers.len());
+        for layer in layers {
+            let parts =
+                fractions.iter().zip(&mut found).map(|(&at, look)| Part { at, length: 1.0 / self.steps as f64, look });
+            let mut parts: Vec<Part> = parts.collect();
+            let without = parts.pop().expect("it was asked for").look.value;
+            paths.push(Path { layer, without, parts });
         }
-        let found = study.model.gradients(&batch, &plan, &objectives, &[point])?;
-        let gradient = &found.sites[&point];
-        let mut path = Path { slopes: Vec::new(), without: Vec::new() };
-        for (idx, prompt) in chunk.enumerate() {
-            let first = idx * fractions.len();
-            let n_rows = study.rows(&batch, first, prompt, self.places).len();
-            let mut slopes = vec![0.0; n_rows * gradient.ncols()];
-            for sentence in first..first + self.steps {
-                let chain = self.metric.chain(found.values[sentence]);
-                let values = study
-                    .rows(&batch, sentence, prompt, self.places)
-                    .flat_map(|row| gradient.row(row).into_iter().copied());
-                slopes.iter_mut().zip(values).for_each(|(sum, value)| *sum += chain * f64::from(value));
+        for _ in 0..if self.rule == Rule::Midpoint { self.refine } else { 0 } {
+            study.go_on()?;
+            let split: Vec<Vec<usize>> = paths.iter().map(Path::to_split).collect();
+            let thirds = |of: usize| {
+                let parts = &paths[of].parts;
+                split[of].iter().flat_map(move |&part| {
+                    let Part { at, length, .. } = parts[part];
+                    [(of, at - length / 3.0), (of, at + length / 3.0)]
+                })
+            };
+            let asked: Vec<(usize, f64)> = (0..paths.len()).flat_map(thirds).collect();
+            if asked.is_empty() {
+                break;
             }
-            path.slopes.push(slopes);
-            path.without.push(self.metric.of(found.values[first + self.steps]));
+            let mut found = asked.iter().zip(self.look(study, point, layers, &asked)?);
+            for (path, split) in paths.iter_mut().zip(&split) {
+                for &part in split {
+                    path.parts[part].length /= 3.0;
+                    let length = path.parts[part].length;
+                    let new = found.by_ref().take(2).map(|(&(_, at), look)| Part { at, length, look });
+                    path.parts.extend(new);
+                }
+                path.parts.sort_by(|a, b| a.at.total_cmp(&b.at));
+            }
         }
-        Ok(path)
+        Ok(paths)
+    }
+
+    /// The metric and its gradient where a layer is scaled by a fraction, for each pair of a layer and a fraction.
+    fn look(
+        &self,
+        study: &Study<'_>,
+        point: HookPoint,
+        layers: &[Layer],
+        asked: &[(usize, f64)],
+    ) -> Result<Vec<Look>, MethodError> {
+        let mut looks = Vec::with_capacity(asked.len());
+        for asked in asked.chunks(layers.len() * (self.steps + 1)) {
+            let prompt = |of: usize| layers[of].prompt;
+            let batch = Batch::from_sentences(asked.iter().map(|&(of, _)| study.prompts[prompt(of)].tokens.as_slice()));
+            let rows = |sentence: usize, of: usize| study.rows(&batch, sentence, prompt(of), self.places);
+            let scale = |(sentence, &(of, fraction)): (usize, &(usize, f64))| EditSpec {
+                point,
+                units: Units::All,
+                positions: Positions::Rows(rows(sentence, of).collect()),
+                edit: Edit::Scale { factor: fraction as f32 },
+                when: None,
+            };
+            let plan = HookPlan { edits: asked.iter().enumerate().map(scale).collect(), ..HookPlan::default() };
+            let objectives = asked.iter().map(|&(of, _)| study.objective(self.metric, prompt(of)));
+            let objectives = objectives.collect::<Result<Vec<_>, MethodError>>()?;
+            let found = study.model.gradients(&batch, &plan, &objectives, &[point])?;
+            for (sentence, &(of, _)) in asked.iter().enumerate() {
+                let chain = self.metric.chain(found.values[sentence]);
+                let of_row = |row| found.sites[&point].row(row).into_iter().copied().collect::<Vec<f32>>();
+                let gradient = rows(sentence, of).flat_map(of_row).map(|slope| chain * f64::from(slope)).collect();
+                looks.push(Look { value: self.metric.of(found.values[sentence]), gradient });
+            }
+        }
+        Ok(looks)
     }
 }
 
-/// What was found along the path of a layer, for each prompt.
-struct Path {
-    /// Gradients, `[n_rows, width]`, summed over the points.
-    slopes: Vec<Vec<f64>>,
+/// The neurons of a layer for a prompt.
+struct Layer {
+    prompt: usize,
+    /// The metric with the layer as it is.
+    now: f64,
+    /// What the neurons are, `[n_rows, width]` in rows.
+    values: Vec<f32>,
+}
+
+/// What is seen at a point of a path.
+struct Look {
+    /// The metric.
+    value: f64,
+    /// Its gradient, `[n_rows, width]` in rows.
+    gradient: Vec<f64>,
+}
+
+/// A part of a path, by its middle.
+struct Part {
+    at: f64,
+    length: f64,
+    look: Look,
+}
+
+/// The way of a layer from nothing to what it is.
+struct Path<'a> {
+    layer: &'a Layer,
     /// The metric where the layer's neurons are zero.
-    without: Vec<f64>,
+    without: f64,
+    /// Its parts, in order.
+    parts: Vec<Part>,
+}
+
+impl Path<'_> {
+    /// What the neurons of the layer do together.
+    fn effect(&self) -> f64 {
+        self.layer.now - self.without
+    }
+
+    /// Whether the effect is large enough to say whether a sum is complete.
+    fn tells(&self) -> bool {
+        self.effect().abs() > SMALL * self.layer.now.abs()
+    }
+
+    /// The attribution of each value, `[n_rows * width]`.
+    fn attributions(&self) -> impl Iterator<Item = f64> + '_ {
+        let slope = |idx: usize| self.parts.iter().map(|part| part.length * part.look.gradient[idx]).sum::<f64>();
+        self.layer.values.iter().enumerate().map(move |(idx, &value)| f64::from(value) * slope(idx))
+    }
+
+    /// What a part adds to the sum of attributions.
+    fn gain(&self, part: &Part) -> f64 {
+        let along = self.layer.values.iter().zip(&part.look.gradient).map(|(&value, slope)| f64::from(value) * slope);
+        part.length * along.sum::<f64>()
+    }
+
+    fn sum(&self) -> f64 {
+        self.parts.iter().map(|part| self.gain(part)).sum()
+    }
+
+    /// The parts beside which the metric changes otherwise than they say, if the sum is off the effect.
+    ///
+    /// From one part's middle to the next the metric should change by half of what both add; what it does not, summed,
+    /// is what the sum is off. So there is a part to split while that is too much.
+    fn to_split(&self) -> Vec<usize> {
+        let allowed = COMPLETE * self.effect().abs();
+        let gains: Vec<f64> = self.parts.iter().map(|part| self.gain(part)).collect();
+        if !self.tells() || (gains.iter().sum::<f64>() - self.effect()).abs() <= allowed {
+            return Vec::new();
+        }
+        let n = self.parts.len();
+        let value = |idx: usize| self.parts[idx].look.value;
+        let ends = (0..=n).map(|link| {
+            let left = link.checked_sub(1).map_or((self.without, 0.0), |part| (value(part), gains[part]));
+            let right = if link < n { (value(link), gains[link]) } else { (self.layer.now, 0.0) };
+            (right.0 - left.0 - f64::midpoint(left.1, right.1)).abs() > allowed / (n + 1) as f64
+        });
+        let off: Vec<bool> = ends.collect();
+        (0..n).filter(|&part| off[part] || off[part + 1]).collect()
+    }
 }
 
 impl Attributor for IntegratedGradients {

@@ -4,24 +4,21 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 
 use nissl_core::{Attributor, Context, MethodError, Model, Progress, Prompt, Provenance, Scores};
-use nissl_data::{PromptOptions, TextPrompt, read_prompts};
+use nissl_data::{PromptOptions, TextPrompt};
 use nissl_methods::{Method, MethodEntry, MethodKind};
-use nissl_model::{LanguageModel, LoadOptions};
+use nissl_model::LanguageModel;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::chosen::chosen;
 use crate::error::TaskError;
 use crate::output::write_json;
+use crate::prompts::Asked;
+pub use crate::prompts::{LeftOut, PromptSummary};
 use crate::ranking_file::save_ranking;
 use crate::report::{Head, head};
-use crate::tasks::lens::tokenizer;
 use crate::tasks::rank::{Best, Failure, best};
 use crate::tasks::sites::ModelSummary;
-
-mod tokens;
-
-use tokens::Coder;
 
 /// One sentence about the task.
 pub const SUMMARY: &str = "Rank the neurons of a model by how much its predictions depend on them";
@@ -85,30 +82,6 @@ pub struct Report {
     pub failed: Vec<Failure>,
 }
 
-/// What became of the prompts.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PromptSummary {
-    /// Those that were used.
-    pub used: usize,
-    /// Lines of the file that hold none.
-    pub skipped: u64,
-    /// Those that were left out, by reason.
-    pub left_out: Vec<LeftOut>,
-}
-
-/// Prompts that were left out.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct LeftOut {
-    /// Why.
-    pub why: String,
-    /// How many.
-    pub prompts: usize,
-    /// The first of them.
-    pub first: String,
-}
-
 /// The result of a method.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -145,29 +118,10 @@ pub struct ConceptReport {
 /// If the model or the prompts cannot be read, no prompt is left, a method is unknown, every method fails, or the user
 /// stops it.
 pub fn run(config: &Config, progress: &dyn Progress) -> Result<Report, TaskError> {
-    if config.model.is_empty() {
-        return Err(TaskError::config("model", "a folder, a GGUF file or a Hub name", "nothing"));
-    }
     let methods = chosen(&config.methods, &config.set, MethodKind::Attributor)?;
-    let (mut texts, mut skipped) = (config.prompts.clone(), 0);
-    if let Some(file) = &config.file {
-        let read = read_prompts(file, &config.read)?;
-        skipped = read.skipped;
-        texts.extend(read.prompts);
-    }
-    if texts.is_empty() {
-        return Err(TaskError::config("prompts", "a prompt and its target, or a file of them", "none"));
-    }
-    progress.stage("load the model", None, "models");
-    let model = LanguageModel::load_with(&config.model, &LoadOptions::default(), progress)?;
-    let coder = Coder::new(&model, tokenizer(&model)?)?;
-    let (prompts, left_out) = coded(&coder, &texts)?;
-    if prompts.is_empty() {
-        let reasons: Vec<String> = left_out.iter().map(|out| format!("{} ({})", out.why, out.first)).collect();
-        let expected = format!("prompts that {} can take", model.info().name);
-        return Err(TaskError::config("prompts", expected, format!("none: {}", reasons.join("; "))));
-    }
-    let summary = PromptSummary { used: prompts.len(), skipped, left_out };
+    let asked =
+        Asked { model: &config.model, file: config.file.as_deref(), read: &config.read, prompts: &config.prompts };
+    let (model, prompts, summary) = asked.ready(progress)?;
     let (methods, failed) = attribute(config, &model, &prompts, &methods, progress)?;
     let head = head("attribute", config);
     let report = Report { head, model: ModelSummary::of(model.info()), prompts: summary, methods, failed };
@@ -246,21 +200,6 @@ fn method_report(
     let concepts = scores.concepts().iter().enumerate().map(concept).collect();
     let (provenance, neurons) = (scores.provenance.clone(), scores.neurons().len());
     Ok(MethodReport { name, provenance, file, neurons, notes, concepts })
-}
-
-/// Prompts as tokens, and those that the model cannot take, by reason.
-fn coded(coder: &Coder<'_>, texts: &[TextPrompt]) -> Result<(Vec<Prompt>, Vec<LeftOut>), TaskError> {
-    let (mut prompts, mut left_out) = (Vec::new(), Vec::<LeftOut>::new());
-    for text in texts {
-        match coder.prompt(text)? {
-            Ok(prompt) => prompts.push(prompt),
-            Err(why) => match left_out.iter_mut().find(|out| out.why == why) {
-                Some(out) => out.prompts += 1,
-                None => left_out.push(LeftOut { why, prompts: 1, first: format!("{} {}", text.text, text.target) }),
-            },
-        }
-    }
-    Ok((prompts, left_out))
 }
 
 /// Passes on progress, and keeps what a method says.

@@ -37,6 +37,14 @@ fn a_neuron_that_never_changes_has_no_effect_if_it_becomes_its_mean() {
     assert_close("zero", &of(Replacement::Zero), &vec![2.0, 5.0, 0.0], Tol::abs(1e-5));
     // The fact's neuron is 0 at one of the two positions.
     assert_close("mean", &of(Replacement::Mean), &vec![0.0, 2.5, 0.0], Tol::abs(1e-5));
+    assert_close("median", &of(Replacement::Median), &vec![0.0, 5.0, 0.0], Tol::abs(1e-5));
+    let draws = of(Replacement::Resample);
+    assert_close("constant", &draws[0], &0.0, Tol::abs(1e-5));
+    let mean = |draws| {
+        let method = Ablation { value: Replacement::Resample, metric: Metric::Logit, draws, ..Ablation::default() };
+        score(&model, &method)[1]
+    };
+    assert!((mean(400) - 2.5).abs() < 0.4, "{}", mean(400));
 }
 
 #[test]
@@ -49,6 +57,25 @@ fn of_two_neurons_that_each_suffice_neither_has_an_effect() {
     let model = ToyModel::new(20, vec![first, vec![on, cut]]);
     let effects = score(&model, &Ablation { metric: Metric::Logit, layers: vec![0], ..Ablation::default() });
     assert_close("either", &effects, &vec![0.0, 0.0, 0.0], Tol::abs(1e-6));
+}
+
+#[test]
+fn a_neuron_becomes_what_it_is_for_a_class() {
+    let model = ToyModel::facts(20, &[FACT], 5.0);
+    let of_class = |tokens: &[u32], class: &str| {
+        let (tokens, concept) = (tokens.to_vec(), class.to_owned());
+        Prompt { tokens, target: 11, concept, ..Prompt::default() }
+    };
+    let prompts = [of_class(&[3, 7], "known"), of_class(&[4, 7], "other")];
+    let of = |class: &str| {
+        let (value, class) = (Replacement::ClassMean, class.to_owned());
+        let method = Ablation { value, class, metric: Metric::Logit, places: Places::Target, ..Ablation::default() };
+        method.score(&model, &prompts, Context::default()).map(|scores| scores.values().column(0).to_vec())
+    };
+    // 1 at one of the two positions of the one, 0 at those of the other.
+    assert_eq!(of("known").unwrap(), [2.5, 2.5]);
+    assert_eq!(of("other").unwrap(), [5.0, 0.0]);
+    assert!(of("none").unwrap_err().to_string().contains("class = none: expected a concept"));
 }
 
 #[test]

@@ -57,6 +57,21 @@ fn how_far_attributions_are_from_complete_is_told() {
 }
 
 #[test]
+fn a_path_on_which_the_prediction_tips_over_is_split_where_it_does() {
+    // The object's logit rises by 1 while the neuron goes from .36 to .44, and nowhere else: of 20 midpoints two lie
+    // there, which stand for a tenth of the path.
+    let first = Unit { value: vec![(19, 1.0)], ..Unit::fact(FACT, 0.0) };
+    let step = |bias: f32, value| Unit { key: vec![(19, 12.5)], bias: -12.5 * bias, value: vec![(11, value)] };
+    let model = ToyModel::new(20, vec![vec![first, Unit::default()], vec![step(0.36, 1.0), step(0.44, -1.0)]]);
+    let ig = IntegratedGradients { metric: Metric::Logit, layers: vec![0], ..IntegratedGradients::default() };
+    let of =
+        |refine, rule| f64::from(score(&model, &IntegratedGradients { rule, refine, ..ig.clone() }).values()[[0, 0]]);
+    assert_close("as it is", &of(0, Rule::Midpoint), &1.25, Tol::abs(0.03));
+    assert_close("split", &of(5, Rule::Midpoint), &1.0, Tol::abs(0.01));
+    assert_close("as published", &of(5, Rule::Left), &of(0, Rule::Left), Tol::abs(0.0));
+}
+
+#[test]
 fn it_conforms_with_its_options() {
     let all = IntegratedGradients { places: Places::All, metric: Metric::Difference, ..IntegratedGradients::default() };
     check_attributor("integrated-gradients, all places", &all);

@@ -1,0 +1,52 @@
+//! Flags of commands that ask a model questions: one prompt, and what of a file of prompts is wanted.
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+/// One prompt.
+#[derive(Debug, clap::Args)]
+pub(crate) struct One {
+    /// One prompt
+    #[arg(long, value_name = "TEXT", requires = "target")]
+    prompt: Option<String>,
+    /// The word that should be predicted
+    #[arg(long, value_name = "WORD", requires = "prompt")]
+    target: Option<String>,
+    /// A word to compare it with
+    #[arg(long, value_name = "WORD", requires = "prompt")]
+    foil: Option<String>,
+    /// Another text of as many tokens, from which activations are moved
+    #[arg(long, value_name = "TEXT", requires = "prompt")]
+    other: Option<String>,
+}
+
+impl One {
+    /// The prompt as tasks take it, if one was given.
+    pub(crate) fn prompt(&self) -> Option<Value> {
+        let Self { prompt, target, foil, other } = self;
+        let text = prompt.as_ref()?;
+        Some(json!({ "text": text, "target": target, "foil": foil, "other": other, "concept": "" }))
+    }
+}
+
+/// What of the prompts is wanted.
+#[derive(Debug, clap::Args, Serialize)]
+#[command(next_help_heading = "The prompts")]
+pub(crate) struct Read {
+    /// Format of the prompts [default: found out]
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    format: Option<String>,
+    /// Only concepts whose name begins so; may be given again
+    #[arg(long, value_name = "NAME")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    only: Vec<String>,
+    /// Only the first N concepts
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    concepts: Option<usize>,
+    /// Only the first N prompts of a concept
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    each: Option<usize>,
+}

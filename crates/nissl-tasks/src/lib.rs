@@ -28,6 +28,7 @@ mod output;
 mod page;
 mod progress;
 mod prompts;
+mod ranked;
 mod ranking_file;
 mod reference;
 mod report;

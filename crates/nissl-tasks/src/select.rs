@@ -3,6 +3,7 @@
 use std::ops::RangeInclusive;
 
 use nissl_core::{HookPoint, PlanError, Site, nearest};
+use nissl_store::{Selection, Store};
 
 use crate::error::TaskError;
 
@@ -57,6 +58,18 @@ pub fn select(owner: &str, points: &[HookPoint], specs: &[String]) -> Result<Vec
     selected.sort_unstable();
     selected.dedup();
     Ok(selected)
+}
+
+/// The activations of a store at the sites that `specs` name; at all of them if none is given.
+///
+/// # Errors
+/// As [`select`].
+pub(crate) fn recorded(store: &Store, specs: &[String]) -> Result<Selection, TaskError> {
+    if specs.is_empty() {
+        return Ok(store.all());
+    }
+    let points: Vec<HookPoint> = store.points().map(|(point, _)| point).collect();
+    Ok(store.select(&select(&store.path().display().to_string(), &points, specs)?)?)
 }
 
 fn select_one(owner: &str, points: &[HookPoint], spec: &str) -> Result<Vec<HookPoint>, TaskError> {

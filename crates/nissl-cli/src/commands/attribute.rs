@@ -3,7 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
-use nissl_tasks::tasks::attribute::{self, MethodReport, Report};
+use nissl_tasks::tasks::attribute::{self, Report};
+use nissl_tasks::tasks::rank::MethodReport;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -102,7 +103,7 @@ fn table(method: &MethodReport, page: &mut Page<'_>) -> io::Result<()> {
     let mut table = Table::new(&heads);
     for concept in method.concepts.iter().take(CONCEPTS) {
         let best: Vec<String> = concept.top.iter().take(SHOWN).map(|best| shown(best, true)).collect();
-        table.row([concept.name.clone(), thousands(concept.prompts as u64), best.join("  ")]);
+        table.row([concept.name.clone(), thousands(concept.rows as u64), best.join("  ")]);
     }
     table.print(page.out, page.width)?;
     match method.concepts.len() {

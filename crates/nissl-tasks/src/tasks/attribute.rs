@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Mutex;
 
-use nissl_core::{Attributor, Context, MethodError, Model, Progress, Prompt, Provenance, Scores};
+use nissl_core::{Attributor, Context, MethodError, Model, Progress, Prompt, Scores};
 use nissl_data::{PromptOptions, TextPrompt};
 use nissl_methods::{Method, MethodEntry, MethodKind};
 use nissl_model::LanguageModel;
@@ -15,9 +15,8 @@ use crate::error::TaskError;
 use crate::output::write_json;
 use crate::prompts::Asked;
 pub use crate::prompts::{LeftOut, PromptSummary};
-use crate::ranking_file::save_ranking;
 use crate::report::{Head, head};
-use crate::tasks::rank::{Best, Failure, best};
+use crate::tasks::rank::{Failure, MethodReport};
 use crate::tasks::sites::ModelSummary;
 
 /// One sentence about the task.
@@ -80,36 +79,6 @@ pub struct Report {
     pub methods: Vec<MethodReport>,
     /// The methods that did not.
     pub failed: Vec<Failure>,
-}
-
-/// The result of a method.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct MethodReport {
-    /// The method.
-    pub name: String,
-    /// Method, all parameters, fingerprints of what went in, version.
-    pub provenance: Provenance,
-    /// The table of the whole ranking.
-    pub file: Option<PathBuf>,
-    /// Number of ranked neurons.
-    pub neurons: usize,
-    /// What the method said: completeness, total effects, what it left out.
-    pub notes: Vec<String>,
-    /// One entry a concept.
-    pub concepts: Vec<ConceptReport>,
-}
-
-/// The best neurons of a concept.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ConceptReport {
-    /// The concept.
-    pub name: String,
-    /// Its prompts.
-    pub prompts: usize,
-    /// The best neurons, best first; those without any effect are not shown.
-    pub top: Vec<Best>,
 }
 
 /// Attributes the predictions of prompts to neurons by each method.
@@ -183,23 +152,16 @@ fn method_report(
     prompts: &[Prompt],
     notes: Vec<String>,
 ) -> Result<MethodReport, TaskError> {
-    let name = scores.provenance.method.clone();
-    let file = config.out.as_ref().map(|out| out.join(format!("{name}.parquet")));
-    if let Some(file) = &file {
-        save_ranking(file, scores)?;
-    }
-    let named = |name: &str| {
-        let own = |prompt: &&Prompt| prompt.concept == name || (prompt.concept.is_empty() && name == "prompts");
+    let named = |concept: &nissl_core::Concept| {
+        let own = |prompt: &&Prompt| {
+            prompt.concept == concept.name || (prompt.concept.is_empty() && concept.name == "prompts")
+        };
         prompts.iter().filter(own).count()
     };
-    let concept = |(idx, concept): (usize, &nissl_core::Concept)| ConceptReport {
-        name: concept.name.clone(),
-        prompts: named(&concept.name),
-        top: best(scores, idx, config.top).into_iter().filter(|best| best.score > 0.0).collect(),
-    };
-    let concepts = scores.concepts().iter().enumerate().map(concept).collect();
-    let (provenance, neurons) = (scores.provenance.clone(), scores.neurons().len());
-    Ok(MethodReport { name, provenance, file, neurons, notes, concepts })
+    let mut report = MethodReport::save(scores, (config.out.as_deref(), config.top), named)?;
+    // A neuron without any effect is not among the best.
+    report.concepts.iter_mut().for_each(|concept| concept.top.retain(|best| best.score > 0.0));
+    Ok(MethodReport { notes, ..report })
 }
 
 /// Passes on progress, and keeps what a method says.

@@ -2,14 +2,14 @@
 
 use std::path::PathBuf;
 
-use nissl_core::{Activations, Context, HookPoint, NeuronId, Progress};
+use nissl_core::{Activations, Context, NeuronId, Progress};
 use nissl_methods::clustering::{Clustering, Clusters, Linkage, Merge};
 use serde::{Deserialize, Serialize};
 
 use crate::error::TaskError;
 use crate::output::write_json;
 use crate::report::{Head, head};
-use crate::select::select;
+use crate::select::recorded;
 use crate::tasks::extract::StoreSummary;
 use crate::tasks::rank::open_store;
 
@@ -101,12 +101,7 @@ struct Written<'a> {
 /// If the store cannot be read, a site is not there, memory is short of a distance for every pair, or the user stops it.
 pub fn run(config: &Config, progress: &dyn Progress) -> Result<Report, TaskError> {
     let store = open_store(&config.store)?;
-    let x = if config.sites.is_empty() {
-        store.all()
-    } else {
-        let points: Vec<HookPoint> = store.points().map(|(point, _)| point).collect();
-        store.select(&select(&config.store.display().to_string(), &points, &config.sites)?)?
-    };
+    let x = recorded(&store, &config.sites)?;
     let clustering = Clustering { threshold: config.threshold, absolute: !config.signed, linkage: config.linkage };
     let found = clustering.cluster(&x, Context { memory: config.memory, progress })?;
     let named = clusters(&found, x.neurons());

@@ -13,7 +13,7 @@ use crate::error::TaskError;
 use crate::output::write_json;
 use crate::ranking_file::save_ranking;
 use crate::report::{Head, head};
-use crate::select::select;
+use crate::select::recorded;
 use crate::tasks::extract::StoreSummary;
 use crate::tasks::rank::{Best, best, open_store};
 
@@ -141,14 +141,14 @@ pub fn run(config: &Config, progress: &dyn Progress) -> Result<Report, TaskError
         return Err(TaskError::config("others", "at least one store to look in", "none"));
     }
     let store = open_store(&config.store)?;
-    let own = columns(&store, &config.store, &config.sites)?;
+    let own = recorded(&store, &config.sites)?;
     let comparison = Comparison { baseline: config.baseline, seed: config.seed };
     let (mut all, mut others) = (Vec::new(), Vec::new());
     for path in &config.others {
         let other = open_store(path)?;
         same_rows((&config.store, &store), (path, &other))?;
         let ctx = Context { memory: config.memory, progress };
-        let compared = comparison.compare(&own, &columns(&other, path, &config.sites)?, ctx)?;
+        let compared = comparison.compare(&own, &recorded(&other, &config.sites)?, ctx)?;
         others.push(other_report(StoreSummary::of(path, &other), &own, &compared, config.top));
         all.push(compared);
     }
@@ -167,14 +167,6 @@ pub fn run(config: &Config, progress: &dyn Progress) -> Result<Report, TaskError
         write_json(&out.join(REPORT), &report)?;
     }
     Ok(report)
-}
-
-fn columns(store: &Store, path: &Path, sites: &[String]) -> Result<Selection, TaskError> {
-    if sites.is_empty() {
-        return Ok(store.all());
-    }
-    let points: Vec<HookPoint> = store.points().map(|(point, _)| point).collect();
-    Ok(store.select(&select(&path.display().to_string(), &points, sites)?)?)
 }
 
 /// Checks that two stores have the same words in the same rows.

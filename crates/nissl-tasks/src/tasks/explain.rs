@@ -3,9 +3,7 @@
 use std::io::Write as _;
 use std::path::PathBuf;
 
-use nissl_core::{
-    Activations, Context, HookPoint, MethodError, NeuronId, Profile, Profiler, Progress, TextActivations,
-};
+use nissl_core::{Activations, Context, MethodError, NeuronId, Profile, Profiler, Progress, TextActivations};
 use nissl_methods::{Method, MethodEntry, MethodKind};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -15,7 +13,7 @@ use crate::error::TaskError;
 use crate::labels::{labels, of_all_columns};
 use crate::output::write_whole;
 use crate::report::{Head, head};
-use crate::select::select;
+use crate::select::recorded;
 use crate::tasks::extract::StoreSummary;
 use crate::tasks::inspect::columns;
 use crate::tasks::rank::{Failure, open_store};
@@ -129,13 +127,10 @@ pub fn run(config: &Config, progress: &dyn Progress) -> Result<Report, TaskError
     } else {
         labels(&store, &config.concepts, config.concepts_file.as_deref())?
     };
-    let x: Box<dyn Activations> = if !config.neurons.is_empty() {
-        Box::new(columns(&store, &config.neurons)?)
-    } else if config.sites.is_empty() {
-        Box::new(store.all())
+    let x: Box<dyn Activations> = if config.neurons.is_empty() {
+        Box::new(recorded(&store, &config.sites)?)
     } else {
-        let points: Vec<HookPoint> = store.points().map(|(point, _)| point).collect();
-        Box::new(store.select(&select(&config.store.display().to_string(), &points, &config.sites)?)?)
+        Box::new(columns(&store, &config.neurons)?)
     };
     let data = TextActivations::new(x.as_ref(), &text)?.with_labels(&labels)?;
     let ctx = Context { memory: config.memory, progress };

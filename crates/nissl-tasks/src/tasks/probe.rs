@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use nissl_core::{Activations, Context, HookPoint, LabeledActivations, Labels, Progress, TextRows};
+use nissl_core::{Activations, Context, LabeledActivations, Labels, Progress, TextRows};
 use nissl_methods::probes::inference::{Interval, bootstrap};
 use nissl_methods::probes::{
     ControlSample, Evaluation, LinearOptions, Loss, Probe, SplitOptions, TrainOptions, Trained, regress, train,
@@ -14,7 +14,7 @@ use crate::error::TaskError;
 use crate::labels::labels;
 use crate::output::{write_json, write_whole};
 use crate::report::{Head, head};
-use crate::select::select;
+use crate::select::recorded;
 use crate::tasks::extract::StoreSummary;
 use crate::tasks::rank::{Best, open_store};
 
@@ -192,12 +192,7 @@ pub struct Top {
 /// in the store, a file cannot be written, or the user stops it.
 pub fn run(config: &Config, progress: &dyn Progress) -> Result<Report, TaskError> {
     let store = open_store(&config.store)?;
-    let x = if config.sites.is_empty() {
-        store.all()
-    } else {
-        let points: Vec<HookPoint> = store.points().map(|(point, _)| point).collect();
-        store.select(&select(&config.store.display().to_string(), &points, &config.sites)?)?
-    };
+    let x = recorded(&store, &config.sites)?;
     let text = store.text()?;
     let labels = labels(&store, &config.concepts, config.concepts_file.as_deref())?;
     let ctx = Context { memory: config.memory, progress };

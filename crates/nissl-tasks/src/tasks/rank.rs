@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use ndarray::{Array2, Axis, concatenate};
 use nissl_core::{
-    Activations, Concept, Context, HookPoint, LabeledActivations, Labels, MethodError, NeuronId, Progress, Provenance,
-    Ranker, Scores, Significance, TextRows,
+    Activations, Concept, Context, LabeledActivations, Labels, MethodError, Progress, Provenance, Ranker, Scores,
+    TextRows,
 };
 use nissl_methods::{Method, MethodEntry, MethodKind, find};
 use nissl_store::{Store, StoreError};
@@ -18,9 +18,10 @@ use crate::error::TaskError;
 use crate::labels::{digest, labels};
 use crate::output::write_json;
 use crate::progress::Quiet;
-use crate::ranking_file::save_ranking;
+pub(crate) use crate::ranked::best;
+pub use crate::ranked::{Best, ConceptReport, FOUND, Failure, MethodReport};
 use crate::report::{Head, head};
-use crate::select::select;
+use crate::select::recorded;
 use crate::tasks::extract::{self, StoreSummary};
 
 mod chance;
@@ -30,9 +31,6 @@ use chance::{permutations_for, with_chances};
 
 /// One sentence about the task.
 pub const SUMMARY: &str = "Rank the neurons of a store by how much they carry each concept";
-
-/// False discovery rate up to which a neuron counts as found.
-pub const FOUND: f32 = 0.05;
 
 /// Name of the report in the rankings' folder.
 const REPORT: &str = "rank.json";
@@ -106,64 +104,6 @@ pub struct Report {
     pub failed: Vec<Failure>,
 }
 
-/// The result of a method.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct MethodReport {
-    /// The method.
-    pub name: String,
-    /// Method, all parameters, fingerprints of what went in, version.
-    pub provenance: Provenance,
-    /// The table of the whole ranking.
-    pub file: Option<PathBuf>,
-    /// Number of ranked neurons.
-    pub neurons: usize,
-    /// Runs with shuffled labels.
-    pub permutations: u64,
-    /// One entry a concept.
-    pub concepts: Vec<ConceptReport>,
-}
-
-/// The best neurons of a concept.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ConceptReport {
-    /// The concept.
-    pub name: String,
-    /// Rows that bear it.
-    pub rows: usize,
-    /// Neurons with a false discovery rate of at most 0.05, if chances were told.
-    pub found: Option<usize>,
-    /// The best neurons, best first.
-    pub top: Vec<Best>,
-}
-
-/// A neuron and its score.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Best {
-    /// The neuron.
-    pub name: NeuronId,
-    /// Its score; higher is more important.
-    pub score: f32,
-    /// The direction of the effect, if the method knows it: 1, 0 or -1.
-    pub sign: Option<i8>,
-    /// Chance of a score at least as high under labels that mean nothing.
-    pub p: Option<f32>,
-    /// False discovery rate over all neurons and concepts of the method.
-    pub q: Option<f32>,
-}
-
-/// What did not go well.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Failure {
-    /// The method; with `one_vs_rest`, method and concept.
-    pub name: String,
-    /// Why.
-    pub error: String,
-}
-
 /// Ranks the neurons of a store by each method.
 ///
 /// # Errors
@@ -194,12 +134,7 @@ pub(crate) fn scores(config: &Config, progress: &dyn Progress) -> Result<(Report
     if labels.concepts().is_empty() {
         return Err(no_concepts("label columns of this store", &store.label_columns().collect::<Vec<_>>()));
     }
-    let x = if config.sites.is_empty() {
-        store.all()
-    } else {
-        let points: Vec<HookPoint> = store.points().map(|(point, _)| point).collect();
-        store.select(&select(&config.store.display().to_string(), &points, &config.sites)?)?
-    };
+    let x = recorded(&store, &config.sites)?;
     let text = store.text()?;
     let stamp = Stamp {
         model: store.manifest().run.model.fingerprint.clone(),
@@ -226,6 +161,7 @@ fn report(
     mut score: impl FnMut(&Chosen, &mut Vec<Failure>) -> Result<Scores, MethodError>,
 ) -> Result<(Report, Vec<Scores>), TaskError> {
     let (mut reports, mut all, mut first) = (Vec::new(), Vec::new(), None);
+    let counts = labels.counts();
     for method in methods {
         let name = method.0.name;
         let mut scores = match score(method, &mut failed) {
@@ -239,11 +175,10 @@ fn report(
         };
         stamp.put(&mut scores.provenance);
         tracing::info!(concepts = scores.concepts().len(), neurons = scores.neurons().len(), "{name}");
-        let file = config.out.as_ref().map(|out| out.join(format!("{name}.parquet")));
-        if let Some(file) = &file {
-            save_ranking(file, &scores)?;
-        }
-        reports.push(method_report(&scores, labels, file, config.top));
+        let rows = |concept: &Concept| {
+            labels.concepts().iter().position(|other| other == concept).map_or(0, |idx| counts[idx])
+        };
+        reports.push(MethodReport::save(&scores, (config.out.as_deref(), config.top), rows)?);
         all.push(scores);
     }
     if let Some(err) = first
@@ -272,7 +207,7 @@ impl Config {
 }
 
 /// A ranker with its parameters, and its line of the catalogue.
-type Chosen = (&'static MethodEntry, Box<dyn Ranker>);
+pub(crate) type Chosen = (&'static MethodEntry, Box<dyn Ranker>);
 
 /// The rankers with their parameters.
 fn methods(config: &Config) -> Result<Vec<Chosen>, TaskError> {
@@ -300,17 +235,22 @@ pub(crate) fn open_store(path: &Path) -> Result<Store, TaskError> {
 }
 
 /// A ranker and what it is run on.
-struct Run<'a> {
-    method: &'static str,
-    ranker: &'a dyn Ranker,
-    x: &'a dyn Activations,
-    text: &'a TextRows,
+pub(crate) struct Run<'a> {
+    pub(crate) method: &'static str,
+    pub(crate) ranker: &'a dyn Ranker,
+    pub(crate) x: &'a dyn Activations,
+    pub(crate) text: &'a TextRows,
     /// Whether each concept is compared by itself with the rows that have it not.
-    alone: bool,
+    pub(crate) alone: bool,
 }
 
 impl Run<'_> {
-    fn score(&self, labels: &Labels, ctx: Context<'_>, failed: &mut Vec<Failure>) -> Result<Scores, MethodError> {
+    pub(crate) fn score(
+        &self,
+        labels: &Labels,
+        ctx: Context<'_>,
+        failed: &mut Vec<Failure>,
+    ) -> Result<Scores, MethodError> {
         if self.alone { one_vs_rest(self, labels, ctx, failed) } else { self.score_once(labels, ctx) }
     }
 
@@ -415,44 +355,6 @@ impl Stamp {
         provenance.data.clone_from(&self.data);
         provenance.labels.clone_from(&self.labels);
     }
-}
-
-fn method_report(scores: &Scores, labels: &Labels, file: Option<PathBuf>, top: usize) -> MethodReport {
-    let counts = labels.counts();
-    let concept = |(idx, concept): (usize, &Concept)| {
-        let of_labels = labels.concepts().iter().position(|other| other == concept);
-        ConceptReport {
-            name: concept.name.clone(),
-            rows: of_labels.map_or(0, |idx| counts[idx]),
-            found: scores.significance().map(|s| s.q.row(idx).iter().filter(|&&q| q <= FOUND).count()),
-            top: best(scores, idx, top),
-        }
-    };
-    MethodReport {
-        name: scores.provenance.method.clone(),
-        provenance: scores.provenance.clone(),
-        file,
-        neurons: scores.neurons().len(),
-        permutations: scores.provenance.params["permutations"].as_u64().unwrap_or(0),
-        concepts: scores.concepts().iter().enumerate().map(concept).collect(),
-    }
-}
-
-/// The best neurons of a concept, best first.
-pub(crate) fn best(scores: &Scores, concept_idx: usize, top: usize) -> Vec<Best> {
-    let ranking = scores.ranking(concept_idx);
-    let of_neuron = |(&name, &score): (&NeuronId, &f32)| {
-        let idx = scores.neurons().binary_search(&name).expect("the ranking is of these neurons");
-        let chance = |of: fn(&Significance) -> &Array2<f32>| scores.significance().map(|s| of(s)[(concept_idx, idx)]);
-        Best {
-            name,
-            score,
-            sign: scores.sign().map(|sign| sign[(concept_idx, idx)]),
-            p: chance(|s| &s.p),
-            q: chance(|s| &s.q),
-        }
-    };
-    ranking.top(top).iter().zip(&ranking.scores).map(of_neuron).collect()
 }
 
 fn cancelled(config: &Config, done: &[MethodReport]) -> TaskError {

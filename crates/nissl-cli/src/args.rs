@@ -78,6 +78,7 @@ pub(crate) enum Command {
     Generate(commands::generate::Args),
     Methods(commands::methods::Args),
     Check(commands::check::Args),
+    Bench(commands::bench::Args),
     Convert(commands::convert::Args),
     Train(commands::train::Args),
     Completions(commands::completions::Args),

@@ -3,6 +3,7 @@
 pub(crate) mod ablate;
 mod ask;
 pub(crate) mod attribute;
+pub(crate) mod bench;
 pub(crate) mod check;
 pub(crate) mod cluster;
 pub(crate) mod compare;
@@ -46,6 +47,7 @@ pub(crate) fn run(command: Command, door: &Door) -> anyhow::Result<()> {
         Command::Generate(args) => generate::run(&args, door),
         Command::Methods(args) => methods::run(&args, door),
         Command::Check(args) => check::run(&args, door),
+        Command::Bench(args) => bench::run(&args, door),
         Command::Convert(args) => convert::run(&args, door),
         Command::Train(args) => train::run(&args, door),
         Command::Completions(args) => completions::run(&args),

@@ -18,14 +18,15 @@ pub(crate) enum Align {
 /// Rows of text under headings; the last column gives way when the terminal is too narrow.
 #[derive(Debug)]
 pub(crate) struct Table {
-    heads: Vec<(&'static str, Align)>,
+    heads: Vec<(String, Align)>,
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
     /// An empty table with these headings.
-    pub(crate) fn new(heads: &[(&'static str, Align)]) -> Self {
-        Self { heads: heads.to_vec(), rows: Vec::new() }
+    pub(crate) fn new<S: AsRef<str>>(heads: &[(S, Align)]) -> Self {
+        let heads = heads.iter().map(|(head, align)| (head.as_ref().to_owned(), *align)).collect();
+        Self { heads, rows: Vec::new() }
     }
 
     /// Adds a row, one text a column.
@@ -49,7 +50,7 @@ impl Table {
             let taken: usize = others.iter().map(|width| width + 2).sum();
             *last = (*last).min(total.saturating_sub(taken).max(8));
         }
-        let heads: Vec<String> = self.heads.iter().map(|(head, _)| (*head).to_owned()).collect();
+        let heads: Vec<String> = self.heads.iter().map(|(head, _)| head.clone()).collect();
         self.line(out, &heads, &widths, true)?;
         self.rows.iter().try_for_each(|row| self.line(out, row, &widths, false))
     }

@@ -29,6 +29,7 @@ pub mod probes;
 pub mod profilers;
 pub mod rankers;
 pub mod saliency;
+pub mod truth;
 
 mod accumulate;
 mod class_sums;

@@ -24,6 +24,13 @@ impl Random {
         ((self.uniform() * n as f64) as usize).min(n - 1)
     }
 
+    /// Normally distributed, mean 0 and deviation 1.
+    pub(crate) fn normal(&mut self) -> f64 {
+        // Box and Muller; 1 - u is never 0.
+        let radius = (-2.0 * (1.0 - self.uniform()).ln()).sqrt();
+        radius * (std::f64::consts::TAU * self.uniform()).cos()
+    }
+
     /// Puts items into random order.
     pub(crate) fn shuffle<T>(&mut self, items: &mut [T]) {
         for last in (1..items.len()).rev() {

@@ -9,6 +9,7 @@ use crate::error::TaskError;
 
 pub mod ablate;
 pub mod attribute;
+pub mod bench;
 pub mod check;
 pub mod cluster;
 pub mod compare;
@@ -50,6 +51,7 @@ pub const TASKS: &[TaskEntry] = &[
     TaskEntry { name: "generate", summary: generate::SUMMARY, run: |c, p| run_json("generate", c, p, generate::run) },
     TaskEntry { name: "methods", summary: methods::SUMMARY, run: |c, p| run_json("methods", c, p, methods::run) },
     TaskEntry { name: "check", summary: check::SUMMARY, run: |c, p| run_json("check", c, p, check::run) },
+    TaskEntry { name: "bench", summary: bench::SUMMARY, run: |c, p| run_json("bench", c, p, bench::run) },
     TaskEntry { name: "convert", summary: convert::SUMMARY, run: |c, p| run_json("convert", c, p, convert::run) },
     TaskEntry { name: "train", summary: train::SUMMARY, run: |c, p| run_json("train", c, p, train::run) },
 ];

@@ -20,6 +20,7 @@ const COMMANDS: &[&str] = &[
     "generate",
     "methods",
     "check",
+    "bench",
     "convert",
     "train",
     "completions",

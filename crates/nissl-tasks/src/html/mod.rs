@@ -12,6 +12,7 @@ mod lens;
 mod markup;
 mod overview;
 mod passage;
+pub(crate) mod truth;
 mod view;
 
 use nissl_core::NeuronId;

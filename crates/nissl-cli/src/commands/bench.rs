@@ -1,0 +1,101 @@
+//! `nissl bench truth`.
+
+use std::io;
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use nissl_tasks::tasks::bench::{self, Report};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::commands::rank::{as_object, assignment};
+use crate::door::{Door, Page};
+use crate::style;
+use crate::table::{Align, Table};
+
+/// Judge the methods where the answer is known
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  nissl bench truth --quick
+  nissl bench truth --method probeless,lca --axis signal,copies --seeds 20 --out truth")]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    Truth(Truth),
+}
+
+/// Run all methods on planted neurons, and say how many of them each finds
+///
+/// Neurons are planted that carry concepts (focused ones, copies, polysemous ones, switches, distributed ones), that
+/// carry what goes along with them, and that carry none (position, frequency, noise of several kinds). How many of the
+/// first k of a ranking carry the concept is told over strength of the signal, share of the rows, number of concepts,
+/// copies, rows, and correlation with what goes along.
+#[derive(Debug, clap::Args, Serialize)]
+struct Truth {
+    /// Less of everything: half a minute
+    #[arg(long)]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    quick: bool,
+    /// Rankers, see `nissl methods` [default: all]
+    #[arg(long = "method", short, value_delimiter = ',', value_name = "METHODS")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    methods: Vec<String>,
+    /// A parameter of the methods, steps=20, or of one, lca.stride=10; may be given again
+    #[arg(long, value_name = "NAME=VALUE", value_parser = assignment)]
+    #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "as_object")]
+    set: Vec<(String, Value)>,
+    /// Kinds of difficulty: signal, share, concepts, copies, rows, confound [default: all]
+    #[arg(long = "axis", value_delimiter = ',', value_name = "AXES")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    axes: Vec<String>,
+    /// Draws of the planted neurons [default: 10; with --quick 3]
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seeds: Option<usize>,
+    /// First of the seeds [default: 0]
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seed: Option<u64>,
+    /// Folder for the report: truth.json, truth.html, truth.md, truth.svg
+    #[arg(long, short, value_name = "DIR")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    out: Option<PathBuf>,
+}
+
+pub(crate) fn run(args: &Args, door: &Door) -> anyhow::Result<()> {
+    let What::Truth(truth) = &args.what;
+    let report = bench::run(&door.config_with_memory("bench", truth)?, door.progress())?;
+    door.show(&report, text)
+}
+
+fn text(report: &Report, page: &mut Page<'_>) -> io::Result<()> {
+    for axis in &report.axes {
+        writeln!(page.out, "{}: precision at k", style::head(&format!("by {}", axis.what)))?;
+        let values = axis.points.iter().map(|point| (point.value.to_string(), Align::Right));
+        let heads: Vec<(String, Align)> = std::iter::once((String::new(), Align::Left)).chain(values).collect();
+        let mut table = Table::new(&heads);
+        for (idx, name) in report.methods.iter().enumerate() {
+            let shown = |point: &bench::PointReport| match point.precision[idx] {
+                Some(at) => format!("{:.2} ±{:.2}", at.value, (at.high - at.low) / 2.0),
+                None => "failed".to_owned(),
+            };
+            table.row(std::iter::once(name.clone()).chain(axis.points.iter().map(shown)));
+        }
+        let chance = axis.points.iter().map(|point| format!("{:.2}", point.chance));
+        table.row(std::iter::once("random order".to_owned()).chain(chance));
+        table.print(page.out, page.width)?;
+        writeln!(page.out)?;
+    }
+    for failure in &report.failed {
+        writeln!(page.out, "failed: {}: {}", failure.name, failure.error)?;
+    }
+    if let Some(out) = &report.head.config.out {
+        writeln!(page.out, "pages: {}", out.join("truth.html").display())?;
+    }
+    Ok(())
+}

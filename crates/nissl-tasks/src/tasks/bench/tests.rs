@@ -1,0 +1,77 @@
+use nissl_core::NoProgress;
+
+use super::*;
+
+/// Two methods on few neurons.
+fn small() -> Config {
+    Config {
+        methods: vec!["probeless".to_owned(), "average-precision".to_owned(), "gaussian-probe".to_owned()],
+        set: Map::from_iter([("average-precision.signed".to_owned(), true.into()), ("steps".to_owned(), 10.into())]),
+        axes: vec!["signal".to_owned()],
+        base: Some(Difficulty { rows: 400, neurons: 80, concepts: 2, share: 0.15, ..Difficulty::default() }),
+        seeds: Some(2),
+        quick: true,
+        ..Config::default()
+    }
+}
+
+#[test]
+fn more_signal_is_found_better_and_none_as_by_chance() {
+    let base = Difficulty { rows: 600, neurons: 100, concepts: 2, share: 0.15, ..Difficulty::default() };
+    let report = run(&Config { base: Some(base), ..small() }, &NoProgress).unwrap();
+    assert_eq!(report.methods, ["probeless", "average-precision", "gaussian-probe"]);
+    for method in 0..3 {
+        let of: Vec<f64> = report.axes[0].points.iter().map(|point| point.precision[method].unwrap().value).collect();
+        assert!(of[0] < of[2] && of[2] > 0.4, "{}: {of:?}", report.methods[method]);
+    }
+    // The signed average precision has all of them at four deviations.
+    assert!(report.axes[0].points[2].precision[1].unwrap().value > 0.95);
+}
+
+#[test]
+fn a_run_is_the_same_on_one_thread_and_on_four() {
+    let on = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| run(&small(), &NoProgress).unwrap())
+    };
+    assert_eq!(on(1), on(4));
+}
+
+#[test]
+fn the_pages_are_written_and_stand_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = Some(folder.path().to_owned());
+    let report = run(&Config { out, ..small() }, &NoProgress).unwrap();
+    let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
+    assert_eq!(serde_json::from_str::<Report>(&read("truth.json")).unwrap(), report);
+    let (page, markdown) = (read("truth.html"), read("truth.md"));
+    assert!(page.contains("default-src 'none'") && !page.contains("src=") && page.contains("gaussian-probe"));
+    assert!(markdown.contains("| probeless |") && markdown.contains("truth.svg"));
+    assert!(read("truth.svg").starts_with("<svg"));
+}
+
+#[test]
+fn methods_that_fail_are_told_and_do_not_stop_the_others() {
+    // Of 14 rows of a concept none are left for a class of 50.
+    let set = Map::from_iter([("probeless.min_count".to_owned(), json!(1000))]);
+    let config = Config { set, methods: vec!["probeless".to_owned(), "mean-select".to_owned()], ..small() };
+    let report = run(&config, &NoProgress).unwrap();
+    assert_eq!(report.failed.len(), 1);
+    assert_eq!(report.failed[0].name, "probeless");
+    assert!(report.axes[0].points.iter().all(|point| point.precision[0].is_none() && point.precision[1].is_some()));
+}
+
+#[test]
+fn an_interval_is_that_of_the_mean() {
+    let of = interval(&[0.2, 0.4, 0.6]);
+    // Deviation 0.2, quantile 4.303 at two degrees of freedom.
+    assert!((of.value - 0.4).abs() < 1e-12);
+    assert!((of.high - (0.4 + 4.303 * 0.2 / 3.0_f64.sqrt())).abs() < 1e-9);
+    assert!(of.low.abs() < 1e-12);
+}
+
+#[test]
+fn unknown_kinds_of_difficulty_are_refused_with_the_nearest() {
+    let error = run(&Config { axes: vec!["signals".to_owned()], ..small() }, &NoProgress).unwrap_err().to_string();
+    assert!(error.contains("did you mean signal?"), "{error}");
+}

@@ -71,6 +71,7 @@ pub(crate) enum Command {
     Cluster(commands::cluster::Args),
     Compare(commands::compare::Args),
     Probe(commands::probe::Args),
+    Report(commands::report::Args),
     Inspect(commands::inspect::Args),
     Explain(commands::explain::Args),
     View(commands::view::Args),

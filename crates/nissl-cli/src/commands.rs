@@ -20,6 +20,7 @@ pub(crate) mod models;
 pub(crate) mod probe;
 pub(crate) mod rank;
 mod read;
+pub(crate) mod report;
 pub(crate) mod sites;
 pub(crate) mod train;
 pub(crate) mod view;
@@ -40,6 +41,7 @@ pub(crate) fn run(command: Command, door: &Door) -> anyhow::Result<()> {
         Command::Cluster(args) => cluster::run(&args, door),
         Command::Compare(args) => compare::run(&args, door),
         Command::Probe(args) => probe::run(&args, door),
+        Command::Report(args) => report::run(&args, door),
         Command::Inspect(args) => inspect::run(&args, door),
         Command::Explain(args) => explain::run(&args, door),
         Command::View(args) => view::run(&args, door),

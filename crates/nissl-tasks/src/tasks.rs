@@ -24,6 +24,7 @@ pub mod methods;
 pub mod models;
 pub mod probe;
 pub mod rank;
+pub mod report;
 pub mod sites;
 pub mod train;
 pub mod view;
@@ -44,6 +45,7 @@ pub const TASKS: &[TaskEntry] = &[
     TaskEntry { name: "cluster", summary: cluster::SUMMARY, run: |c, p| run_json("cluster", c, p, cluster::run) },
     TaskEntry { name: "compare", summary: compare::SUMMARY, run: |c, p| run_json("compare", c, p, compare::run) },
     TaskEntry { name: "probe", summary: probe::SUMMARY, run: |c, p| run_json("probe", c, p, probe::run) },
+    TaskEntry { name: "report", summary: report::SUMMARY, run: |c, p| run_json("report", c, p, report::run) },
     TaskEntry { name: "inspect", summary: inspect::SUMMARY, run: |c, p| run_json("inspect", c, p, inspect::run) },
     TaskEntry { name: "explain", summary: explain::SUMMARY, run: |c, p| run_json("explain", c, p, explain::run) },
     TaskEntry { name: "view", summary: view::SUMMARY, run: |c, p| run_json("view", c, p, view::run) },

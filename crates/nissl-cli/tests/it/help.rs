@@ -13,6 +13,7 @@ const COMMANDS: &[&str] = &[
     "cluster",
     "compare",
     "probe",
+    "report",
     "inspect",
     "explain",
     "view",

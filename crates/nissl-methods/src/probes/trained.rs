@@ -19,7 +19,7 @@ use super::targets::Targets;
 use crate::random::Random;
 
 /// What errors and notes call it.
-const NAME: &str = "probe";
+pub(super) const NAME: &str = "probe";
 
 /// Classes of a linear model of standardized activations.
 #[derive(Clone, Debug, PartialEq)]
@@ -307,16 +307,16 @@ impl Progress for Silent<'_> {
 }
 
 /// What all fits of a run share.
-struct Run<'a> {
-    data: LabeledActivations<'a>,
-    options: TrainOptions,
-    ctx: Context<'a>,
-    parts: Parts,
-    n_classes: usize,
+pub(super) struct Run<'a> {
+    pub(super) data: LabeledActivations<'a>,
+    pub(super) options: TrainOptions,
+    pub(super) ctx: Context<'a>,
+    pub(super) parts: Parts,
+    pub(super) n_classes: usize,
 }
 
 /// A fit and what it does on all rows of the parts.
-struct Task {
+pub(super) struct Task {
     fit: Fit,
     scales: Vec<(f64, f64)>,
     /// Outputs, `[n_rows, n_outputs]`.
@@ -330,14 +330,14 @@ fn share(right: &[bool]) -> f64 {
 }
 
 impl Task {
-    fn accuracy(&self, part: Part) -> f64 {
+    pub(super) fn accuracy(&self, part: Part) -> f64 {
         share(&self.right[self.parts.range(part)])
     }
 }
 
 impl Run<'_> {
     /// A probe of some neurons on the classes `of` the rows of the parts.
-    fn fitted(&self, x: &dyn Activations, of: &[u32]) -> Result<Task, MethodError> {
+    pub(super) fn fitted(&self, x: &dyn Activations, of: &[u32]) -> Result<Task, MethodError> {
         let parts = self.parts.clone();
         // Several fits make one stage.
         let silent = Silent(self.ctx.progress);
@@ -418,8 +418,18 @@ impl Run<'_> {
         }
     }
 
+    /// Accuracy, on the rows to report on, of the most frequent class of those that are fitted on.
+    pub(super) fn majority(&self, of: &[u32]) -> f64 {
+        let mut counts = vec![0_usize; self.n_classes];
+        of[self.parts.range(Part::Train)].iter().for_each(|&class| counts[class as usize] += 1);
+        let most = counts.iter().copied().max().unwrap_or(0);
+        let most = counts.iter().position(|&count| count == most).unwrap_or(0) as u32;
+        let test = &of[self.parts.range(Part::Test)];
+        test.iter().filter(|&&class| class == most).count() as f64 / test.len().max(1) as f64
+    }
+
     /// Accuracy on the rows to report on, with the interval over their sentences.
-    fn interval(&self, task: &Task) -> Interval {
+    pub(super) fn interval(&self, task: &Task) -> Interval {
         let rows = self.parts.of(Part::Test);
         let right = &task.right[self.parts.range(Part::Test)];
         let sentence = |place: usize| match self.data.text {
@@ -450,11 +460,6 @@ impl Run<'_> {
         by_class: &[Vec<f64>],
     ) -> Evaluation {
         let test = self.parts.range(Part::Test);
-        let mut counts = vec![0_usize; self.n_classes];
-        of[self.parts.range(Part::Train)].iter().for_each(|&class| counts[class as usize] += 1);
-        let most = counts.iter().copied().max().unwrap_or(0);
-        let most = counts.iter().position(|&count| count == most).unwrap_or(0) as u32;
-        let with_most = of[test.clone()].iter().filter(|&&class| class == most).count();
         let k = self.n_classes;
         let confusion = Confusion::new(&task.z[test.start * k..test.end * k], &of[test.clone()], k);
         let halves = super::ordering::top_neurons(by_class, 0.5);
@@ -477,7 +482,7 @@ impl Run<'_> {
             train_accuracy: task.accuracy(Part::Train),
             dev_accuracy: task.accuracy(Part::Dev),
             accuracy: self.interval(task),
-            majority: with_most as f64 / test.len().max(1) as f64,
+            majority: self.majority(of),
             leakage,
             control: None,
             classes: classes.concepts.iter().enumerate().map(class).collect(),
@@ -487,7 +492,7 @@ impl Run<'_> {
     }
 
     /// The classes of each control task, in the order of the rows of the parts.
-    fn controls(&self, of: &[u32]) -> Vec<Vec<u32>> {
+    pub(super) fn controls(&self, of: &[u32]) -> Vec<Vec<u32>> {
         let Some(text) = self.data.text else { return Vec::new() };
         let sample = self.options.control_sample;
         let one = |repeat: usize| {

@@ -7,6 +7,7 @@
 mod cards;
 mod charts;
 mod curve;
+pub(crate) mod evidence;
 mod heat_map;
 mod lens;
 mod markup;
@@ -263,6 +264,20 @@ pub fn render(page: &Page) -> String {
         overview::concepts(out, page);
         heat_map::section(out, page);
         overview::best_neurons(out, page);
+        cards::section(out, page);
+    })
+}
+
+/// Draws the page with what makes its rankings believable before the neurons up close.
+pub(crate) fn render_report(page: &Page, evidence: &evidence::Evidence) -> String {
+    let mut all = sections(page);
+    let before = all.iter().position(|(anchor, _)| *anchor == "neurons").unwrap_or(all.len());
+    all.splice(before..before, [("few", "What few neurons tell"), ("agree", "Agreement"), ("found", "Chance")]);
+    document(page, &all, |out| {
+        overview::concepts(out, page);
+        heat_map::section(out, page);
+        overview::best_neurons(out, page);
+        evidence::sections(out, evidence);
         cards::section(out, page);
     })
 }

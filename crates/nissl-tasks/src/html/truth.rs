@@ -127,11 +127,7 @@ fn draw_panel(out: &mut Markup, panel: &Panel, y_name: &str) {
     let n = panel.ticks.len().max(2);
     let x = |step: usize| LEFT + 12.0 + step as f64 / (n - 1) as f64 * (PANEL.0 - LEFT - RIGHT - 24.0);
     let y = |value: f64| TOP + (1.0 - value) * (PANEL.1 - TOP - BOTTOM);
-    out.add(format_args!(
-        "<text x=\"{LEFT}\" y=\"14\"><title>{}</title>{}</text>\n",
-        esc(y_name),
-        esc(&panel.title)
-    ));
+    out.add(format_args!("<text x=\"{LEFT}\" y=\"14\"><title>{}</title>{}</text>\n", esc(y_name), esc(&panel.title)));
     for quarter in 0..=4 {
         let value = f64::from(quarter) / 4.0;
         let at = y(value);

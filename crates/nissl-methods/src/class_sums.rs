@@ -83,8 +83,14 @@ where
 
     fn update(&self, sums: &mut Sums, first_row: usize, values: &[f32]) {
         sums.all.merge(&Moments::of(values));
+        // A row within a block of fixed length needs no check; rows that are not there are in no group.
+        let mut padded = [0.0; BLOCK_ROWS];
+        let block: &[f32; BLOCK_ROWS] = values.try_into().unwrap_or_else(|_| {
+            padded[..values.len()].copy_from_slice(values);
+            &padded
+        });
         self.groups.each(first_row / BLOCK_ROWS, |group, rows| {
-            sums.of_group[group] += sum(rows, |row| (self.value)(values[row as usize]));
+            sums.of_group[group] += sum(rows, |row| (self.value)(block[row as usize % BLOCK_ROWS]));
         });
     }
 
@@ -101,6 +107,9 @@ where
         self.groups.n_groups * size_of::<f64>()
     }
 }
+
+/// Values that are added up side by side.
+const LANES: usize = 8;
 
 /// Number, mean, spread and range of values.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -129,14 +138,30 @@ impl Moments {
             return Self::default();
         }
         let n = values.len() as f64;
-        let mean = sum(values, f64::from) / n;
-        let m2 = sum(values, |value| (f64::from(value) - mean) * (f64::from(value) - mean));
-        let (mut min, mut max) = (f32::INFINITY, f32::NEG_INFINITY);
-        for &value in values {
-            min = if value < min { value } else { min };
-            max = if value > max { value } else { max };
+        // Differences from one of the values: nothing is lost to a mean that is far from 0, and one look is enough.
+        let near = f64::from(values[0]);
+        let (mut sums, mut squares) = ([0.0; LANES], [0.0; LANES]);
+        let (mut min, mut max) = ([f32::INFINITY; LANES], [f32::NEG_INFINITY; LANES]);
+        let mut take = |values: &[f32]| {
+            for (lane, &value) in values.iter().enumerate() {
+                let difference = f64::from(value) - near;
+                sums[lane] += difference;
+                squares[lane] += difference * difference;
+                min[lane] = if value < min[lane] { value } else { min[lane] };
+                max[lane] = if value > max[lane] { value } else { max[lane] };
+            }
+        };
+        let mut whole = values.chunks_exact(LANES);
+        (&mut whole).for_each(&mut take);
+        take(whole.remainder());
+        let (sum, square): (f64, f64) = (sums.iter().sum(), squares.iter().sum());
+        Self {
+            n,
+            mean: near + sum / n,
+            m2: (square - sum * sum / n).max(0.0),
+            min: min.into_iter().fold(f32::INFINITY, f32::min),
+            max: max.into_iter().fold(f32::NEG_INFINITY, f32::max),
         }
-        Self { n, mean, m2, min, max }
     }
 
     /// Joins those of the values that follow.

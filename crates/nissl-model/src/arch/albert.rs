@@ -2,9 +2,9 @@
 
 use serde_json::json;
 
-use super::{Architecture, Classifier, Config, Family, Head, Matrix, Positions, Skeleton, Spec};
+use super::{Architecture, Classifier, Config, Family, Head, Matrix, Spec, encoder};
 use crate::checkpoint::Checkpoint;
-use crate::engine::{Activation, NormKind};
+use crate::engine::Activation;
 use crate::error::LoadError;
 
 pub(super) const FAMILY: Family = Family {
@@ -19,29 +19,10 @@ pub(super) const FAMILY: Family = Family {
 
 fn read(config: &Config, _: &Checkpoint) -> Result<Architecture, LoadError> {
     config.only("inner_group_num", &json!(1))?;
-    config.only("position_embedding_type", &json!("absolute"))?;
-    config.only("is_decoder", &json!(false))?;
-    config.only("add_cross_attention", &json!(false))?;
-    let (d_model, n_heads) = (config.size("hidden_size")?, config.size("num_attention_heads")?);
-    let d_embed = config.size_or("embedding_size", 128)?;
-    let activation = config.activation("hidden_act", "gelu_new")?;
     Ok(Architecture::Transformer(Spec {
-        n_layers: config.size("num_hidden_layers")?,
-        d_model,
-        d_embed: Some(d_embed),
-        n_heads,
-        n_kv_heads: n_heads,
-        d_head: config.divided("hidden_size", "num_attention_heads")?,
-        d_mlp: config.size("intermediate_size")?,
-        d_vocab: config.size("vocab_size")?,
-        n_ctx: config.size("max_position_embeddings")?,
-        activation,
-        norm: NormKind::Layer { eps: config.number_or("layer_norm_eps", 1e-12)? as f32 },
-        positions: Positions::Learned { table: "embeddings.position_embeddings.weight", first: 0 },
+        d_embed: Some(config.size_or("embedding_size", 128)?),
+        activation: config.activation("hidden_act", "gelu_new")?,
         prefixes: &["albert.", ""],
-        token_embedding: "embeddings.word_embeddings.weight",
-        type_embedding: Some("embeddings.token_type_embeddings.weight"),
-        embedding_norm: Some("embeddings.LayerNorm"),
         embedding_projection: Some(Matrix::linear("encoder.embedding_hidden_mapping_in", true)),
         n_stored_layers: Some(config.size_or("num_hidden_groups", 1)?),
         qkv: vec![
@@ -65,6 +46,6 @@ fn read(config: &Config, _: &Checkpoint) -> Result<Architecture, LoadError> {
             Classifier::sequence("pooler", Activation::Tanh, "sop_classifier.classifier"),
             Classifier::TOKENS,
         ],
-        ..Spec::plain(Skeleton::Encoder)
+        ..encoder::bert_like(config)?
     }))
 }

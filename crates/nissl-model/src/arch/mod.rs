@@ -7,6 +7,7 @@ mod char_rnn;
 mod config;
 mod distilbert;
 mod electra;
+mod encoder;
 mod esm;
 mod falcon;
 mod gemma;

@@ -2,9 +2,8 @@
 
 use serde_json::json;
 
-use super::{Architecture, Classifier, Config, DistanceBuckets, Family, Head, Matrix, Positions, Skeleton, Spec};
+use super::{Architecture, Config, DistanceBuckets, Family, Matrix, Spec, encoder};
 use crate::checkpoint::Checkpoint;
-use crate::engine::{Activation, NormKind};
 use crate::error::LoadError;
 
 pub(super) const FAMILY: Family = Family {
@@ -25,22 +24,10 @@ const N_BUCKETS: usize = 32;
 
 fn read(config: &Config, _: &Checkpoint) -> Result<Architecture, LoadError> {
     config.only("relative_attention_num_buckets", &json!(N_BUCKETS))?;
-    let (d_model, n_heads) = (config.size("hidden_size")?, config.size("num_attention_heads")?);
+    let spec = encoder::shifted(encoder::bert_like(config)?, FIRST);
     Ok(Architecture::Transformer(Spec {
-        n_layers: config.size("num_hidden_layers")?,
-        d_model,
-        n_heads,
-        n_kv_heads: n_heads,
-        d_head: config.divided("hidden_size", "num_attention_heads")?,
-        d_mlp: config.size("intermediate_size")?,
-        d_vocab: config.size("vocab_size")?,
-        n_ctx: config.size("max_position_embeddings")?.saturating_sub(FIRST),
-        activation: config.activation("hidden_act", "gelu")?,
-        norm: NormKind::Layer { eps: config.number_or("layer_norm_eps", 1e-12)? as f32 },
-        positions: Positions::Learned { table: "embeddings.position_embeddings.weight", first: FIRST },
         prefixes: &["mpnet.", ""],
-        token_embedding: "embeddings.word_embeddings.weight",
-        embedding_norm: Some("embeddings.LayerNorm"),
+        type_embedding: None,
         distance_bias: Some(DistanceBuckets {
             table: "encoder.relative_attention_bias.weight",
             n_buckets: N_BUCKETS,
@@ -54,20 +41,6 @@ fn read(config: &Config, _: &Checkpoint) -> Result<Architecture, LoadError> {
         ],
         attn_out: Matrix::linear("encoder.layer.{}.attention.attn.o", true),
         attn_norm: Some("encoder.layer.{}.attention.LayerNorm"),
-        mlp_in: Matrix::linear("encoder.layer.{}.intermediate.dense", true),
-        mlp_out: Matrix::linear("encoder.layer.{}.output.dense", true),
-        mlp_norm: Some("encoder.layer.{}.output.LayerNorm"),
-        head: Head {
-            transform: Some((Matrix::linear("lm_head.dense", true), "lm_head.layer_norm")),
-            decoder: "lm_head.decoder.weight",
-            tied: config.flag_or("tie_word_embeddings", true)?,
-            bias: "lm_head.bias",
-        },
-        head_activation: Some(Activation::GeluErf),
-        classifiers: vec![
-            Classifier::sequence("classifier.dense", Activation::Tanh, "classifier.out_proj"),
-            Classifier::TOKENS,
-        ],
-        ..Spec::plain(Skeleton::Encoder)
+        ..encoder::with_roberta_heads(spec, config)?
     }))
 }

@@ -81,9 +81,9 @@ impl LanguageModel {
     }
 
     fn from_folder_with(folder: &Path, name: &str, options: &LoadOptions) -> Result<Self, LoadError> {
-        let Parts { mut found, config, checkpoint, tokenizer } = Parts::open(folder)?;
+        let Parts { mut found, config, mut checkpoint, tokenizer } = Parts::open(folder)?;
         found.asked = options.head;
-        let architecture = found.architecture(&checkpoint)?;
+        let architecture = found.architecture(&mut checkpoint)?;
         let engine = Cpu::new(options.weights);
         let embeddings = weights::embeddings(&checkpoint, &architecture)?;
         let network = weights::network(&engine, &checkpoint, &architecture)?;

@@ -21,6 +21,7 @@ import transformers
 from safetensors.torch import save_file
 
 import gradients
+import make as shared
 from make import HERE, LENGTHS, N_CTX, Hooks, apply, close, edits_for, point, run, site_of
 
 SIZES = dict(hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=44, vocab_size=61)
@@ -64,9 +65,9 @@ class EncoderHooks(Hooks):
         return super().attention(module, query, key, value, attention_mask, scaling, dropout, **kwargs)
 
 
-def hook(model, base, embedded, layers, parts, pattern=None, final_norm=None):
+def hook(model, base, embedded, layers, parts, pattern=None, final_norm=None, kind=EncoderHooks):
     """`parts` gives of a layer the modules: those whose output is a site, or whose input is one."""
-    hooks = EncoderHooks(model)
+    hooks = kind(model)
     hooks.reset(base)
     hooks.output(embedded, "embed")
     for layer in dict.fromkeys(layers):
@@ -84,13 +85,13 @@ def hook(model, base, embedded, layers, parts, pattern=None, final_norm=None):
     return hooks
 
 
-def bert_parts(layer):
+def bert_parts(layer, qkv=("query", "key", "value")):
     """Of layers named as BERT's."""
     attention = layer.attention
     return {
-        "q": attention.self.query,
-        "k": attention.self.key,
-        "v": attention.self.value,
+        "q": getattr(attention.self, qkv[0]),
+        "k": getattr(attention.self, qkv[1]),
+        "v": getattr(attention.self, qkv[2]),
         "attn_out": attention.output.dense,
         "resid_mid": attention.output.LayerNorm,
         "pre": layer.intermediate.dense,
@@ -161,12 +162,72 @@ def mpnet(model):
     return hook(model, base, base.embeddings, base.encoder.layer, parts, pattern)
 
 
+def deberta(model):
+    def parts(layer):
+        outputs, inputs = bert_parts(layer, ("query_proj", "key_proj", "value_proj"))
+        return {site: module for site, module in outputs.items() if site not in ("q", "k")}, inputs
+
+    base = model.base_model
+    pattern = lambda layer: layer.attention.self.dropout
+    hooks = hook(model, base, base.embeddings, base.encoder.layer, parts, pattern)
+    n_relative = base.encoder.rel_embeddings.weight.shape[0]
+    for layer in base.encoder.layer:
+        for site, module in [("q", layer.attention.self.query_proj), ("k", layer.attention.self.key_proj)]:
+
+            def content(_module, _inputs, output, site=site):  # relative positions go through the same matrices
+                return output if output.shape[1] == n_relative else hooks.replaced(site, output)
+
+            module.register_forward_hook(content)
+    return hooks
+
+
+class XlnetHooks(EncoderHooks):
+    """Its values are [T, 1, width]."""
+
+    def replaced(self, site, values):
+        name = point(site, None if site in ("embed", "final_norm") else self.layer)
+        return self.at(name, values[:, 0].clone())[:, None]
+
+    def attend(self, module):
+        """What the module computes, with the sites; queries have the bias that they meet contents with."""
+
+        def forward(h, g, mask_h, mask_g, r, seg_mat, **kwargs):
+            assert g is None and mask_h is None and seg_mat is None
+            heads = lambda site, x: self.replaced(site, x.flatten(2)).unflatten(2, (module.n_head, module.d_head))
+            q = heads("q", torch.einsum("ibh,hnd->ibnd", h, module.q) + module.r_w_bias)
+            k = heads("k", torch.einsum("ibh,hnd->ibnd", h, module.k))
+            v = heads("v", torch.einsum("ibh,hnd->ibnd", h, module.v))
+            places = torch.einsum("ibh,hnd->ibnd", r.type(module.r.dtype), module.r)
+            scores = torch.einsum("ibnd,jbnd->bnij", q, k)
+            there = torch.einsum("ibnd,jbnd->bnij", q - module.r_w_bias + module.r_r_bias, places)
+            scores = scores + module.rel_shift_bnij(there, klen=scores.shape[3])
+            pattern = torch.softmax(scores * module.scale, 3)
+            pattern = self.at(point("pattern", self.layer), pattern[0].clone())[None]
+            z = heads("z", torch.einsum("bnij,jbnd->ibnd", pattern, v))
+            out = self.replaced("attn_out", torch.einsum("ibnd,hnd->ibh", z, module.o))
+            return module.layer_norm(out + h), None
+
+        module.forward = forward
+
+
+def xlnet(model):
+    def parts(layer):
+        return {
+            "resid_mid": layer.rel_attn.layer_norm,
+            "pre": layer.ff.layer_1,
+            "mlp_out": layer.ff.layer_2,
+            "resid_post": layer.ff.layer_norm,
+        }, {"post": layer.ff.layer_2}
+
+    base = model.base_model
+    hooks = hook(model, base, base.word_embedding, base.layer, parts, kind=XlnetHooks)
+    for layer in base.layer:
+        hooks.attend(layer.rel_attn)
+    return hooks
+
+
 def esm(model):
     def parts(layer):
-        outputs, inputs = bert_parts_of_esm(layer)
-        return outputs, inputs
-
-    def bert_parts_of_esm(layer):
         attention = layer.attention
         return {
             "q": attention.self.query,
@@ -253,7 +314,37 @@ FAMILIES = {
         ),
         modernbert,
     ),
+    "deberta-v2": (
+        "DebertaV2",
+        config(
+            "DebertaV2", **BERT_LIKE, type_vocab_size=0, relative_attention=True, position_buckets=4,
+            norm_rel_ebd="layer_norm", share_att_key=True, pos_att_type=["p2c", "c2p"], position_biased_input=False,
+            pooler_dropout=0.0, pooler_hidden_size=32,
+        ),
+        deberta,
+    ),
+    "xlnet": (
+        "XLNet",
+        config(
+            "XLNet", d_model=32, n_layer=2, n_head=4, d_inner=44, vocab_size=61, layer_norm_eps=1e-5, clamp_len=9,
+            dropout=0.0, summary_last_dropout=0.0,
+        ),
+        xlnet,
+    ),
 }
+
+# Other options of a family; they have neither edits nor gradients.
+VARIANTS = {
+    "deberta-v2-apart": (
+        "deberta-v2",
+        dict(
+            share_att_key=False, position_buckets=-1, max_relative_positions=6, norm_rel_ebd="none",
+            position_biased_input=True, type_vocab_size=2, legacy=False,
+        ),
+    ),
+}
+LANGUAGE_MODELS = {"xlnet": "LMHeadModel"}  # others: ForMaskedLM
+READS = {"xlnet": 2048}  # tokens, where no config says it; units of patterns are counted by it
 
 HEADS = {"tokens": "ForTokenClassification", "sequence": "ForSequenceClassification"}
 MORE_HEADS = {
@@ -281,6 +372,8 @@ def randomize(model, seed):
             weight.data = 0.3 * noise
         elif "embedding" in name or "relative_attention_bias" in name:
             weight.data = 0.5 * noise
+        elif weight.dim() == 3:  # [d_model, heads, width of a head]
+            weight.data = 1.3 * noise / weight.shape[0] ** 0.5
         else:
             weight.data = 1.3 * noise / weight.shape[-1] ** 0.5
     model.tie_weights()
@@ -325,10 +418,11 @@ def save(model, folder):
     (folder / "generation_config.json").unlink(missing_ok=True)
 
 
-def make(family, seed):
-    folder = HERE / family
+def make(family, seed, variant=None, **fields):
+    folder = HERE / (variant or family)
     torch.manual_seed(seed)
-    model = build(family, "ForMaskedLM")
+    shared.N_CTX = READS.get(family, N_CTX)
+    model = build(family, LANGUAGE_MODELS.get(family, "ForMaskedLM"), **fields)
     randomize(model, seed)
     save(model, folder)
     sentences = sentences_of(model, seed, LENGTHS)
@@ -349,13 +443,16 @@ def make(family, seed):
     for name, want in sites.items():
         close(f"{family} {name}", sites_32[name], want, 1e-5)
 
+    arrays = {"tokens": torch.tensor(sum(sentences, [])), "offsets": torch.tensor(np.cumsum([0, *LENGTHS]))}
+    arrays |= {name: values.float() for name, values in sites.items()}
+    arrays["logits"] = logits.float()
+    if variant:
+        save_file({name: values.contiguous() for name, values in arrays.items()}, folder / "expected.safetensors")
+        return
     widths = {name: values.shape[-1] for name, values in sites.items()}
     edits, combined = edits_for(widths, sites[point("pattern", 0) + ".0"].shape[0])
     missing = {site_of(name) for name in sites} - {site_of(spec["point"]) for spec in edits}
     assert not missing, f"{family}: no edit at {missing}"
-    arrays = {"tokens": torch.tensor(sum(sentences, [])), "offsets": torch.tensor(np.cumsum([0, *LENGTHS]))}
-    arrays |= {name: values.float() for name, values in sites.items()}
-    arrays["logits"] = logits.float()
     for i, spec in enumerate(edits):
         arrays[f"edit.{i}"] = run(hooks, sentences, [spec])[1].float()
         change = (arrays[f"edit.{i}"] - arrays["logits"]).abs().max()
@@ -430,3 +527,6 @@ if __name__ == "__main__":
         if name != "bert":  # its model is make.py's
             make(name, 111 + number)
         make_heads(name, 131 + number)
+    for number, (name, (family, fields)) in enumerate(VARIANTS.items()):
+        if not sys.argv[1:] or name in sys.argv[1:]:
+            make(family, 151 + number, name, **fields)

@@ -110,6 +110,18 @@ impl Config {
         self.required(field, "a text", value).map(str::to_owned)
     }
 
+    /// A text, or `default` if there is none.
+    pub(crate) fn text_or(&self, field: &str, default: &str) -> Result<String, LoadError> {
+        Ok(self.read(field, "a text", Value::as_str)?.unwrap_or(default).to_owned())
+    }
+
+    /// Fields that a family knows, and that change no number of a run.
+    pub(crate) fn pass_over(&self, fields: &[&str]) {
+        for field in fields {
+            self.get(field);
+        }
+    }
+
     /// A whole number, or `default` if there is none.
     pub(crate) fn size_or(&self, field: &str, default: usize) -> Result<usize, LoadError> {
         let value = self.read(field, "a whole number", Value::as_u64)?;

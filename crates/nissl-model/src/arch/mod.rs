@@ -5,6 +5,7 @@ mod bert;
 mod bloom;
 mod char_rnn;
 mod config;
+mod deberta_v2;
 mod distilbert;
 mod electra;
 mod encoder;
@@ -34,11 +35,13 @@ mod qwen2_moe;
 mod qwen3;
 mod qwen3_moe;
 mod recurrent;
+mod relative;
 mod roberta;
 mod smollm3;
 mod stablelm;
 mod textgenrnn;
 mod transformer;
+mod xlnet;
 
 use std::path::Path;
 
@@ -53,6 +56,7 @@ pub(crate) use config::Config;
 pub use head::{AnswersAt, HeadInfo, HeadKind};
 pub(crate) use head::{Classifier, Dense, Head, Readout};
 pub(crate) use recurrent::{Cell, Decoder, Recurrent, Values};
+pub(crate) use relative::{Distances, RelativeVectors};
 pub(crate) use transformer::{DistanceBuckets, Experts, Matrix, Positions, QkNorms, Skeleton, Spec};
 
 /// A family of architectures that load and run alike.
@@ -80,6 +84,8 @@ pub const FAMILIES: &[Family] = &[
     electra::FAMILY,
     albert::FAMILY,
     mpnet::FAMILY,
+    deberta_v2::FAMILY,
+    xlnet::FAMILY,
     esm::FAMILY,
     modernbert::FAMILY,
     gpt2::FAMILY,
@@ -174,12 +180,13 @@ impl Found {
         self.config.tokens("eos_token_id")
     }
 
-    /// What the family makes of the config and of the names of the weights.
-    pub(crate) fn architecture(&self, checkpoint: &Checkpoint) -> Result<Architecture, LoadError> {
+    /// What the family makes of the config and of the names of the weights, some of which are then called otherwise.
+    pub(crate) fn architecture(&self, checkpoint: &mut Checkpoint) -> Result<Architecture, LoadError> {
         let mut architecture = (self.family.read)(&self.config, checkpoint)?;
         match &mut architecture {
             Architecture::Transformer(spec) => {
                 spec.check(&self.config)?;
+                checkpoint.join_heads(spec.heads_apart);
                 let named = self
                     .config
                     .texts("architectures")?

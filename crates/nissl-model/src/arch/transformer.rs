@@ -2,7 +2,7 @@
 
 use nissl_core::{Site, SiteInfo};
 
-use super::{Classifier, Config, Head, Readout};
+use super::{AnswersAt, Classifier, Config, Head, Readout, RelativeVectors};
 use crate::engine::{Activation, AttentionShape, Choice, NormKind, Rotation};
 use crate::error::LoadError;
 
@@ -152,6 +152,9 @@ pub(crate) struct Spec {
     pub(crate) positions: Positions,
     /// What may stand before every weight name but the head's.
     pub(crate) prefixes: &'static [&'static str],
+    /// Weights and vectors that the checkpoint has with heads and their columns apart: how their names end, and what
+    /// they are called with both as one.
+    pub(crate) heads_apart: &'static [(&'static str, &'static str)],
     pub(crate) token_embedding: &'static str,
     /// The embedding of token type 0, added to every position.
     pub(crate) type_embedding: Option<&'static str>,
@@ -166,6 +169,8 @@ pub(crate) struct Spec {
     pub(crate) n_stored_layers: Option<usize>,
     /// What is added to the scores by distance.
     pub(crate) distance_bias: Option<DistanceBuckets>,
+    /// The vectors of relative positions that attention looks at, where it does.
+    pub(crate) relative: Option<RelativeVectors>,
     /// Queries, keys and values, in one matrix or three.
     pub(crate) qkv: Vec<Matrix>,
     /// Of one matrix, the row of the checkpoint that each is, queries first, then keys, then values; nothing if that is
@@ -212,6 +217,8 @@ pub(crate) struct Spec {
     pub(crate) head_activation: Option<Activation>,
     /// Other heads that checkpoints may have.
     pub(crate) classifiers: Vec<Classifier>,
+    /// Where a classifier of sentences answers; none: where the direction of the attention says.
+    pub(crate) answers_at: Option<AnswersAt>,
     /// The head that the checkpoint has; none if it has none.
     pub(crate) readout: Option<Readout>,
 }
@@ -236,6 +243,7 @@ impl Spec {
             norm: NormKind::Layer { eps: 1e-5 },
             positions: Positions::None,
             prefixes: &[""],
+            heads_apart: &[],
             token_embedding: "",
             type_embedding: None,
             embedding_norm: None,
@@ -244,6 +252,7 @@ impl Spec {
             embedding_projection: None,
             n_stored_layers: None,
             distance_bias: None,
+            relative: None,
             qkv: Vec::new(),
             qkv_rows: Vec::new(),
             qk_norms: None,
@@ -269,6 +278,7 @@ impl Spec {
             logit_cap: None,
             head_activation: None,
             classifiers: Vec::new(),
+            answers_at: None,
             readout: None,
         }
     }
@@ -328,6 +338,9 @@ impl Spec {
         if !self.n_heads.is_multiple_of(self.n_kv_heads) {
             let expected = format!("a divisor of {} heads", self.n_heads);
             return Err(config.wrong("number of key/value heads", expected, self.n_kv_heads));
+        }
+        if let Some(relative) = &self.relative {
+            relative.embedded.check(config)?;
         }
         if let Some(n_stored) = self.n_stored_layers.filter(|&n| n == 0 || n > self.n_layers) {
             return Err(config.wrong("number of layer groups", format!("1 to {}", self.n_layers), n_stored));

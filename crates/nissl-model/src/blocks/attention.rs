@@ -2,6 +2,7 @@
 
 use nissl_core::{HookPoint, Site};
 
+use super::relative::RelativePositions;
 use super::{Last, add_to_residual};
 use crate::engine::{Added, AttentionShape, Engine, Epilogue, Halt, Packing, Values};
 use crate::skeletons::{At, Here, LayerPast};
@@ -14,6 +15,8 @@ pub(crate) struct Attention<P: Packing> {
     pub(crate) qk_norms: Option<(P::Norm, P::Norm)>,
     /// The rotations of positions, among those of the model.
     pub(crate) rotation: Option<usize>,
+    /// Vectors of relative positions, where it looks at them.
+    pub(crate) relative: Option<RelativePositions<P>>,
     /// `[n_heads d_head, d_model]`.
     pub(crate) out: P::Linear,
     /// Of what is added to the residual stream.
@@ -55,7 +58,8 @@ impl<P: Packing> Attention<P> {
         // One a sentence that there is now; those of variants are alike.
         let n_past = own.len().min(hooks.offsets().len() - 1);
         let own = &mut own[..n_past];
-        let added = Added { bias: here.bias, ..Added::NONE };
+        let products = self.relative.as_ref().map(|relative| relative.products(engine, &qkv, shape, here.n_positions));
+        let added = Added { bias: here.bias, relative: products.as_ref().map(|products| products.relative()) };
         let mut z = if hooks.wants(pattern) {
             let mut see = |sentence, values: Values<'_>| hooks.visit_pattern(pattern, sentence, values);
             engine.attention(&qkv, shape, hooks.offsets(), own, &added, Some(&mut see))?

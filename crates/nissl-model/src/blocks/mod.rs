@@ -6,6 +6,7 @@ pub(crate) mod head;
 pub(crate) mod lstm;
 pub(crate) mod mlp;
 pub(crate) mod moe;
+pub(crate) mod relative;
 pub(crate) mod rotary;
 
 use crate::engine::{Engine, Epilogue, Halt, Packing};

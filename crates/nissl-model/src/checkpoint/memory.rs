@@ -57,6 +57,25 @@ impl Checkpoint {
         Self { path: path.to_owned(), parts, tensors: entries, fingerprint: OnceLock::new() }
     }
 
+    /// Tensors with heads and their columns apart, which are those whose names end as `names` say, become matrices and
+    /// vectors with both as one, under other names.
+    pub(crate) fn join_heads(&mut self, names: &[(&str, &str)]) {
+        for (_, entry) in &mut self.tensors {
+            let Some((stem, now)) = names.iter().find_map(|(old, now)| Some((entry.name.strip_suffix(old)?, now)))
+            else {
+                continue;
+            };
+            entry.name = format!("{stem}{now}");
+            if let Some(d_head) = entry.shape.pop() {
+                match entry.shape.last_mut() {
+                    Some(n_heads) => *n_heads *= d_head,
+                    None => entry.shape.push(d_head),
+                }
+            }
+        }
+        self.tensors.sort_by(|a, b| a.1.name.cmp(&b.1.name));
+    }
+
     /// Forgets a tensor.
     pub(crate) fn remove(&mut self, name: &str) {
         if let Some(idx) = self.position(name) {

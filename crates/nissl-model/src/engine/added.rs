@@ -63,7 +63,6 @@ pub(crate) struct Columns {
 }
 
 impl Columns {
-    #[cfg_attr(not(test), expect(dead_code, reason = "no family has relative products yet"))]
     /// What `column` says of a distance, key - query, for texts of up to `n` tokens.
     ///
     /// # Panics

@@ -315,6 +315,10 @@ impl Engine for Candle {
     type Packing = Self;
     type Past = ();
 
+    fn packing(&self) -> &Self {
+        self
+    }
+
     fn embed(&self, n_tokens: usize, width: usize, fill: &dyn Fn(usize, &mut [f32])) -> Tensor {
         let mut values = vec![0.0; n_tokens * width];
         values.chunks_exact_mut(width).enumerate().for_each(|(row, values)| fill(row, values));

@@ -322,6 +322,8 @@ pub(crate) trait Engine: Send + Sync + Sized + 'static {
     /// [`Engine::attention`] that there are none.
     type Past: Clone + Default + Send + Sync;
 
+    /// How it lays out weights.
+    fn packing(&self) -> &Self::Packing;
     /// Sums of rows of embedding tables: `fill` adds everything to the zeroed row of a token.
     fn embed(&self, n_tokens: usize, width: usize, fill: &dyn Fn(usize, &mut [f32])) -> Self::Tensor;
     /// x W + b `[T, n_out]`, then the epilogue.

@@ -19,6 +19,8 @@ pub(crate) struct Here<'a, E: Engine> {
     pub(crate) layer: u16,
     /// The angles of the model's rotations.
     pub(crate) rotary: &'a [Arc<Rotary>],
+    /// Tokens of the longest text, with its past.
+    pub(crate) n_positions: usize,
     /// What is added to scores by distance.
     pub(crate) bias: Option<&'a DistanceBias>,
     pub(crate) hooks: &'a Hooks<'a>,

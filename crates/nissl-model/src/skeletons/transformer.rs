@@ -88,7 +88,7 @@ impl<P: Packing> Transformer<P> {
         for (layer, block) in self.blocks.iter().enumerate().skip(first) {
             let past = past.as_mut().map(|past| past.at(layer));
             let layer = layer as u16;
-            let here = Here { layer, rotary: &rotary, bias, hooks, past };
+            let here = Here { layer, rotary: &rotary, n_positions: end, bias, hooks, past };
             hooks.visit(engine, HookPoint::new(layer, Site::ResidPre), &mut x)?;
             x = match self.skeleton {
                 Skeleton::Encoder => encoder::block(engine, block, &x, here)?,

@@ -97,8 +97,8 @@ impl Trainer {
         let mut config = make(sizes, tokenizer.vocab_size()).to_string().into_bytes();
         config.push(b'\n');
         let found = Found::by_config(path, &config)?;
-        let empty = Checkpoint::in_memory(path, Vec::new());
-        let weights = match found.architecture(&empty)? {
+        let mut empty = Checkpoint::in_memory(path, Vec::new());
+        let weights = match found.architecture(&mut empty)? {
             Architecture::Transformer(spec) => fresh::weights(&spec, seed),
             Architecture::Recurrent(_) => unreachable!("families that make models are transformers"),
         };
@@ -121,7 +121,7 @@ impl Trainer {
             }
         }
         let mut own = Checkpoint::in_memory(checkpoint.path(), tensors);
-        if let Architecture::Transformer(spec) = found.architecture(&own)? {
+        if let Architecture::Transformer(spec) = found.architecture(&mut own)? {
             weights::tie(&mut own, &spec);
         }
         Self::new(&found, state::in_f32(&config), tokenizer, own, &files.name)
@@ -131,10 +131,10 @@ impl Trainer {
         found: &Found,
         config: Vec<u8>,
         tokenizer: Option<Tokenizer>,
-        checkpoint: Checkpoint,
+        mut checkpoint: Checkpoint,
         name: &str,
     ) -> Result<Self, LoadError> {
-        let architecture = found.architecture(&checkpoint)?;
+        let architecture = found.architecture(&mut checkpoint)?;
         if !weights::has_head(&checkpoint, &architecture)? {
             let name = found.family.head.to_owned();
             return Err(LoadError::MissingWeight { path: checkpoint.path().to_owned(), name, nearest: None });

@@ -2,6 +2,7 @@
 
 pub(super) mod neurons;
 mod readout;
+mod relative;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use crate::skeletons::{Block, Transformer};
 
 use super::Embeddings;
 pub(super) use readout::readout;
+use relative::Embedded;
 
 /// How the checkpoint calls its weights: the prefix it puts before them.
 struct Names {
@@ -109,11 +111,12 @@ pub(super) fn transformer<P: Packing>(
         .embedding_projection
         .map(|matrix| loader.linear(&[matrix], 0, spec.d_embed(), &[spec.d_model]))
         .transpose()?;
+    let embedded = spec.relative.map(|relative| loader.embedded(&relative.embedded)).transpose()?;
     let mut blocks: Vec<Arc<Block<P>>> = Vec::with_capacity(spec.n_layers);
     for layer in 0..spec.n_layers {
         let stored = spec.stored_layer(layer);
         let again = (layer > 0 && spec.stored_layer(layer - 1) == stored).then(|| Arc::clone(&blocks[layer - 1]));
-        blocks.push(again.map_or_else(|| loader.block(stored, &rotary).map(Arc::new), Ok)?);
+        blocks.push(again.map_or_else(|| loader.block(stored, &rotary, embedded.as_ref()).map(Arc::new), Ok)?);
     }
     let bias = spec.distance_bias.map(|buckets| loader.distance_bias(buckets)).transpose()?;
     let final_norm = loader.norm(spec.final_norm, 0)?;
@@ -152,7 +155,7 @@ struct Loader<'a, P: Packing> {
 }
 
 impl<P: Packing> Loader<'_, P> {
-    fn block(&self, layer: usize, rotary: &[Angles]) -> Result<Block<P>, LoadError> {
+    fn block(&self, layer: usize, rotary: &[Angles], embedded: Option<&Embedded>) -> Result<Block<P>, LoadError> {
         let spec = self.spec;
         let shape = spec.attention(layer);
         let qk_norm = |name, columns: Range<usize>, joint| {
@@ -178,6 +181,12 @@ impl<P: Packing> Loader<'_, P> {
                         Some((qk_norm(q, shape.q(), joint)?, qk_norm(k, shape.k(), joint)?))
                     }
                     None => None,
+                },
+                relative: match (&spec.relative, embedded) {
+                    (Some(relative), Some(embedded)) => {
+                        Some(self.relative_positions(relative, embedded.clone(), layer)?)
+                    }
+                    _ => None,
                 },
                 rotation: rotary.iter().position(|known| Some(known.rotation()) == rotation),
                 out_norm: self.norm(spec.attn_out_norm, layer)?,

@@ -163,6 +163,16 @@ fn a_model_that_does_not_fit_its_config_is_refused_by_name() {
         (with("esm", "is_folding_model", json!(true)), "field is_folding_model: expected false"),
         (with("modernbert", "classifier_pooling", json!("mean")), "field classifier_pooling: expected \"cls\""),
         (with("modernbert", "layer_types", json!(["full_attention"])), "field layer_types: expected 3 of them, got 1"),
+        (
+            with("deberta-v2", "conv_kernel_size", json!(3)),
+            "field conv_kernel_size: expected 0 (nothing else yet), got 3",
+        ),
+        (with("deberta-v2", "pos_att_type", json!("p2p|c2p")), "field pos_att_type: expected c2p and p2c, got p2p"),
+        (with("deberta-v2", "position_buckets", json!(1e12)), "field number of relative positions: expected 1 to"),
+        (with("deberta-v2", "position_buckets", json!(9)), "rel_embeddings.weight: expected [18, 32], got [8, 32]"),
+        (with("xlnet", "attn_type", json!("uni")), "field attn_type: expected \"bi\" (nothing else yet)"),
+        (with("xlnet", "summary_type", json!("attn")), "field summary_type: expected last or first, got attn"),
+        (with("xlnet", "d_inner", json!(45)), "ff.layer_1.weight: expected [45, 32], got [44, 32]"),
         (with("bert", "model_type", Value::Null), "config.json: field model_type: expected a text, got nothing"),
         (with("bert", "vocab_size", json!(72)), "embeddings.word_embeddings.weight: expected [72, 36], got [71, 36]"),
         (with("bert", "num_hidden_layers", json!(3)), "no weight is called 'bert.encoder.layer.2."),
@@ -206,7 +216,7 @@ fn fields(family: &str) -> Vec<String> {
 proptest! {
     #[test]
     fn no_config_makes_loading_panic(
-        family in prop::sample::select(vec!["bert", "roberta", "electra", "albert", "mpnet", "gpt2", "llama", "lstm"]),
+        family in prop::sample::select(vec!["bert", "roberta", "electra", "albert", "mpnet", "deberta-v2", "xlnet", "gpt2", "llama", "lstm"]),
         field in any::<prop::sample::Index>(),
         value in prop::sample::select(vec![
             json!(null), json!(0), json!(1), json!(-1), json!(3), json!(0.5), json!(1e300), json!(u64::MAX), json!(i64::MAX),

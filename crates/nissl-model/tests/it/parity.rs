@@ -20,8 +20,16 @@ pub(crate) fn models() -> impl Iterator<Item = &'static str> {
 }
 
 /// Models of known families with options that change the numbers alone: they have neither edits nor gradients.
-pub(crate) const VARIANTS: [&str; 7] =
-    ["falcon-new", "falcon-serial", "llama-linear", "llama-dynamic", "llama-yarn", "llama-3", "llama-biased"];
+pub(crate) const VARIANTS: [&str; 8] = [
+    "deberta-v2-apart",
+    "falcon-new",
+    "falcon-serial",
+    "llama-linear",
+    "llama-dynamic",
+    "llama-yarn",
+    "llama-3",
+    "llama-biased",
+];
 
 /// A family's fixture: the model, its batch, and what the reference computed.
 pub(crate) struct Fixture {

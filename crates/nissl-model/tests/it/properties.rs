@@ -25,6 +25,19 @@ fn bits(values: &Array2<f32>) -> Vec<u32> {
 }
 
 #[test]
+fn what_a_short_text_gives_does_not_depend_on_longer_ones_before_it() {
+    for family in ["deberta-v2", "xlnet", "mpnet"] {
+        let load = || LanguageModel::from_folder(&golden(family), family).unwrap();
+        let (fresh, used) = (load(), load());
+        let plan = HookPlan { output: Output::All, ..HookPlan::default() };
+        let (short, long) =
+            (Batch::from_sentences([[7, 9, 8]]), Batch::from_sentences([(5..60).collect::<Vec<u32>>()]));
+        used.run(&long, &plan).unwrap();
+        assert_eq!(fresh.run(&short, &plan).unwrap().logits, used.run(&short, &plan).unwrap().logits, "{family}");
+    }
+}
+
+#[test]
 fn a_sentence_gives_the_same_bits_alone_and_in_any_batch() {
     for model in models() {
         let lengths = [5, 1, 33, 12, 40, 2, 57, 3].map(|n| n.min(model.info().n_ctx));

@@ -42,10 +42,10 @@ impl<E: Engine<Packing = E> + Packing> Loaded<E> {
     pub(crate) fn new(engine: E, family: &str) -> Self {
         let folder = golden(family);
         let path = folder.join("config.json");
-        let checkpoint = Checkpoint::open(&folder).unwrap();
+        let mut checkpoint = Checkpoint::open(&folder).unwrap();
         let found = fs::read(&path).map(|config| Found::by_config(&path, &config).unwrap());
         let found = found.or_else(|_| Found::by_weights(&checkpoint).ok_or("a known kind")).unwrap();
-        let architecture = found.architecture(&checkpoint).unwrap();
+        let architecture = found.architecture(&mut checkpoint).unwrap();
         let info = architecture.info(family, found.family, true, "");
         let embeddings = weights::embeddings(&checkpoint, &architecture).unwrap();
         let network = weights::network(&engine, &checkpoint, &architecture).unwrap();

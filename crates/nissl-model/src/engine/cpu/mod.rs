@@ -97,6 +97,10 @@ impl Engine for Cpu {
     type Packing = Self;
     type Past = Past;
 
+    fn packing(&self) -> &Self {
+        self
+    }
+
     fn embed(&self, n_tokens: usize, width: usize, fill: &dyn Fn(usize, &mut [f32])) -> Tensor {
         let mut x = Tensor::new(n_tokens, width);
         for row in 0..n_tokens {

@@ -265,6 +265,10 @@ impl Engine for Tape {
     type Packing = Cpu;
     type Past = ();
 
+    fn packing(&self) -> &Cpu {
+        &self.cpu
+    }
+
     fn embed(&self, n_tokens: usize, width: usize, fill: &dyn Fn(usize, &mut [f32])) -> Tensor {
         Tensor { values: Arc::new(self.cpu.embed(n_tokens, width, fill)), id: None }
     }

@@ -124,7 +124,9 @@ impl Readout {
     /// The token of a sentence at which it answers.
     pub(crate) fn answers_at(&self, spec: &Spec) -> AnswersAt {
         match self.kind {
-            HeadKind::SequenceClassifier if !spec.is_causal() => AnswersAt::First,
+            HeadKind::SequenceClassifier => {
+                spec.answers_at.unwrap_or(if spec.is_causal() { AnswersAt::Last } else { AnswersAt::First })
+            }
             _ => AnswersAt::Last,
         }
     }

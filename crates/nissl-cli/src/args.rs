@@ -70,6 +70,7 @@ pub(crate) enum Command {
     Ablate(commands::ablate::Args),
     Cluster(commands::cluster::Args),
     Compare(commands::compare::Args),
+    Evaluate(commands::evaluate::Args),
     Probe(commands::probe::Args),
     Report(commands::report::Args),
     Inspect(commands::inspect::Args),

@@ -10,6 +10,7 @@ pub(crate) mod compare;
 pub(crate) mod completions;
 pub(crate) mod convert;
 pub(crate) mod demo;
+pub(crate) mod evaluate;
 pub(crate) mod explain;
 pub(crate) mod extract;
 pub(crate) mod generate;
@@ -40,6 +41,7 @@ pub(crate) fn run(command: Command, door: &Door) -> anyhow::Result<()> {
         Command::Ablate(args) => ablate::run(&args, door),
         Command::Cluster(args) => cluster::run(&args, door),
         Command::Compare(args) => compare::run(&args, door),
+        Command::Evaluate(args) => evaluate::run(&args, door),
         Command::Probe(args) => probe::run(&args, door),
         Command::Report(args) => report::run(&args, door),
         Command::Inspect(args) => inspect::run(&args, door),

@@ -24,6 +24,7 @@ pub mod attributors;
 pub mod catalog;
 pub mod clustering;
 pub mod comparison;
+pub mod evaluation;
 pub mod lens;
 pub mod probes;
 pub mod profilers;

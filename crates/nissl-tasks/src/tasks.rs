@@ -15,6 +15,7 @@ pub mod cluster;
 pub mod compare;
 pub mod convert;
 pub mod demo;
+pub mod evaluate;
 pub mod explain;
 pub mod extract;
 pub mod generate;
@@ -44,6 +45,7 @@ pub const TASKS: &[TaskEntry] = &[
     TaskEntry { name: "ablate", summary: ablate::SUMMARY, run: |c, p| run_json("ablate", c, p, ablate::run) },
     TaskEntry { name: "cluster", summary: cluster::SUMMARY, run: |c, p| run_json("cluster", c, p, cluster::run) },
     TaskEntry { name: "compare", summary: compare::SUMMARY, run: |c, p| run_json("compare", c, p, compare::run) },
+    TaskEntry { name: "evaluate", summary: evaluate::SUMMARY, run: |c, p| run_json("evaluate", c, p, evaluate::run) },
     TaskEntry { name: "probe", summary: probe::SUMMARY, run: |c, p| run_json("probe", c, p, probe::run) },
     TaskEntry { name: "report", summary: report::SUMMARY, run: |c, p| run_json("report", c, p, report::run) },
     TaskEntry { name: "inspect", summary: inspect::SUMMARY, run: |c, p| run_json("inspect", c, p, inspect::run) },

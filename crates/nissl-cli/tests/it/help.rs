@@ -12,6 +12,7 @@ const COMMANDS: &[&str] = &[
     "ablate",
     "cluster",
     "compare",
+    "evaluate",
     "probe",
     "report",
     "inspect",

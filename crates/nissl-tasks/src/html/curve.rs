@@ -7,6 +7,9 @@ const HEIGHT: f64 = 360.0;
 const LEFT: f64 = 56.0;
 const BOTTOM: f64 = 36.0;
 
+/// Colors of lines, that come again after so many.
+const COLORS: usize = 6;
+
 /// A page with lines over an axis.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Curve {
@@ -29,12 +32,13 @@ pub struct Line {
     pub points: Vec<(f64, f64)>,
 }
 
-const STYLE: &str = ":root{color-scheme:light dark;--ink:#222;--grid:#ddd;--a:#2a6fb0;--b:#c2571a}\
-@media(prefers-color-scheme:dark){:root{--ink:#ddd;--grid:#444;--a:#6db3f2;--b:#f0955a}}\
+const STYLE: &str = ":root{color-scheme:light dark;--ink:#222;--grid:#ddd;--a:#2a6fb0;--b:#c2571a;--c:#2f8f4e;--d:#8a4fae;--e:#a08a1a;--f:#777}\
+@media(prefers-color-scheme:dark){:root{--ink:#ddd;--grid:#444;--a:#6db3f2;--b:#f0955a;--c:#73c98f;--d:#c39be0;--e:#d8c463;--f:#aaa}}\
 body{font:15px/1.4 system-ui,sans-serif;color:var(--ink);max-width:820px;margin:2em auto;padding:0 1em}\
 svg{width:100%;height:auto}text{fill:var(--ink);font-size:12px}.grid{stroke:var(--grid)}\
 polyline{fill:none;stroke-width:1.6}.l0{stroke:var(--a)}.l1{stroke:var(--b);stroke-width:2.4}\
-.k0{color:var(--a)}.k1{color:var(--b)}";
+.l2{stroke:var(--c)}.l3{stroke:var(--d)}.l4{stroke:var(--e)}.l5{stroke:var(--f)}\
+.k0{color:var(--a)}.k1{color:var(--b)}.k2{color:var(--c)}.k3{color:var(--d)}.k4{color:var(--e)}.k5{color:var(--f)}";
 
 /// Draws the page: nothing is loaded, and all texts are escaped.
 pub fn curve(curve: &Curve) -> String {
@@ -91,14 +95,14 @@ fn draw(out: &mut Markup, curve: &Curve, lines: &[Vec<(f64, f64)>], x_ends: (f64
     }
     for (idx, line) in lines.iter().enumerate() {
         let points: Vec<String> = line.iter().map(|point| format!("{:.1},{:.1}", x(point.0), y(point.1))).collect();
-        out.add(format_args!("<polyline class=\"l{}\" points=\"{}\"/>\n", idx % 2, points.join(" ")));
+        out.add(format_args!("<polyline class=\"l{}\" points=\"{}\"/>\n", idx % COLORS, points.join(" ")));
     }
     out.add(format_args!(
         "<text x=\"{WIDTH}\" y=\"{HEIGHT}\" text-anchor=\"end\">{}</text>\n</svg>\n<p>",
         esc(&curve.x)
     ));
     for (idx, line) in curve.lines.iter().enumerate() {
-        out.add(format_args!("<b class=\"k{}\">{}</b> ", idx % 2, esc(&line.name)));
+        out.add(format_args!("<b class=\"k{}\">{}</b> ", idx % COLORS, esc(&line.name)));
     }
     out.add(format_args!("({})</p>\n", esc(&curve.y)));
 }

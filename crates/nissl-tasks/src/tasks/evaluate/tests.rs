@@ -1,0 +1,76 @@
+use std::path::Path;
+
+use nissl_core::NoProgress;
+use nissl_testing::PlantedActivations;
+
+use super::*;
+use crate::tasks::rank;
+use crate::testing::planted_store;
+
+fn planted(folder: &Path, name: &str, seed: u64) -> PathBuf {
+    let path = folder.join(name);
+    std::fs::create_dir_all(&path).unwrap();
+    planted_store(&path, &PlantedActivations::new(seed, 0.1))
+}
+
+/// Ranks a store by some methods; the tables.
+fn ranked(folder: &Path, store: &Path, methods: &[&str]) -> Vec<PathBuf> {
+    let out = folder.join("ranks");
+    let config = rank::Config {
+        store: store.to_owned(),
+        methods: methods.iter().map(|name| (*name).to_owned()).collect(),
+        concepts: vec!["tag".to_owned()],
+        out: Some(out.clone()),
+        ..rank::Config::default()
+    };
+    let report = rank::run(&config, &NoProgress).unwrap();
+    report.methods.iter().map(|method| method.file.clone().unwrap()).collect()
+}
+
+#[test]
+fn rankings_are_judged_on_other_text_beside_random_neurons() {
+    let folder = tempfile::tempdir().unwrap();
+    let (first, second) = (planted(folder.path(), "first", 3), planted(folder.path(), "second", 4));
+    let rankings = ranked(folder.path(), &first, &["probeless", "average-precision"]);
+    let out = folder.path().join("judged");
+    let config = Config {
+        store: second,
+        rankings: rankings.clone(),
+        concepts: vec!["tag".to_owned()],
+        k: vec![1, 4, 16],
+        description: 4,
+        out: Some(out.clone()),
+        ..Config::default()
+    };
+    let report = run(&config, &NoProgress).unwrap();
+    assert!(report.concepts.len() >= 4, "{:?}", report.left_out);
+    let verb = report.concepts.iter().find(|concept| concept.name.contains("VERB")).unwrap();
+    for (idx, ranking) in report.rankings.iter().enumerate() {
+        assert!(!ranking.same_text && ranking.area > 0.0, "{ranking:?}");
+        assert!(verb.curves.rankings[idx].best[1].value > 0.99, "{:?}", verb.curves.rankings[idx]);
+        assert!(verb.compression.as_ref().unwrap()[idx] > 10.0, "{:?}", verb.compression);
+        assert_eq!(ranking.agreement.len(), 3);
+    }
+    // Both begin with the four verb neurons: more than chance, for this concept.
+    let pair = verb.pairs[0];
+    assert!(pair.significant && pair.shared >= 4 && pair.p < 1e-2, "{pair:?}");
+    let again: Report = serde_json::from_slice(&std::fs::read(out.join(REPORT)).unwrap()).unwrap();
+    assert_eq!(run(&again.head.config, &NoProgress).unwrap(), report, "a report's config repeats it");
+    let page = std::fs::read_to_string(out.join(PAGE)).unwrap();
+    assert!(page.contains("average-precision") && page.contains("random neurons"), "{page}");
+    let same = run(&Config { store: first, out: None, ..config }, &NoProgress).unwrap();
+    assert!(same.rankings.iter().all(|ranking| ranking.same_text));
+}
+
+#[test]
+fn what_cannot_be_judged_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = planted(folder.path(), "first", 3);
+    let rankings = ranked(folder.path(), &store, &["probeless"]);
+    let refused = |config: Config| run(&config, &NoProgress).unwrap_err().to_string();
+    let config = Config { store, rankings, concepts: vec!["number".to_owned()], ..Config::default() };
+    let err = refused(config.clone());
+    assert!(err.contains("that the store and every ranking have") && err.contains("not in"), "{err}");
+    let err = refused(Config { rankings: Vec::new(), ..config });
+    assert!(err.contains("rankings: expected at least one"), "{err}");
+}

@@ -29,6 +29,26 @@ pub enum Site {
     AttnZ,
     /// Output of the attention, as it is added to the residual stream.
     AttnOut,
+    /// Input branch of a state-space mixer (Mamba), before its convolution.
+    MixerIn,
+    /// The same after the convolution over time and the activation function.
+    MixerConv,
+    /// Step sizes of a state-space mixer, after the softplus.
+    MixerDt,
+    /// Receptances of a time-mix (RWKV): what reads the state, all heads side by side.
+    MixerR,
+    /// Keys of a time-mix, all heads side by side.
+    MixerK,
+    /// Values of a time-mix, all heads side by side.
+    MixerV,
+    /// Gate of a mixer, before its activation function.
+    MixerGate,
+    /// What is read from the state of a mixer, before any norm and the gate.
+    MixerY,
+    /// What enters the output projection of a mixer.
+    MixerZ,
+    /// Output of a mixer, as it is added to the residual stream.
+    MixerOut,
     /// Residual stream between attention and MLP (after the norm there, where the architecture is post-norm).
     ResidMid,
     /// Scores of experts, before some are chosen; those that every token takes come last.
@@ -71,6 +91,16 @@ const NAMES: &[(Site, &str, Option<&str>)] = &[
     (Site::AttnPattern, "attn.hook_pattern", None),
     (Site::AttnZ, "attn.hook_z", Some("attn.o.hook_in")),
     (Site::AttnOut, "hook_attn_out", Some("attn.hook_out")),
+    (Site::MixerIn, "mixer.hook_in", None),
+    (Site::MixerConv, "mixer.hook_conv", None),
+    (Site::MixerDt, "mixer.hook_dt", None),
+    (Site::MixerR, "mixer.hook_r", None),
+    (Site::MixerK, "mixer.hook_k", None),
+    (Site::MixerV, "mixer.hook_v", None),
+    (Site::MixerGate, "mixer.hook_gate", None),
+    (Site::MixerY, "mixer.hook_y", None),
+    (Site::MixerZ, "mixer.hook_z", None),
+    (Site::MixerOut, "hook_mixer_out", None),
     (Site::ResidMid, "hook_resid_mid", Some("ln2.hook_in")),
     (Site::MlpRouter, "mlp.hook_router", None),
     (Site::MlpExpertWeights, "mlp.hook_expert_weights", None),

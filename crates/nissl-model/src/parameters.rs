@@ -133,9 +133,15 @@ fn check_names(model: &Trained<'_>, all: &LaidOut<'_, Cpu>) -> Result<(), ModelE
             && w.origins.iter().all(|part| part.transposed == w.origins[0].transposed)
     };
     let norm = |norm: &&Arc<Norm>| !norm.names.0.is_empty();
-    // Biases by distance are read value by value, vectors of distances are made of several weights: no gradients.
-    let read_by_value = matches!(model.network, Network::Transformer(network)
-        if network.bias.is_some() || network.blocks.iter().any(|block| block.attention.relative.is_some()));
+    // Biases by distance and the constants of states are read value by value, vectors of distances are made of several
+    // weights: no gradients.
+    let read_by_value = match model.network {
+        Network::Transformer(network) => {
+            network.bias.is_some() || network.blocks.iter().any(|block| block.attention.relative.is_some())
+        }
+        Network::Recurrent(_) => false,
+        Network::StateSpace(_) => true,
+    };
     if !read_by_value && all.linears.iter().all(linear) && all.norms.iter().all(norm) {
         Ok(())
     } else {

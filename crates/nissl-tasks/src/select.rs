@@ -28,6 +28,11 @@ pub const GROUPS: &[SiteGroup] = &[
     SiteGroup { name: "mlp", summary: "the MLP neurons after their activation function", sites: &[Site::MlpPost] },
     SiteGroup { name: "attn", summary: "the attention heads' weighted sums of values", sites: &[Site::AttnZ] },
     SiteGroup {
+        name: "mixer",
+        summary: "what enters the output projection of a mixer with a state (RWKV, Mamba)",
+        sites: &[Site::MixerZ],
+    },
+    SiteGroup {
         name: "lstm",
         summary: "the gates, cells and states of LSTM layers",
         sites: &[Site::LstmI, Site::LstmF, Site::LstmG, Site::LstmO, Site::LstmC, Site::LstmH],

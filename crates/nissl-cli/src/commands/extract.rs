@@ -32,7 +32,7 @@ pub(crate) struct Args {
     #[arg(long, short, value_name = "STORE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     out: Option<PathBuf>,
-    /// Sites to record: groups (resid, mlp, attn, lstm, all), sites (mlp_post), layers (2-4.mlp),
+    /// Sites to record: groups (resid, mlp, attn, mixer, lstm, all), sites (mlp_post), layers (2-4.mlp),
     /// hook points (blocks.3.mlp.hook_post) [default: resid,mlp]
     #[arg(long, value_delimiter = ',', value_name = "SITES")]
     #[serde(skip_serializing_if = "Vec::is_empty")]

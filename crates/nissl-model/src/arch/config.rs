@@ -57,6 +57,11 @@ impl Config {
         Self { path: path.to_owned(), fields: Map::new(), asked: Arc::default() }
     }
 
+    /// Whether it has no field at all.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.fields.is_empty()
+    }
+
     /// The config as if a field were not there.
     pub(crate) fn without(&self, field: &str) -> Self {
         let mut fields = self.fields.clone();

@@ -21,6 +21,7 @@ mod gptj;
 mod head;
 mod llama;
 mod lstm;
+mod mamba;
 mod mistral;
 mod mixtral;
 mod modernbert;
@@ -37,8 +38,10 @@ mod qwen3_moe;
 mod recurrent;
 mod relative;
 mod roberta;
+mod rwkv5;
 mod smollm3;
 mod stablelm;
+mod state_space;
 mod textgenrnn;
 mod transformer;
 mod xlnet;
@@ -57,6 +60,7 @@ pub use head::{AnswersAt, HeadInfo, HeadKind};
 pub(crate) use head::{Classifier, Dense, Head, Readout};
 pub(crate) use recurrent::{Cell, Decoder, Recurrent, Values};
 pub(crate) use relative::{Distances, RelativeVectors};
+pub(crate) use state_space::{Block, MambaBlock, RwkvBlock, StateSpace};
 pub(crate) use transformer::{DistanceBuckets, Experts, Matrix, Positions, QkNorms, Skeleton, Spec};
 
 /// A family of architectures that load and run alike.
@@ -113,6 +117,8 @@ pub const FAMILIES: &[Family] = &[
     lstm::FAMILY,
     char_rnn::FAMILY,
     textgenrnn::FAMILY,
+    rwkv5::FAMILY,
+    mamba::FAMILY,
 ];
 
 /// What a family makes of a config: everything that the skeletons need to know of a model.
@@ -123,6 +129,8 @@ pub(crate) enum Architecture {
     Transformer(Spec),
     /// Layers of LSTM.
     Recurrent(Recurrent),
+    /// Blocks with a state.
+    StateSpace(StateSpace),
 }
 
 /// Which family could read a config, and which of its options that family does not know, as the end of an error; nothing
@@ -134,6 +142,7 @@ fn likeness(config: &Config) -> String {
         match (family.read)(config, &nothing).ok()? {
             Architecture::Transformer(spec) => spec.check(config).ok()?,
             Architecture::Recurrent(model) => model.check(config).ok()?,
+            Architecture::StateSpace(model) => model.check(config).ok()?,
         }
         Some((config.unasked(), family.name))
     };
@@ -196,6 +205,7 @@ impl Found {
                 spec.readout = weights::readout(checkpoint, spec, named, self.asked)?;
             }
             Architecture::Recurrent(model) => model.check(&self.config)?,
+            Architecture::StateSpace(model) => model.check(&self.config)?,
         }
         Ok(architecture)
     }
@@ -237,6 +247,25 @@ impl Architecture {
                 sites: model.sites(),
                 fingerprint: fingerprint.to_owned(),
             },
+            Self::StateSpace(model) => {
+                let (n_heads, d_head, d_mlp) = model.heads_and_neurons();
+                ModelInfo {
+                    name: name.to_owned(),
+                    family: family.name.to_owned(),
+                    n_layers: model.n_layers,
+                    d_model: model.d_model,
+                    n_heads,
+                    n_kv_heads: n_heads,
+                    d_head,
+                    d_mlp,
+                    d_vocab: model.d_vocab,
+                    n_ctx: model.n_ctx,
+                    causal: true,
+                    has_logits,
+                    sites: model.sites(),
+                    fingerprint: fingerprint.to_owned(),
+                }
+            }
         }
     }
 
@@ -250,6 +279,7 @@ impl Architecture {
                 let kind = if is_tagger { HeadKind::TokenClassifier } else { HeadKind::CausalLm };
                 (kind, AnswersAt::Last)
             }
+            Self::StateSpace(_) => (HeadKind::CausalLm, AnswersAt::Last),
         };
         let classifies = matches!(kind, HeadKind::TokenClassifier | HeadKind::SequenceClassifier);
         let labels = if classifies { found.config.labels(self.n_logits()) } else { Vec::new() };
@@ -260,7 +290,7 @@ impl Architecture {
     pub(crate) fn answers_at(&self) -> AnswersAt {
         match self {
             Self::Transformer(spec) => spec.readout.as_ref().map_or(AnswersAt::Last, |head| head.answers_at(spec)),
-            Self::Recurrent(_) => AnswersAt::Last,
+            Self::Recurrent(_) | Self::StateSpace(_) => AnswersAt::Last,
         }
     }
 
@@ -269,6 +299,7 @@ impl Architecture {
         match self {
             Self::Transformer(spec) => spec.readout.as_ref().map_or(spec.d_vocab, |head| head.n_logits),
             Self::Recurrent(model) => model.decoder.as_ref().map_or(0, |decoder| decoder.n_out),
+            Self::StateSpace(model) => model.d_vocab,
         }
     }
 }

@@ -241,8 +241,8 @@ impl<P: Packing> Direction<P> {
         let pre = engine.linear(x, &self.input, Epilogue::None);
         let mut gates = vec![zeros(if sites.keep_gates { 4 * h } else { 1 })];
         let (mut cells, mut states) = match past {
-            Some(At { past: LayerPast::Lstm { cells, states }, .. }) => {
-                (vec![engine.rows(cells, first)], vec![engine.rows(states, first)])
+            Some(At { past: LayerPast::States(kept), .. }) => {
+                (vec![engine.rows(&kept[0], first)], vec![engine.rows(&kept[1], first)])
             }
             _ => (vec![zeros(h)], vec![zeros(self.d_state)]),
         };
@@ -273,9 +273,9 @@ impl<P: Packing> Direction<P> {
             }
             cells.push(cell);
         }
-        if let Some(At { past: LayerPast::Lstm { cells: last_cells, states: last_states }, grows: true }) = past {
-            *last_cells = steps.last(engine, &cells, last_cells);
-            *last_states = steps.last(engine, &states, last_states);
+        if let Some(At { past: LayerPast::States(kept), grows: true }) = past {
+            kept[0] = steps.last(engine, &cells, &kept[0]);
+            kept[1] = steps.last(engine, &states, &kept[1]);
         }
         Ok(Record { gates, cells, states })
     }

@@ -2,12 +2,15 @@
 
 pub(crate) mod attention;
 pub(crate) mod bias;
+mod earlier;
 pub(crate) mod head;
 pub(crate) mod lstm;
+pub(crate) mod mamba;
 pub(crate) mod mlp;
 pub(crate) mod moe;
 pub(crate) mod relative;
 pub(crate) mod rotary;
+pub(crate) mod rwkv;
 
 use crate::engine::{Engine, Epilogue, Halt, Packing};
 use crate::hooks::{Hooks, Stage};

@@ -4,16 +4,18 @@
 //! no gradient and no error; GELU is composed from `tanh` and `erf`, for the gradients of candle's own are rounded to
 //! six digits. Through a value that a hook changes passes as much of the gradient as the edit lets through.
 
+mod scan;
+
 use std::ops::Range;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::{D, DType, Device, Result, Tensor, Var};
 use ndarray::{ArcArray2, Array2};
 
 use super::cpu::choose::largest;
 use super::{
-    Activation, Added, AttentionShape, Choice, Columns, Engine, Epilogue, Flow, Halt, LinearPart, NormKind, Packing,
-    Pairs, PatternHook, Relative, Rotary, See, Values, Vector, Wanted,
+    Activation, Added, AttentionShape, Choice, Columns, Engine, Epilogue, Flow, Halt, Kernel, LinearPart, NormKind,
+    Packing, Pairs, PatternHook, Relative, Rotary, Scan, See, Values, Vector, Wanted, Wkv,
 };
 
 /// The engine; all its tensors are of one type on one device.
@@ -263,6 +265,9 @@ fn activated(x: &Tensor, activation: Activation) -> Result<Tensor> {
         Activation::Relu => x.relu(),
         Activation::Silu => x.silu(),
         Activation::Tanh => x.tanh(),
+        Activation::Sigmoid => sigmoid(x),
+        Activation::ReluSquared => x.relu()?.sqr(),
+        Activation::Softplus => x.relu()? + (x.abs()?.neg()?.exp()? + 1.0)?.log()?,
         Activation::Cap(most) => (x / f64::from(most))?.tanh()? * f64::from(most),
     }
 }
@@ -353,6 +358,15 @@ impl Engine for Candle {
 
     fn add(&self, x: &Tensor, y: &Tensor) -> Tensor {
         done(x + y)
+    }
+
+    fn multiply(&self, x: &Tensor, y: &Tensor) -> Tensor {
+        done(x * y)
+    }
+
+    fn blend(&self, w: &Tensor, x: &Tensor, y: &Tensor) -> Tensor {
+        let blended = || (x - y)?.broadcast_mul(w)? + y;
+        done(blended())
     }
 
     fn activate(&self, x: &Tensor, activation: Activation) -> Tensor {
@@ -475,6 +489,28 @@ impl Engine for Candle {
             gates.narrow(1, 3 * h, h)? * c.tanh()?
         };
         done(state())
+    }
+
+    fn convolve(&self, parts: &[&Tensor], places: &[(usize, usize)], kernel: &Arc<Kernel>) -> Tensor {
+        let width = kernel.bias.len();
+        let row = |values: &[f32]| done(self.tensor(values.to_vec(), &[1, width]));
+        let tap = |(idx, tap): (usize, &[f32])| {
+            let places: Vec<(usize, usize)> = places.iter().skip(idx).step_by(kernel.n_taps()).copied().collect();
+            done(self.gather(parts, &places).broadcast_mul(&row(tap)))
+        };
+        let taps = kernel.taps().enumerate().map(tap);
+        let sum = taps.reduce(|sum, part| done(sum + part)).expect("a kernel has a tap");
+        done(sum.broadcast_add(&row(&kernel.bias)))
+    }
+
+    fn wkv(&self, rkv: [&Tensor; 3], wkv: &Arc<Wkv>, offsets: &[usize], state: Option<&mut Tensor>) -> Tensor {
+        assert!(state.is_none(), "no past is kept");
+        done(self.wkv(rkv, wkv, offsets))
+    }
+
+    fn scan(&self, inputs: [&Tensor; 3], scan: &Arc<Scan>, offsets: &[usize], state: Option<&mut Tensor>) -> Tensor {
+        assert!(state.is_none(), "no past is kept");
+        done(self.scan(inputs, scan, offsets))
     }
 
     fn visit(&self, x: &mut Tensor, columns: Range<usize>, see: See<'_>) -> Flow {

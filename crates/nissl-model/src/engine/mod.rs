@@ -8,6 +8,7 @@ mod added;
 #[cfg(any(test, feature = "candle"))]
 pub(crate) mod candle;
 pub(crate) mod cpu;
+mod scan;
 pub(crate) mod tape;
 
 use std::ops::Range;
@@ -18,6 +19,7 @@ use nissl_core::ModelError;
 
 use crate::checkpoint::Weight;
 pub(crate) use added::{Added, Columns, DistanceBias, Relative};
+pub(crate) use scan::{Kernel, Scan, Wkv};
 
 /// The non-linearity of an MLP.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -32,6 +34,12 @@ pub(crate) enum Activation {
     Silu,
     /// tanh(x).
     Tanh,
+    /// 1 / (1 + exp(-x)).
+    Sigmoid,
+    /// max(x, 0)².
+    ReluSquared,
+    /// ln(1 + exp(x)).
+    Softplus,
     /// c · tanh(x / c), for this c.
     Cap(f32),
 }
@@ -334,6 +342,10 @@ pub(crate) trait Engine: Send + Sync + Sized + 'static {
     fn norm_columns(&self, x: &mut Self::Tensor, columns: Range<usize>, norm: &NormOf<Self>);
     /// x + y.
     fn add(&self, x: &Self::Tensor, y: &Self::Tensor) -> Self::Tensor;
+    /// x ∘ y.
+    fn multiply(&self, x: &Self::Tensor, y: &Self::Tensor) -> Self::Tensor;
+    /// w ∘ x + (1 - w) ∘ y, for w of as many rows or of one.
+    fn blend(&self, w: &Self::Tensor, x: &Self::Tensor, y: &Self::Tensor) -> Self::Tensor;
     /// The activation of every value.
     fn activate(&self, x: &Self::Tensor, activation: Activation) -> Self::Tensor;
     /// act(x[:, ..w]) * x[:, w..], for x `[T, 2 w]`.
@@ -365,6 +377,27 @@ pub(crate) trait Engine: Send + Sync + Sized + 'static {
     fn lstm_cell(&self, gates: &Self::Tensor, c: &Self::Tensor) -> Self::Tensor;
     /// o * tanh(c) `[T, H]`.
     fn lstm_state(&self, gates: &Self::Tensor, c: &Self::Tensor) -> Self::Tensor;
+    /// A convolution over time, each column by itself: every row is the sum of the taps of the kernel times the rows at
+    /// its `places` (which part, which row of it; one a tap, row after row), and the bias.
+    fn convolve(&self, parts: &[&Self::Tensor], places: &[(usize, usize)], kernel: &Arc<Kernel>) -> Self::Tensor;
+    /// What receptances r read of a state of RWKV, `[T, n_heads d_head]` as keys k and values v. The state of each
+    /// sentence, `[n_sentences, n_heads d_head²]`, is zeros or what is given, and is then what its last row left.
+    fn wkv(
+        &self,
+        rkv: [&Self::Tensor; 3],
+        wkv: &Arc<Wkv>,
+        offsets: &[usize],
+        state: Option<&mut Self::Tensor>,
+    ) -> Self::Tensor;
+    /// What a selective state-space model gives for x `[T, width]`, step sizes dt `[T, width]`, and `bc` `[T, 2 N]`: what
+    /// enters the states, then what reads them. The states of each sentence, `[n_sentences, N width]`, are as above.
+    fn scan(
+        &self,
+        inputs: [&Self::Tensor; 3],
+        scan: &Arc<Scan>,
+        offsets: &[usize],
+        state: Option<&mut Self::Tensor>,
+    ) -> Self::Tensor;
     /// Lets `see` read and change `columns`, `[T, columns.len()]`.
     fn visit(&self, x: &mut Self::Tensor, columns: Range<usize>, see: See<'_>) -> Flow;
     /// Number of columns.

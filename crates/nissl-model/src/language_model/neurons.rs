@@ -132,6 +132,7 @@ fn is_stream(site: Site) -> bool {
         Site::Embed
             | Site::ResidPre
             | Site::AttnOut
+            | Site::MixerOut
             | Site::ResidMid
             | Site::MlpOut
             | Site::LstmH

@@ -4,6 +4,7 @@ mod decoder;
 mod encoder;
 mod past;
 mod recurrent;
+mod state_space;
 mod transformer;
 
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use crate::engine::{DistanceBias, Engine, Halt, Packing, Rotary};
 use crate::hooks::Hooks;
 pub(crate) use past::{At, LayerPast, Past};
 pub(crate) use recurrent::{Average, Padding, Recurrent};
+pub(crate) use state_space::{Layer, StateSpace};
 pub(crate) use transformer::{Block, Transformer};
 
 /// Where in the network a pass is, and what it takes there.
@@ -39,6 +41,8 @@ pub(crate) enum Network<P: Packing> {
     Transformer(Transformer<P>),
     /// Layers of LSTM.
     Recurrent(Recurrent<P>),
+    /// Blocks with a state.
+    StateSpace(StateSpace<P>),
 }
 
 impl<P: Packing> Network<P> {
@@ -48,6 +52,7 @@ impl<P: Packing> Network<P> {
         match self {
             Self::Transformer(transformer) => transformer.laid_out(&mut all),
             Self::Recurrent(recurrent) => recurrent.laid_out(&mut all),
+            Self::StateSpace(model) => model.laid_out(&mut all),
         }
         all
     }
@@ -63,6 +68,7 @@ impl<P: Packing> Network<P> {
         match self {
             Self::Transformer(transformer) => transformer.forward(engine, x, hooks, past),
             Self::Recurrent(recurrent) => recurrent.forward(engine, x, hooks, past),
+            Self::StateSpace(model) => model.forward(engine, x, hooks, past),
         }
     }
 
@@ -77,6 +83,7 @@ impl<P: Packing> Network<P> {
         let layers = match self {
             Self::Transformer(transformer) => transformer.past(n_sentences)?,
             Self::Recurrent(recurrent) => recurrent.past(engine, n_sentences)?,
+            Self::StateSpace(model) => model.past(engine, n_sentences),
         };
         Some(Past { n_sentences, layers, grows: true })
     }
@@ -89,6 +96,7 @@ impl<P: Packing> Network<P> {
                 None => x,
             }),
             Self::Recurrent(recurrent) => recurrent.average.is_none().then_some(x),
+            Self::StateSpace(model) => Some(engine.norm(&x, &model.final_norm)),
         }
     }
 }

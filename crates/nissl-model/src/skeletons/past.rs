@@ -14,13 +14,8 @@ pub(crate) struct Past<E: Engine> {
 pub(crate) enum LayerPast<E: Engine> {
     /// Keys and values, one a sentence.
     Attention(Vec<E::Past>),
-    /// Of an LSTM: what the last step left, `[n_sentences, H]` and `[n_sentences, d_state]`.
-    Lstm {
-        /// The cells.
-        cells: E::Tensor,
-        /// The hidden states.
-        states: E::Tensor,
-    },
+    /// Of a recurrence: what the last step left, each `[n_sentences, width]`.
+    States(Vec<E::Tensor>),
 }
 
 impl<E: Engine> Past<E> {
@@ -28,8 +23,8 @@ impl<E: Engine> Past<E> {
     pub(crate) fn choose(&self, engine: &E, sentences: &[usize]) -> Self {
         let layer = |layer: &LayerPast<E>| match layer {
             LayerPast::Attention(past) => LayerPast::Attention(sentences.iter().map(|&i| past[i].clone()).collect()),
-            LayerPast::Lstm { cells, states } => {
-                LayerPast::Lstm { cells: engine.rows(cells, sentences), states: engine.rows(states, sentences) }
+            LayerPast::States(states) => {
+                LayerPast::States(states.iter().map(|state| engine.rows(state, sentences)).collect())
             }
         };
         let layers = self.layers.iter().map(layer).collect();
@@ -44,9 +39,10 @@ impl<E: Engine> Past<E> {
         for (here, other) in self.layers.iter_mut().zip(other.layers) {
             match (here, other) {
                 (LayerPast::Attention(past), LayerPast::Attention(other)) => past.extend(other),
-                (LayerPast::Lstm { cells, states }, LayerPast::Lstm { cells: other_cells, states: other_states }) => {
-                    *cells = engine.gather(&[cells, &other_cells], &places);
-                    *states = engine.gather(&[states, &other_states], &places);
+                (LayerPast::States(states), LayerPast::States(other)) => {
+                    for (state, other) in states.iter_mut().zip(&other) {
+                        *state = engine.gather(&[state, other], &places);
+                    }
                 }
                 _ => unreachable!("the layers of one network are alike"),
             }

@@ -82,7 +82,7 @@ impl<P: Packing> Recurrent<P> {
         }
         let zeros = |width| engine.embed(n_sentences, width, &|_, _| {});
         let empty = |lstm: &Lstm<P>| match lstm.directions.as_slice() {
-            [one] => Some(LayerPast::Lstm { cells: zeros(one.d_hidden), states: zeros(one.d_state) }),
+            [one] => Some(LayerPast::States(vec![zeros(one.d_hidden), zeros(one.d_state)])),
             _ => None,
         };
         self.layers.iter().map(empty).collect()

@@ -100,7 +100,9 @@ impl Trainer {
         let mut empty = Checkpoint::in_memory(path, Vec::new());
         let weights = match found.architecture(&mut empty)? {
             Architecture::Transformer(spec) => fresh::weights(&spec, seed),
-            Architecture::Recurrent(_) => unreachable!("families that make models are transformers"),
+            Architecture::Recurrent(_) | Architecture::StateSpace(_) => {
+                unreachable!("families that make models are transformers")
+            }
         };
         Self::new(&found, config, Some(tokenizer), Checkpoint::in_memory(path, weights), family)
     }

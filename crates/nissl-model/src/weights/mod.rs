@@ -3,6 +3,7 @@
 mod embeddings;
 mod neurons;
 mod recurrent;
+mod state_space;
 mod stored;
 mod transformer;
 
@@ -20,6 +21,7 @@ pub(crate) fn embeddings(checkpoint: &Checkpoint, architecture: &Architecture) -
     match architecture {
         Architecture::Transformer(spec) => transformer::embeddings(checkpoint, spec),
         Architecture::Recurrent(model) => recurrent::embeddings(checkpoint, model),
+        Architecture::StateSpace(model) => state_space::embeddings(checkpoint, model),
     }
 }
 
@@ -34,6 +36,7 @@ pub(crate) fn network<P: Packing>(
             transformer::transformer(packing, checkpoint, spec).map(Network::Transformer)
         }
         Architecture::Recurrent(model) => recurrent::recurrent(packing, checkpoint, model).map(Network::Recurrent),
+        Architecture::StateSpace(model) => state_space::network(packing, checkpoint, model).map(Network::StateSpace),
     }
 }
 
@@ -42,6 +45,7 @@ pub(crate) fn has_head(checkpoint: &Checkpoint, architecture: &Architecture) -> 
     match architecture {
         Architecture::Transformer(spec) => Ok(spec.readout.is_some()),
         Architecture::Recurrent(model) => recurrent::has_head(checkpoint, model),
+        Architecture::StateSpace(model) => state_space::has_head(checkpoint, model),
     }
 }
 
@@ -76,6 +80,7 @@ pub(crate) fn head<P: Packing>(
             }),
         },
         Architecture::Recurrent(model) => recurrent::head(packing, checkpoint, model),
+        Architecture::StateSpace(model) => state_space::head(packing, checkpoint, model),
     }
 }
 

@@ -5,7 +5,7 @@ use std::ops::Range;
 use ndarray::{Array2, s};
 use nissl_core::{HookPoint, Linear, Norm};
 
-use super::{recurrent, transformer};
+use super::{recurrent, state_space, transformer};
 use crate::arch::Architecture;
 use crate::checkpoint::Checkpoint;
 use crate::error::LoadError;
@@ -25,12 +25,15 @@ impl Units<'_> {
         match self.architecture {
             Architecture::Transformer(spec) => transformer::neurons::reads(self.checkpoint, spec, point, units),
             Architecture::Recurrent(model) => recurrent::neurons::reads(self.checkpoint, model, point, units),
+            Architecture::StateSpace(model) => state_space::neurons::reads(self.checkpoint, model, point, units),
         }
     }
 
     pub(crate) fn reads_state(self, point: HookPoint, units: Range<usize>) -> Answer<Linear> {
         match self.architecture {
-            Architecture::Transformer(_) => Ok(Err("only gates of an LSTM read a state".to_owned())),
+            Architecture::Transformer(_) | Architecture::StateSpace(_) => {
+                Ok(Err("only gates of an LSTM read a state".to_owned()))
+            }
             Architecture::Recurrent(model) => recurrent::neurons::reads_state(self.checkpoint, model, point, units),
         }
     }
@@ -39,6 +42,7 @@ impl Units<'_> {
         match self.architecture {
             Architecture::Transformer(spec) => transformer::neurons::writes(self.checkpoint, spec, point, units),
             Architecture::Recurrent(_) => Ok(recurrent::neurons::writes(point, units, width)),
+            Architecture::StateSpace(model) => state_space::neurons::writes(self.checkpoint, model, point, units),
         }
     }
 
@@ -46,6 +50,7 @@ impl Units<'_> {
         match self.architecture {
             Architecture::Transformer(spec) => transformer::neurons::unembedding(self.checkpoint, spec, tokens),
             Architecture::Recurrent(model) => recurrent::neurons::unembedding(self.checkpoint, model, tokens),
+            Architecture::StateSpace(model) => state_space::neurons::unembedding(self.checkpoint, model, tokens),
         }
     }
 
@@ -53,6 +58,8 @@ impl Units<'_> {
         match self.architecture {
             Architecture::Transformer(spec) => transformer::neurons::path(self.checkpoint, spec, from, to),
             Architecture::Recurrent(model) => Ok(recurrent::neurons::is_joined(model, from, to).then(Vec::new)),
+            // A norm stands before every reader, and blends of tokens behind most.
+            Architecture::StateSpace(_) => Ok(None),
         }
     }
 
@@ -60,7 +67,7 @@ impl Units<'_> {
     pub(crate) fn has_transform(self) -> bool {
         match self.architecture {
             Architecture::Transformer(spec) => spec.readout.as_ref().is_some_and(|head| head.dense.is_some()),
-            Architecture::Recurrent(_) => false,
+            Architecture::Recurrent(_) | Architecture::StateSpace(_) => false,
         }
     }
 }

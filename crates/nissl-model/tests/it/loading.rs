@@ -287,3 +287,58 @@ fn an_unknown_family_is_told_which_known_one_is_nearest_and_what_differs() {
     let told = said("bloom", &[("n_head", json!(7))]);
     assert!(!told.contains("nearest is") && !told.contains("knows every"), "nobody reads 7 heads of 36: {told}");
 }
+
+#[test]
+fn sizes_that_a_state_cannot_have_are_refused_by_name() {
+    let said = |family: &str, changes: &[(&str, Value)], weights: &[Weight]| {
+        let mut config = config(family);
+        for (field, value) in changes {
+            config[*field] = value.clone();
+        }
+        load(&folder(&config, weights)).map(|_| ()).unwrap_err().to_string()
+    };
+    let (rwkv, mamba) = (weights("rwkv5"), weights("mamba"));
+    let cases = [
+        (
+            said("rwkv5", &[("head_size", json!(0))], &rwkv),
+            "field head_size: expected a divisor of the width 24, got 0",
+        ),
+        (
+            said("rwkv5", &[("head_size", json!(7))], &rwkv),
+            "field head_size: expected a divisor of the width 24, got 7",
+        ),
+        (said("rwkv5", &[("head_size", json!(4))], &rwkv), "time_decay: expected [6, 4], got [3, 8]"),
+        (said("rwkv5", &[("attention_hidden_size", json!(48))], &rwkv), "field attention_hidden_size: expected 24"),
+        (said("rwkv5", &[("intermediate_size", json!(0))], &rwkv), "number of MLP neurons: expected 1 to"),
+        (said("rwkv5", &[("num_hidden_layers", json!(3))], &rwkv), "no weight is called 'rwkv.blocks.2."),
+        (said("mamba", &[("state_size", json!(0))], &mamba), "number of states: expected 1 to"),
+        (said("mamba", &[("conv_kernel", json!(0))], &mamba), "taps of the convolution: expected 1 to"),
+        (said("mamba", &[("time_step_rank", json!("wide"))], &mamba), "field time_step_rank: expected a whole number"),
+        (said("mamba", &[("state_size", json!(6))], &mamba), "shape of backbone.layers.0.mixer."),
+        (said("mamba", &[("hidden_act", json!("swoosh"))], &mamba), "field hidden_act: expected"),
+        (said("mamba", &[("intermediate_size", json!(u64::MAX))], &mamba), "width of the mixer: expected 1 to"),
+    ];
+    for (said, expected) in cases {
+        assert!(said.contains(expected), "{said}: expected {expected}");
+    }
+    // Without config.json the sizes are those of the weights.
+    let original = |change: &dyn Fn(&mut Weight)| {
+        let mut weights = weights("rwkv5-original");
+        weights.iter_mut().for_each(change);
+        let folder = TempDir::new().unwrap();
+        write(&folder.path().join("model.safetensors"), &weights);
+        load(&folder).map(|_| ()).unwrap_err().to_string()
+    };
+    let flat = original(&|(name, _, shape, _)| {
+        if name == "blocks.0.att.time_decay" {
+            *shape = vec![24];
+        }
+    });
+    assert!(flat.contains("time_decay: expected [heads, width of a head] (RWKV 5.2), got [24]"), "{flat}");
+    let swapped = original(&|(name, _, shape, _)| {
+        if name == "blocks.1.att.time_faaaa" {
+            shape.swap(0, 1);
+        }
+    });
+    assert!(swapped.contains("blocks.1.att.time_faaaa: expected [3, 8], got [8, 3, 1]"), "{swapped}");
+}

@@ -20,7 +20,7 @@ pub(crate) fn models() -> impl Iterator<Item = &'static str> {
 }
 
 /// Models of known families with options that change the numbers alone: they have neither edits nor gradients.
-pub(crate) const VARIANTS: [&str; 8] = [
+pub(crate) const VARIANTS: [&str; 9] = [
     "deberta-v2-apart",
     "falcon-new",
     "falcon-serial",
@@ -29,6 +29,7 @@ pub(crate) const VARIANTS: [&str; 8] = [
     "llama-yarn",
     "llama-3",
     "llama-biased",
+    "rwkv5-original",
 ];
 
 /// A family's fixture: the model, its batch, and what the reference computed.
@@ -104,7 +105,7 @@ fn every_site_and_the_logits_equal_the_reference() {
         }
         fixture.check("logits", &trace.logits.unwrap().view(), LOGITS);
         let known: Vec<&str> = fixture.expected.names().filter(|name| name.contains("hook_")).collect();
-        assert!(known.len() > points.len(), "{family}: the fixture has every site");
+        assert!(known.len() >= points.len(), "{family}: the fixture has every site");
     }
 }
 

@@ -68,7 +68,8 @@ fn variants_give_the_bits_of_single_runs() {
         let sentence: Vec<u32> = (0..11).map(|i| (i * 31 % info.d_vocab) as u32).collect();
         let edits = edits(&model, sentence.len());
         let point = |site| HookPoint::new(info.n_layers as u16 - 1, site);
-        let mlp = if info.d_mlp > 0 { Site::MlpPost } else { Site::LstmH };
+        let has = |site: &Site| info.width(point(*site)).is_some();
+        let mlp = [Site::MlpPost, Site::LstmH, Site::MixerZ].into_iter().find(has).unwrap();
         let common = EditSpec {
             point: HookPoint::new(0, Site::ResidPost),
             units: Units::Some(vec![0, 3]),

@@ -49,6 +49,9 @@ pub(crate) fn activate(isa: Isa, activation: Activation, x: &mut [f32]) {
         Activation::Relu => x.iter_mut().for_each(|x| *x = x.max(0.0)),
         Activation::Silu => silu(isa, x),
         Activation::Tanh => tanh(isa, x),
+        Activation::Sigmoid => sigmoids(isa, x),
+        Activation::ReluSquared => x.iter_mut().for_each(|x| *x = x.max(0.0) * x.max(0.0)),
+        Activation::Softplus => softplus(isa, x),
         Activation::Cap(most) => cap(isa, x, most),
     }
 }
@@ -71,6 +74,16 @@ for_each_isa! {
 for_each_isa! {
     /// tanh(x).
     fn tanh(x: &mut [f32]) = tanh_body
+}
+
+for_each_isa! {
+    /// sigmoid(x).
+    fn sigmoids(x: &mut [f32]) = sigmoids_body
+}
+
+for_each_isa! {
+    /// ln(1 + exp(x)).
+    fn softplus(x: &mut [f32]) = softplus_body
 }
 
 for_each_isa! {
@@ -114,6 +127,26 @@ fn silu_body(x: &mut [f32]) {
 #[inline(always)]
 fn tanh_body(x: &mut [f32]) {
     map(x, |x| 2.0f32.mul_add(sigmoid(2.0 * x), -1.0));
+}
+
+#[inline(always)]
+fn sigmoids_body(x: &mut [f32]) {
+    map(x, sigmoid);
+}
+
+#[inline(always)]
+fn softplus_body(x: &mut [f32]) {
+    map(x, |x| {
+        // ln(1 + t) = 2 artanh(s), s = t / (2 + t) <= 1/3, by its series.
+        let t = exp(-x.abs());
+        let s = t / (2.0 + t);
+        let z = s * s;
+        let mut sum = 1.0 / 15.0;
+        for odd in [13.0, 11.0, 9.0, 7.0, 5.0, 3.0, 1.0] {
+            sum = z.mul_add(sum, 1.0 / odd);
+        }
+        (2.0 * s).mul_add(sum, if x > 0.0 { x } else { 0.0 })
+    });
 }
 
 #[inline(always)]

@@ -18,6 +18,7 @@ mod native_x86;
 mod norm;
 mod pack;
 mod past;
+mod scan;
 pub(super) mod scores;
 mod team;
 pub(super) mod tensor;
@@ -31,8 +32,8 @@ use std::sync::Arc;
 use ndarray::Array2;
 
 use super::{
-    Activation, Added, AttentionShape, Choice, Engine, Epilogue, Flow, Halt, LinearPart, NormKind, Packing, Pairs,
-    PatternHook, Rotary, See, Values, Vector,
+    Activation, Added, AttentionShape, Choice, Engine, Epilogue, Flow, Halt, Kernel, LinearPart, NormKind, Packing,
+    Pairs, PatternHook, Rotary, Scan, See, Values, Vector, Wkv,
 };
 use crate::engine::cpu::isa::Isa;
 use crate::options::WeightFormat;
@@ -131,6 +132,25 @@ impl Engine for Cpu {
             }
         }
         sum
+    }
+
+    fn multiply(&self, x: &Tensor, y: &Tensor) -> Tensor {
+        let mut product = x.copy();
+        for row in 0..x.n_rows() {
+            product.row_mut(row).iter_mut().zip(y.row(row)).for_each(|(x, y)| *x *= y);
+        }
+        product
+    }
+
+    fn blend(&self, w: &Tensor, x: &Tensor, y: &Tensor) -> Tensor {
+        let mut blended = x.copy();
+        for row in 0..x.n_rows() {
+            let w = w.row(if w.n_rows() == 1 { 0 } else { row });
+            for ((x, y), w) in blended.row_mut(row).iter_mut().zip(y.row(row)).zip(w) {
+                *x = (*x - y).mul_add(*w, *y);
+            }
+        }
+        blended
     }
 
     fn activate(&self, x: &Tensor, activation: Activation) -> Tensor {
@@ -232,6 +252,18 @@ impl Engine for Cpu {
             math::lstm_state(self.isa, h.row_mut(row), gates.row(row));
         }
         h
+    }
+
+    fn convolve(&self, parts: &[&Tensor], places: &[(usize, usize)], kernel: &Arc<Kernel>) -> Tensor {
+        scan::convolve(self.isa, parts, places, kernel)
+    }
+
+    fn wkv(&self, rkv: [&Tensor; 3], wkv: &Arc<Wkv>, offsets: &[usize], state: Option<&mut Tensor>) -> Tensor {
+        scan::wkv(self.isa, rkv, wkv, offsets, state)
+    }
+
+    fn scan(&self, inputs: [&Tensor; 3], scan: &Arc<Scan>, offsets: &[usize], state: Option<&mut Tensor>) -> Tensor {
+        scan::scan(self.isa, inputs, scan, offsets, state)
     }
 
     fn visit(&self, x: &mut Tensor, columns: Range<usize>, see: See<'_>) -> Flow {

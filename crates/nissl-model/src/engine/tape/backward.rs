@@ -6,7 +6,7 @@ use ndarray::ArrayView2;
 
 use super::attention::{self, Attention, Given};
 use super::parameters::Group;
-use super::{Id, Op, Parent, Recorded, Tape, Values, Wanted, slopes, unshared};
+use super::{Id, Op, Parent, Recorded, Tape, Values, Wanted, scan, slopes, unshared};
 use crate::engine::cpu::isa::Isa;
 use crate::engine::cpu::{Cpu, math};
 use crate::engine::{Engine, Epilogue, Rotary};
@@ -113,6 +113,15 @@ fn step(cpu: &Cpu, op: Op, mut dy: Arc<Values>, adjoints: &mut Adjoints, deliver
             adjoints.add(cpu, x, Arc::clone(&dy));
             adjoints.add(cpu, y, dy);
         }
+        Op::Multiply { x, y } => {
+            let mut other = Arc::clone(&dy);
+            for (of, by) in [(&x, &y), (&y, &x)] {
+                let dx = unshared(&mut other);
+                (0..n_rows).for_each(|row| slopes::multiply(isa, dx.row_mut(row), by.values.row(row)));
+                adjoints.add(cpu, of.id, std::mem::replace(&mut other, Arc::clone(&dy)));
+            }
+        }
+        Op::Blend { w, x, y } => scan::blend(&w, &x, &y, &dy, &mut |id, part| adjoints.add(cpu, id, Arc::new(part))),
         Op::Activate { x, values, activation } => {
             let dx = unshared(&mut dy);
             (0..n_rows).for_each(|row| slopes::activate(isa, activation, values.row(row), dx.row_mut(row)));
@@ -182,6 +191,25 @@ fn step(cpu: &Cpu, op: Op, mut dy: Arc<Values>, adjoints: &mut Adjoints, deliver
         }
         Op::LstmCell { gates, c } => lstm(cpu, &gates, &c, dy, adjoints, slopes::lstm_cell),
         Op::LstmState { gates, c } => lstm(cpu, &gates, &c, dy, adjoints, slopes::lstm_state),
+        Op::Convolve { parts, places, kernel } => {
+            for (from, places) in places.chunks_exact(kernel.n_taps()).enumerate() {
+                for (&(part, to), tap) in places.iter().zip(kernel.taps()) {
+                    if let (Some(id), n_rows) = parts[part] {
+                        let dx = adjoints.sum(id, n_rows, dy.width());
+                        let dx = dx.row_mut(to).iter_mut().zip(tap).zip(dy.row(from));
+                        dx.for_each(|((dx, tap), dy)| *dx = tap.mul_add(*dy, *dx));
+                    }
+                }
+            }
+        }
+        Op::Wkv { rkv, wkv, offsets } => {
+            let parts = scan::wkv(isa, rkv.each_ref().map(|x| &*x.values), &wkv, &offsets, &dy);
+            rkv.iter().zip(parts).for_each(|(x, part)| adjoints.add(cpu, x.id, Arc::new(part)));
+        }
+        Op::Scan { inputs, scan: constants, offsets } => {
+            let parts = scan::scan(isa, inputs.each_ref().map(|x| &*x.values), &constants, &offsets, &dy);
+            inputs.iter().zip(parts).for_each(|(x, part)| adjoints.add(cpu, x.id, Arc::new(part)));
+        }
         Op::Rows { x, n_rows, rows } => {
             let dx = adjoints.sum(x, n_rows, dy.width());
             rows.iter().enumerate().for_each(|(from, &to)| math::add(isa, dx.row_mut(to), dy.row(from)));

@@ -6,6 +6,7 @@
 mod attention;
 mod backward;
 mod parameters;
+mod scan;
 mod slopes;
 
 use std::ops::Range;
@@ -17,8 +18,8 @@ use ndarray::Array2;
 use super::cpu::tensor::Tensor as Values;
 use super::cpu::{Cpu, Norm, Weights};
 use super::{
-    Activation, Added, AttentionShape, Choice, Columns, DistanceBias, Engine, Epilogue, Flow, Halt, PatternHook,
-    Relative, Rotary, See, Values as Shown, Wanted,
+    Activation, Added, AttentionShape, Choice, Columns, DistanceBias, Engine, Epilogue, Flow, Halt, Kernel,
+    PatternHook, Relative, Rotary, Scan, See, Values as Shown, Wanted, Wkv,
 };
 
 /// Records the run of one group.
@@ -87,6 +88,15 @@ enum Op {
         x: Option<Id>,
         y: Option<Id>,
     },
+    Multiply {
+        x: Parent,
+        y: Parent,
+    },
+    Blend {
+        w: Parent,
+        x: Parent,
+        y: Parent,
+    },
     Activate {
         x: Id,
         values: Arc<Values>,
@@ -134,6 +144,21 @@ enum Op {
     LstmState {
         gates: Parent,
         c: Parent,
+    },
+    Convolve {
+        parts: Vec<(Option<Id>, usize)>,
+        places: Vec<(usize, usize)>,
+        kernel: Arc<Kernel>,
+    },
+    Wkv {
+        rkv: [Parent; 3],
+        wkv: Arc<Wkv>,
+        offsets: Vec<usize>,
+    },
+    Scan {
+        inputs: [Parent; 3],
+        scan: Arc<Scan>,
+        offsets: Vec<usize>,
     },
     Rows {
         x: Id,
@@ -309,6 +334,16 @@ impl Engine for Tape {
         self.made(self.cpu.add(&x.values, &y.values), &[x, y], || Op::Add { x: x.id, y: y.id })
     }
 
+    fn multiply(&self, x: &Tensor, y: &Tensor) -> Tensor {
+        let op = || Op::Multiply { x: Parent::of(x), y: Parent::of(y) };
+        self.made(self.cpu.multiply(&x.values, &y.values), &[x, y], op)
+    }
+
+    fn blend(&self, w: &Tensor, x: &Tensor, y: &Tensor) -> Tensor {
+        let op = || Op::Blend { w: Parent::of(w), x: Parent::of(x), y: Parent::of(y) };
+        self.made(self.cpu.blend(&w.values, &x.values, &y.values), &[w, x, y], op)
+    }
+
     fn activate(&self, x: &Tensor, activation: Activation) -> Tensor {
         let id = x.id.map(|id| self.push(Op::Activate { x: id, values: Arc::clone(&x.values), activation }));
         Tensor { values: Arc::new(self.cpu.activate(&x.values, activation)), id }
@@ -397,6 +432,29 @@ impl Engine for Tape {
     fn lstm_state(&self, gates: &Tensor, c: &Tensor) -> Tensor {
         let h = self.cpu.lstm_state(&gates.values, &c.values);
         self.made(h, &[gates, c], || Op::LstmState { gates: Parent::of(gates), c: Parent::of(c) })
+    }
+
+    fn convolve(&self, parts: &[&Tensor], places: &[(usize, usize)], kernel: &Arc<Kernel>) -> Tensor {
+        let values: Vec<&Values> = parts.iter().map(|part| &*part.values).collect();
+        self.made(self.cpu.convolve(&values, places, kernel), parts, || Op::Convolve {
+            parts: parts.iter().map(|part| (part.id, part.values.n_rows())).collect(),
+            places: places.to_vec(),
+            kernel: Arc::clone(kernel),
+        })
+    }
+
+    fn wkv(&self, rkv: [&Tensor; 3], wkv: &Arc<Wkv>, offsets: &[usize], state: Option<&mut Tensor>) -> Tensor {
+        assert!(state.is_none(), "gradients are taken of whole texts");
+        let y = self.cpu.wkv(rkv.map(|x| &*x.values), wkv, offsets, None);
+        let op = || Op::Wkv { rkv: rkv.map(Parent::of), wkv: Arc::clone(wkv), offsets: offsets.to_vec() };
+        self.made(y, &rkv, op)
+    }
+
+    fn scan(&self, inputs: [&Tensor; 3], scan: &Arc<Scan>, offsets: &[usize], state: Option<&mut Tensor>) -> Tensor {
+        assert!(state.is_none(), "gradients are taken of whole texts");
+        let y = self.cpu.scan(inputs.map(|x| &*x.values), scan, offsets, None);
+        let op = || Op::Scan { inputs: inputs.map(Parent::of), scan: Arc::clone(scan), offsets: offsets.to_vec() };
+        self.made(y, &inputs, op)
     }
 
     fn visit(&self, x: &mut Tensor, columns: Range<usize>, see: See<'_>) -> Flow {

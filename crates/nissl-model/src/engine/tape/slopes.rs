@@ -17,6 +17,9 @@ pub(super) fn activate(isa: Isa, activation: Activation, x: &[f32], dy: &mut [f3
         Activation::Relu => dy.iter_mut().zip(x).for_each(|(dy, x)| *dy = if *x > 0.0 { *dy } else { 0.0 }),
         Activation::Silu => silu(isa, x, dy),
         Activation::Tanh => tanh(isa, x, dy),
+        Activation::Sigmoid => sigmoids(isa, x, dy),
+        Activation::ReluSquared => dy.iter_mut().zip(x).for_each(|(dy, x)| *dy *= 2.0 * x.max(0.0)),
+        Activation::Softplus => softplus(isa, x, dy),
         Activation::Cap(most) => cap(isa, x, most, dy),
     }
 }
@@ -35,6 +38,14 @@ for_each_isa! {
 
 for_each_isa! {
     fn tanh(x: &[f32], dy: &mut [f32]) = tanh_body
+}
+
+for_each_isa! {
+    fn sigmoids(x: &[f32], dy: &mut [f32]) = sigmoids_body
+}
+
+for_each_isa! {
+    fn softplus(x: &[f32], dy: &mut [f32]) = softplus_body
 }
 
 /// dy becomes the gradient before the choice of experts by scores x that gave the weights y.
@@ -155,6 +166,19 @@ fn tanh_body(x: &[f32], dy: &mut [f32]) {
 }
 
 #[inline(always)]
+fn sigmoids_body(x: &[f32], dy: &mut [f32]) {
+    scale(x, dy, |x| {
+        let s = sigmoid(x);
+        s * (1.0 - s)
+    });
+}
+
+#[inline(always)]
+fn softplus_body(x: &[f32], dy: &mut [f32]) {
+    scale(x, dy, sigmoid);
+}
+
+#[inline(always)]
 fn cap_body(x: &[f32], most: f32, dy: &mut [f32]) {
     scale(x, dy, |x| {
         let s = sigmoid(2.0 / most * x);
@@ -272,12 +296,12 @@ fn lstm_state_body(gates: &[f32], c: &[f32], dy: &mut [f32], dgates: &mut [f32])
 
 /// The sum of `f` over two rows: 16 partial sums, joined in a fixed order.
 #[inline(always)]
-fn sum(x: &[f32], y: &[f32], f: impl Fn(f32, f32) -> f32) -> f32 {
+pub(super) fn sum(x: &[f32], y: &[f32], f: impl Fn(f32, f32) -> f32) -> f32 {
     sum3(x, y, y, |x, y, _| f(x, y))
 }
 
 #[inline(always)]
-fn sum3(x: &[f32], y: &[f32], z: &[f32], f: impl Fn(f32, f32, f32) -> f32) -> f32 {
+pub(super) fn sum3(x: &[f32], y: &[f32], z: &[f32], f: impl Fn(f32, f32, f32) -> f32) -> f32 {
     let mut partial = [0.0f32; LANES];
     let n = x.len().min(y.len()).min(z.len());
     let whole = n / LANES * LANES;

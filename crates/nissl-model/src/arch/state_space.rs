@@ -1,0 +1,146 @@
+//! What the skeleton of blocks with a state needs to know of a model.
+
+use nissl_core::{Site, SiteInfo};
+
+use super::Config;
+use crate::engine::{Activation, NormKind};
+use crate::error::LoadError;
+
+/// A model of RWKV's or Mamba's blocks: the answer of a family to a config and the names of the weights.
+#[derive(Clone, Debug)]
+pub(crate) struct StateSpace {
+    pub(crate) n_layers: usize,
+    pub(crate) d_model: usize,
+    pub(crate) d_vocab: usize,
+    pub(crate) n_ctx: usize,
+    pub(crate) norm: NormKind,
+    /// `[d_vocab, d_model]`.
+    pub(crate) token_embedding: &'static str,
+    /// Names of norms, without `.weight`.
+    pub(crate) embedding_norm: Option<&'static str>,
+    pub(crate) final_norm: &'static str,
+    /// `[d_vocab, d_model]`.
+    pub(crate) head: &'static str,
+    /// Whether the token embeddings stand in if the checkpoint has no head.
+    pub(crate) tied: bool,
+    pub(crate) block: Block,
+}
+
+/// The blocks. Names have `{}` for the layer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Block {
+    Rwkv(RwkvBlock),
+    Mamba(MambaBlock),
+}
+
+/// Sizes and names of a block of RWKV.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RwkvBlock {
+    pub(crate) n_heads: usize,
+    pub(crate) d_head: usize,
+    pub(crate) d_mlp: usize,
+    /// Of the norms of what heads read from the state.
+    pub(crate) head_eps: f32,
+    /// Whether decays are stored as they are used, and not as ln(-ln(decay)).
+    pub(crate) plain_decays: bool,
+    pub(crate) norms: [&'static str; 2],
+    /// Where the weights of the time-mix and the channel-mix are.
+    pub(crate) parts: [&'static str; 2],
+    /// The shares of a token itself in what makes receptances, keys, values and the gate.
+    pub(crate) shares: [&'static str; 4],
+}
+
+/// Sizes and names of a block of Mamba.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MambaBlock {
+    pub(crate) width: usize,
+    pub(crate) n_states: usize,
+    /// Columns of what step sizes are made of.
+    pub(crate) rank: usize,
+    pub(crate) n_taps: usize,
+    /// Whether the projections into and out of the mixer have biases, and whether the convolution has.
+    pub(crate) biases: [bool; 2],
+    pub(crate) activation: Activation,
+    pub(crate) norm: &'static str,
+    pub(crate) mixer: &'static str,
+}
+
+impl StateSpace {
+    /// Sizes that no computation could use are refused.
+    pub(super) fn check(&self, config: &Config) -> Result<(), LoadError> {
+        let mut sizes = vec![
+            ("number of layers", self.n_layers, super::config::MAX_LAYERS),
+            ("width", self.d_model, 1 << 20),
+            ("size of the vocabulary", self.d_vocab, 1 << 28),
+            ("context length", self.n_ctx, 1 << 28),
+        ];
+        match self.block {
+            Block::Rwkv(block) => sizes.extend([
+                ("number of heads", block.n_heads, 1 << 16),
+                ("width of a head", block.d_head, 1 << 12),
+                ("number of MLP neurons", block.d_mlp, 1 << 24),
+            ]),
+            Block::Mamba(block) => sizes.extend([
+                ("width of the mixer", block.width, 1 << 22),
+                ("number of states", block.n_states, 1 << 12),
+                ("rank of the step sizes", block.rank, 1 << 16),
+                ("taps of the convolution", block.n_taps, 1 << 8),
+            ]),
+        }
+        match sizes.into_iter().find(|&(_, size, most)| size == 0 || size > most) {
+            Some((what, size, most)) => Err(config.wrong(what, format!("1 to {most}"), size)),
+            None => Ok(()),
+        }
+    }
+
+    /// Heads and their width, and MLP neurons; 0 where there are none.
+    pub(crate) fn heads_and_neurons(&self) -> (usize, usize, usize) {
+        match self.block {
+            Block::Rwkv(block) => (block.n_heads, block.d_head, block.d_mlp),
+            Block::Mamba(_) => (0, 0, 0),
+        }
+    }
+
+    /// The sites in order of the forward pass, with widths and the checkpoint's names.
+    pub(crate) fn sites(&self) -> Vec<SiteInfo> {
+        let d_model = self.d_model;
+        let mut sites =
+            vec![(Site::Embed, d_model, self.token_embedding.to_owned()), (Site::ResidPre, d_model, String::new())];
+        match self.block {
+            Block::Rwkv(block) => {
+                let [time, channel] = block.parts;
+                let width = block.n_heads * block.d_head;
+                sites.extend([
+                    (Site::MixerR, width, format!("{time}.receptance.weight")),
+                    (Site::MixerK, width, format!("{time}.key.weight")),
+                    (Site::MixerV, width, format!("{time}.value.weight")),
+                    (Site::MixerGate, width, format!("{time}.gate.weight")),
+                    (Site::MixerY, width, String::new()),
+                    (Site::MixerZ, width, String::new()),
+                    (Site::MixerOut, d_model, format!("{time}.output.weight")),
+                    (Site::ResidMid, d_model, String::new()),
+                    (Site::MlpPre, block.d_mlp, format!("{channel}.key.weight")),
+                    (Site::MlpPost, block.d_mlp, String::new()),
+                    (Site::MlpOut, d_model, format!("{channel}.value.weight")),
+                ]);
+            }
+            Block::Mamba(block) => {
+                let MambaBlock { width, mixer, .. } = block;
+                sites.extend([
+                    (Site::MixerIn, width, format!("{mixer}.in_proj.weight")),
+                    (Site::MixerConv, width, format!("{mixer}.conv1d.weight")),
+                    (Site::MixerDt, width, format!("{mixer}.dt_proj.weight")),
+                    (Site::MixerGate, width, format!("{mixer}.in_proj.weight")),
+                    (Site::MixerY, width, String::new()),
+                    (Site::MixerZ, width, String::new()),
+                    (Site::MixerOut, d_model, format!("{mixer}.out_proj.weight")),
+                ]);
+            }
+        }
+        sites.extend([
+            (Site::ResidPost, d_model, String::new()),
+            (Site::FinalNorm, d_model, format!("{}.weight", self.final_norm)),
+        ]);
+        sites.into_iter().map(|(site, width, weight)| SiteInfo { site, width, weight }).collect()
+    }
+}

@@ -51,6 +51,24 @@ pub enum LoadError {
         /// Its value.
         got: String,
     },
+    /// A field of the config that the family does not know, and that may change what the model computes.
+    #[error(
+        "{}: field {field}: {family} does not know it, and it may change what the model computes: expected nothing, got \
+         {got}{}; to go on without it, allow {field}",
+        .path.display(), hint(.nearest.as_ref())
+    )]
+    UnknownOption {
+        /// The config file.
+        path: PathBuf,
+        /// The field.
+        field: String,
+        /// Its value.
+        got: String,
+        /// The family that reads the config.
+        family: &'static str,
+        /// The nearest field that it knows.
+        nearest: Option<String>,
+    },
     /// An architecture that is not in the list of families.
     #[error("{}: unknown architecture '{got}': known are {known}{}", .path.display(), hint(.nearest.as_ref()))]
     UnknownArchitecture {

@@ -83,6 +83,7 @@ impl LanguageModel {
     fn from_folder_with(folder: &Path, name: &str, options: &LoadOptions) -> Result<Self, LoadError> {
         let Parts { mut found, config, mut checkpoint, tokenizer } = Parts::open(folder)?;
         found.asked = options.head;
+        found.allow_unknown(&options.allow_unknown);
         let architecture = found.architecture(&mut checkpoint)?;
         let engine = Cpu::new(options.weights);
         let embeddings = weights::embeddings(&checkpoint, &architecture)?;

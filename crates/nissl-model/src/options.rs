@@ -15,6 +15,10 @@ pub struct LoadOptions {
     /// The head that gives the logits, where the checkpoint has several; none: the one that its config names, or a
     /// language model before a classifier.
     pub head: Option<HeadKind>,
+    /// Fields of the config that the family does not know and that are passed over all the same: without them it may
+    /// compute something else than the model is.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub allow_unknown: Vec<String>,
 }
 
 /// Where forward passes run. Generation, gradients and many variants of a sentence always run on the CPU.

@@ -32,7 +32,7 @@ const KINDS: &[Kind] = &[
         folder: "crates/nissl-model/src/arch",
         lists: &["crates/nissl-model/src/arch.rs", "crates/nissl-model/src/arch/mod.rs"],
         begins: "const FAMILIES:",
-        shared: &["config", "encoder", "head", "positions", "recurrent", "relative", "transformer"],
+        shared: &["config", "encoder", "harmless", "head", "positions", "recurrent", "relative", "transformer"],
     },
     Kind {
         folder: "crates/nissl-model/src/tokenizer",

@@ -18,6 +18,8 @@ pub(super) const FAMILY: Family = Family {
 };
 
 fn read(config: &Config, _: &Checkpoint) -> Result<Architecture, LoadError> {
+    // No code reads them.
+    config.pass_over(&["down_scale_factor", "gap_size", "net_structure_type", "num_memory_blocks"]);
     config.only("inner_group_num", &json!(1))?;
     Ok(Architecture::Transformer(Spec {
         d_embed: Some(config.size_or("embedding_size", 128)?),

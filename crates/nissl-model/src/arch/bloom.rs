@@ -20,6 +20,19 @@ pub(super) const FAMILY: Family = Family {
 
 fn read(config: &Config, _: &Checkpoint) -> Result<Architecture, LoadError> {
     config.only("apply_residual_connection_post_layernorm", &json!(false))?;
+    // Second names, and how the same numbers are computed.
+    config.pass_over(&[
+        "attention_softmax_in_fp32",
+        "bias_dropout_fusion",
+        "hidden_size",
+        "masked_softmax_fusion",
+        "num_attention_heads",
+        "num_hidden_layers",
+        "offset_alibi",
+        "skip_bias_add",
+        "skip_bias_add_qkv",
+        "slow_but_exact",
+    ]);
     let n_layers = config.layers(if config.get("n_layer").is_some() { "n_layer" } else { "num_hidden_layers" })?;
     let d_model = config.size(if config.get("n_embed").is_some() { "n_embed" } else { "hidden_size" })?;
     let heads = if config.get("n_head").is_some() { "n_head" } else { "num_attention_heads" };

@@ -5,33 +5,15 @@ use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use nissl_core::nearest;
 use serde_json::{Map, Value};
 
+use super::harmless::is_harmless;
 use crate::engine::Activation;
 use crate::error::LoadError;
 
 /// The most layers that a model may have.
 pub(crate) const MAX_LAYERS: usize = 1 << 12;
-
-/// Parts of the names of fields that change no number of a run.
-const INERT: &[&str] = &[
-    "architectures",
-    "auto_map",
-    "cache",
-    "chunk_size",
-    "drop",
-    "dtype",
-    "init",
-    "label",
-    "model_type",
-    "output_",
-    "pretraining_tp",
-    "problem_type",
-    "return_dict",
-    "task",
-    "token_id",
-    "transformers_version",
-];
 
 /// The most columns that all heads may have together.
 const MAX_HEADS: usize = 1 << 22;
@@ -42,6 +24,8 @@ pub(crate) struct Config {
     fields: Map<String, Value>,
     /// The names of the fields that were asked for, of configs without some field too.
     asked: Arc<Mutex<BTreeSet<String>>>,
+    /// The names of fields that need not be known.
+    allowed: Vec<String>,
 }
 
 impl Config {
@@ -49,12 +33,12 @@ impl Config {
     pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<Self, LoadError> {
         let fields =
             serde_json::from_slice(bytes).map_err(|source| LoadError::Json { path: path.to_owned(), source })?;
-        Ok(Self { path: path.to_owned(), fields, asked: Arc::default() })
+        Ok(Self { path: path.to_owned(), fields, asked: Arc::default(), allowed: Vec::new() })
     }
 
     /// The config of a folder that has none.
     pub(crate) fn empty(path: &Path) -> Self {
-        Self { path: path.to_owned(), fields: Map::new(), asked: Arc::default() }
+        Self { path: path.to_owned(), fields: Map::new(), asked: Arc::default(), allowed: Vec::new() }
     }
 
     /// Whether it has no field at all.
@@ -66,7 +50,7 @@ impl Config {
     pub(crate) fn without(&self, field: &str) -> Self {
         let mut fields = self.fields.clone();
         fields.remove(field);
-        Self { path: self.path.clone(), fields, asked: Arc::clone(&self.asked) }
+        Self { path: self.path.clone(), fields, asked: Arc::clone(&self.asked), allowed: Vec::new() }
     }
 
     /// The file.
@@ -227,7 +211,12 @@ impl Config {
     /// A field within an object, for options that are grouped.
     pub(crate) fn group(&self, field: &str) -> Result<Option<Self>, LoadError> {
         let value = self.read(field, "an object", Value::as_object)?;
-        Ok(value.map(|fields| Self { path: self.path.clone(), fields: fields.clone(), asked: Arc::default() }))
+        Ok(value.map(|fields| Self {
+            path: self.path.clone(),
+            fields: fields.clone(),
+            asked: Arc::default(),
+            allowed: Vec::new(),
+        }))
     }
 
     /// The names of the fields that are there and not null.
@@ -250,10 +239,27 @@ impl Config {
             Value::Object(fields) => !fields.is_empty(),
             _ => true,
         };
-        let matters = |name: &str| !name.starts_with('_') && !INERT.iter().any(|part| name.contains(part));
         let fields =
-            self.fields.iter().filter(|(name, value)| is_set(value) && matters(name) && !asked.contains(*name));
+            self.fields.iter().filter(|(name, value)| is_set(value) && !is_harmless(name) && !asked.contains(*name));
         fields.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Takes fields that the family does not know.
+    pub(super) fn allow(&mut self, fields: &[String]) {
+        self.allowed = fields.to_vec();
+    }
+
+    /// Refuses fields that were not asked for and may change what a model computes, but for those that are allowed.
+    pub(super) fn refuse_unasked(&self, family: &'static str) -> Result<(), LoadError> {
+        let Some(field) = self.unasked().into_iter().find(|field| !self.allowed.contains(field)) else { return Ok(()) };
+        let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        Err(LoadError::UnknownOption {
+            path: self.path.clone(),
+            got: self.fields.get(&field).map(Value::to_string).unwrap_or_default(),
+            family,
+            nearest: nearest(&field, asked.iter().map(String::as_str)),
+            field,
+        })
     }
 
     /// An activation function by its name in transformers.

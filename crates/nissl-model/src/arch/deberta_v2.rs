@@ -21,6 +21,8 @@ pub(super) const FAMILY: Family = Family {
 
 fn read(config: &Config, checkpoint: &Checkpoint) -> Result<Architecture, LoadError> {
     config.only("conv_kernel_size", &json!(0))?;
+    // Of the convolution.
+    config.pass_over(&["conv_act", "conv_groups"]);
     let spec = encoder::bert_like(config)?;
     config.only("embedding_size", &json!(spec.d_model))?;
     config.only("pooler_hidden_size", &json!(spec.d_model))?;

@@ -18,6 +18,8 @@ pub(super) const FAMILY: Family = Family {
 };
 
 fn read(config: &Config, _: &Checkpoint) -> Result<Architecture, LoadError> {
+    // The sines are in the table.
+    config.pass_over(&["sinusoidal_pos_embds"]);
     config.only("chunk_size_feed_forward", &json!(0))?;
     let (d_model, n_heads) = (config.size_or("dim", 768)?, config.size_or("n_heads", 12)?);
     Ok(Architecture::Transformer(Spec {

@@ -17,6 +17,8 @@ pub(super) fn refuse_decoder(config: &Config) -> Result<(), LoadError> {
 pub(super) fn bert_like(config: &Config) -> Result<Spec, LoadError> {
     refuse_decoder(config)?;
     config.only("position_embedding_type", &json!("absolute"))?;
+    // The table says how many there are.
+    config.pass_over(&["type_vocab_size"]);
     let n_heads = config.size("num_attention_heads")?;
     Ok(Spec {
         n_layers: config.size("num_hidden_layers")?,

@@ -23,6 +23,8 @@ const MASKED: f32 = 0.12;
 fn read(config: &Config, _: &Checkpoint) -> Result<Architecture, LoadError> {
     encoder::refuse_decoder(config)?;
     config.only("is_folding_model", &json!(false))?;
+    // Said of models without rotations too.
+    config.pass_over(&["rope_theta", "rope_parameters"]);
     let d_model = config.size("hidden_size")?;
     let (n_heads, d_head) = config.heads("num_attention_heads", "head_dim", d_model)?;
     let n_layers = config.layers("num_hidden_layers")?;

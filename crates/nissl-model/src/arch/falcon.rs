@@ -22,6 +22,8 @@ pub(super) const FAMILY: Family = Family {
 fn read(config: &Config, _: &Checkpoint) -> Result<Architecture, LoadError> {
     // Its ALiBi is rounded to 16 bits.
     config.only("alibi", &json!(false))?;
+    // Some forms of the decoder say it without need.
+    config.pass_over(&["num_kv_heads", "multi_query", "parallel_attn", "num_ln_in_parallel_attn"]);
     let (n_layers, d_model) = (config.layers("num_hidden_layers")?, config.size("hidden_size")?);
     let (n_heads, d_head) = config.heads("num_attention_heads", "head_dim", d_model)?;
     let grouped = config.flag_or("new_decoder_architecture", false)?;

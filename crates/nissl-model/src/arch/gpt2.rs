@@ -24,6 +24,8 @@ const fn convolution(name: &'static str) -> Matrix {
 }
 
 fn read(config: &Config, _: &Checkpoint) -> Result<Architecture, LoadError> {
+    // Another name of n_positions, and the order of the same operations.
+    config.pass_over(&["n_ctx", "reorder_and_upcast_attn"]);
     config.only("scale_attn_weights", &json!(true))?;
     config.only("scale_attn_by_inverse_layer_idx", &json!(false))?;
     config.only("add_cross_attention", &json!(false))?;

@@ -18,6 +18,8 @@ pub(super) const FAMILY: Family = Family {
 };
 
 fn read(config: &Config, _: &Checkpoint) -> Result<Architecture, LoadError> {
+    // What the list of layers spells out.
+    config.pass_over(&["attention_types"]);
     let (n_layers, d_model) = (config.layers("num_layers")?, config.size("hidden_size")?);
     let (n_heads, d_head) = config.heads("num_heads", "head_dim", d_model)?;
     let window = config.size_or("window_size", 256)?;

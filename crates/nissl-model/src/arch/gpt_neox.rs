@@ -18,6 +18,8 @@ pub(super) const FAMILY: Family = Family {
 };
 
 fn read(config: &Config, checkpoint: &Checkpoint) -> Result<Architecture, LoadError> {
+    // Every head has its own.
+    config.pass_over(&["num_key_value_heads"]);
     let (n_layers, d_model) = (config.layers("num_hidden_layers")?, config.size("hidden_size")?);
     let (n_heads, d_head) = config.heads("num_attention_heads", "head_dim", d_model)?;
     let plain = (config.number_or("rotary_emb_base", 10_000.0)?, config.number_or("rotary_pct", 0.25)?);

@@ -17,6 +17,8 @@ pub(super) const FAMILY: Family = Family {
 };
 
 fn read(config: &Config, _: &Checkpoint) -> Result<Architecture, LoadError> {
+    // They are always so.
+    config.pass_over(&["rotary", "scale_attn_weights"]);
     let (n_layers, d_model) = (config.layers("n_layer")?, config.size("n_embd")?);
     let (n_heads, d_head) = config.heads("n_head", "head_dim", d_model)?;
     let n_rotated = config.size_or("rotary_dim", d_head)?;

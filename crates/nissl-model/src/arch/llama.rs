@@ -33,6 +33,7 @@ fn read(config: &Config, _: &Checkpoint) -> Result<Architecture, LoadError> {
 
 /// What Llama and its likes have in common: no biases, rotary positions in every layer.
 pub(super) fn spec(config: &Config) -> Result<Spec, LoadError> {
+    config.pass_over(&["is_llama_config"]);
     let (n_layers, d_model) = (config.layers("num_hidden_layers")?, config.size("hidden_size")?);
     let (n_heads, d_head) = config.heads("num_attention_heads", "head_dim", d_model)?;
     let rope = rope(config, d_head, 1.0)?;

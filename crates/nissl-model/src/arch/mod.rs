@@ -18,6 +18,7 @@ mod gpt2;
 mod gpt_neo;
 mod gpt_neox;
 mod gptj;
+mod harmless;
 mod head;
 mod llama;
 mod lstm;
@@ -184,6 +185,11 @@ impl Found {
         Some(Self { family, config: Config::empty(checkpoint.path()), asked: None })
     }
 
+    /// Passes over fields of the config that the family does not know.
+    pub(crate) fn allow_unknown(&mut self, fields: &[String]) {
+        self.config.allow(fields);
+    }
+
     /// The tokens that end a text.
     pub(crate) fn end_tokens(&self) -> Vec<u32> {
         self.config.tokens("eos_token_id")
@@ -191,7 +197,9 @@ impl Found {
 
     /// What the family makes of the config and of the names of the weights, some of which are then called otherwise.
     pub(crate) fn architecture(&self, checkpoint: &mut Checkpoint) -> Result<Architecture, LoadError> {
+        self.config.forget();
         let mut architecture = (self.family.read)(&self.config, checkpoint)?;
+        self.config.refuse_unasked(self.family.name)?;
         match &mut architecture {
             Architecture::Transformer(spec) => {
                 spec.check(&self.config)?;
@@ -303,3 +311,6 @@ impl Architecture {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,6 +19,17 @@ pub(super) const FAMILY: Family = Family {
 
 fn read(config: &Config, _: &Checkpoint) -> Result<Architecture, LoadError> {
     config.only("classifier_pooling", &json!("cls"))?;
+    // How it is trained and computed; the checkpoint has a bias or none.
+    config.pass_over(&[
+        "decoder_bias",
+        "deterministic_flash_attn",
+        "layer_norm_eps",
+        "position_embedding_type",
+        "reference_compile",
+        "repad_logits_with_grad",
+        "sparse_pred_ignore_index",
+        "sparse_prediction",
+    ]);
     let d_model = config.size("hidden_size")?;
     let (n_heads, d_head) = config.heads("num_attention_heads", "head_dim", d_model)?;
     let n_layers = config.layers("num_hidden_layers")?;

@@ -17,6 +17,8 @@ pub(super) const FAMILY: Family = Family {
 };
 
 fn read(config: &Config, _: &Checkpoint) -> Result<Architecture, LoadError> {
+    // Where positions are scaled alone.
+    config.pass_over(&["original_max_position_embeddings"]);
     let spec = llama::spec(config)?;
     let has_window = config.get("sliding_window").is_some();
     Ok(Architecture::Transformer(Spec {

@@ -30,6 +30,7 @@ pub(super) fn spec(config: &Config) -> Result<Spec, LoadError> {
 /// The windows of layers that slide from `max_window_layers` on, if they are to slide at all.
 pub(super) fn late_windows(config: &Config, n_layers: usize) -> Result<Vec<Option<usize>>, LoadError> {
     if !config.flag_or("use_sliding_window", false)? {
+        config.pass_over(&["sliding_window", "max_window_layers", "layer_types"]);
         return Ok(Vec::new());
     }
     let first = config.size_or("max_window_layers", 28)?;

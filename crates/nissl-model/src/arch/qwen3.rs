@@ -16,15 +16,16 @@ pub(super) const FAMILY: Family = Family {
 };
 
 fn read(config: &Config, _: &Checkpoint) -> Result<Architecture, LoadError> {
-    Ok(Architecture::Transformer(spec(config)?))
+    let spec = spec(config)?;
+    if config.get("head_dim").is_none() && spec.d_head != 128 {
+        return Err(config.wrong("head_dim", "a whole number", "nothing"));
+    }
+    Ok(Architecture::Transformer(spec))
 }
 
 /// What Qwen3 and its likes have in common.
 pub(super) fn spec(config: &Config) -> Result<Spec, LoadError> {
     let mut spec = llama::spec(config)?;
-    if config.get("head_dim").is_none() && spec.d_head != 128 {
-        return Err(config.wrong("head_dim", "a whole number", "nothing"));
-    }
     let bias = config.flag_or("attention_bias", false)?;
     spec.qkv.iter_mut().chain([&mut spec.attn_out]).for_each(|part| part.bias = bias);
     spec.qk_norms = Some(QkNorms { q: "layers.{}.self_attn.q_norm", k: "layers.{}.self_attn.k_norm", joint: false });

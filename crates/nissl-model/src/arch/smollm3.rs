@@ -22,6 +22,8 @@ fn read(config: &Config, _: &Checkpoint) -> Result<Architecture, LoadError> {
     let bias = config.flag_or("mlp_bias", false)?;
     [&mut spec.mlp_in, &mut spec.mlp_out].into_iter().chain(&mut spec.mlp_linear).for_each(|part| part.bias = bias);
     let n_layers = spec.n_layers;
+    // Of layers with a window, and the pattern that the list spells out.
+    config.pass_over(&["sliding_window", "max_window_layers", "layer_types", "no_rope_layer_interval"]);
     let turns: Vec<bool> = if config.get("no_rope_layers").is_some() {
         config.numbers("no_rope_layers")?.into_iter().map(|turns| turns > 0.0).collect()
     } else {

@@ -69,7 +69,7 @@ fn read(config: &Config, _: &Checkpoint) -> Result<Architecture, LoadError> {
             (".rel_attn.r_r_bias", ".rel_attn.r_r_bias"),
         ],
         relative: Some(RelativeVectors {
-            embedded: Distances::Waves { furthest: (clamp >= 1.0).then_some(clamp as usize) },
+            embedded: Distances::Waves { furthest: (clamp >= 1.0).then_some((clamp as usize).min(N_CTX)) },
             keys: Some(matrix("layer.{}.rel_attn.r", false)),
             queries: None,
             query_bias: Some("layer.{}.rel_attn.r_r_bias"),

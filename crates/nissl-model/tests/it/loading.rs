@@ -269,6 +269,22 @@ fn gguf_files_of_qwen_are_the_models_that_folders_are() {
 }
 
 #[test]
+fn distances_are_clamped_wherever_a_config_says() {
+    let plan = HookPlan { output: Output::All, ..HookPlan::default() };
+    let run = |clamp: Value| {
+        let mut config = config("xlnet");
+        config["clamp_len"] = clamp;
+        let model = load(&folder(&config, &weights("xlnet"))).unwrap();
+        model.run(&Batch::from_sentences([&[7, 9, 8, 5, 6][..]]), &plan).unwrap().logits
+    };
+    let free = run(json!(-1));
+    assert_eq!(run(json!(1e300)), free);
+    assert_eq!(run(json!(u64::MAX)), free);
+    assert_eq!(run(json!(4)), free);
+    assert_ne!(run(json!(3)), free);
+}
+
+#[test]
 fn an_unknown_family_is_told_which_known_one_is_nearest_and_what_differs() {
     let said = |family: &str, changes: &[(&str, Value)]| {
         let mut config = config(family);

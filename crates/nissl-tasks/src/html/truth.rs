@@ -172,7 +172,8 @@ fn draw_panel(out: &mut Markup, panel: &Panel, y_name: &str) {
 /// A mark of a method's color and shape.
 fn mark(out: &mut Markup, idx: usize, x: f64, y: f64) {
     let color = COLORS[idx % COLORS.len()];
-    let shape = match idx % 4 {
+    // Where colors begin again, shapes do not.
+    let shape = match (idx + idx / COLORS.len()) % 4 {
         0 => format!("<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3.2\" fill=\"{color}\"/>"),
         1 => format!("<rect x=\"{:.1}\" y=\"{:.1}\" width=\"6\" height=\"6\" fill=\"{color}\"/>", x - 3.0, y - 3.0),
         2 => format!("<path d=\"M{x:.1} {:.1}l4 7h-8z\" fill=\"{color}\"/>", y - 4.0),

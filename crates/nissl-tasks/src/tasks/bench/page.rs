@@ -14,7 +14,7 @@ pub(super) fn markdown(report: &Report) -> String {
         "\
 # Which methods find planted neurons
 
-Made by `nissl bench truth{quick}`; the numbers are in `truth.json`, which holds the config that makes them again.
+Made by `nissl bench truth{flags}`; the numbers are in `truth.json`, which holds the config that makes them again.
 
 {neurons} neurons over {rows} rows, {seeds} draws. Each of {concepts} concepts has neurons that carry it (focused ones, \
 noisy copies of them that are scaled, shifted or negated, polysemous ones of two concepts, switches that rise for one \
@@ -30,7 +30,7 @@ correlates with it by {confound}.
 
 ![Precision at k by difficulty](truth.svg)
 ",
-        quick = if report.head.config.quick { " --quick" } else { "" },
+        flags = flags(report),
         neurons = base.neurons,
         rows = base.rows,
         seeds = report.seeds,
@@ -56,6 +56,14 @@ correlates with it by {confound}.
         }
     }
     page
+}
+
+/// The flags that make the numbers again, where no config was given beside them.
+fn flags(report: &Report) -> String {
+    let config = &report.head.config;
+    let quick = if config.quick { " --quick" } else { "" };
+    let seeds = config.seeds.map_or_else(String::new, |seeds| format!(" --seeds {seeds}"));
+    format!("{quick}{seeds}")
 }
 
 /// The tables of the page.

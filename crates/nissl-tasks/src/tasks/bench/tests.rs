@@ -47,6 +47,7 @@ fn the_pages_are_written_and_stand_alone() {
     let (page, markdown) = (read("truth.html"), read("truth.md"));
     assert!(page.contains("default-src 'none'") && !page.contains("src=") && page.contains("gaussian-probe"));
     assert!(markdown.contains("| probeless |") && markdown.contains("truth.svg"));
+    assert!(markdown.contains("`nissl bench truth --quick --seeds 2`"), "{markdown}");
     assert!(read("truth.svg").starts_with("<svg"));
 }
 

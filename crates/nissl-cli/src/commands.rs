@@ -13,11 +13,14 @@ pub(crate) mod demo;
 pub(crate) mod evaluate;
 pub(crate) mod explain;
 pub(crate) mod extract;
+pub(crate) mod factor;
 pub(crate) mod generate;
 pub(crate) mod inspect;
 pub(crate) mod lens;
+pub(crate) mod mediate;
 pub(crate) mod methods;
 pub(crate) mod models;
+pub(crate) mod patch;
 pub(crate) mod probe;
 pub(crate) mod rank;
 mod read;
@@ -39,7 +42,10 @@ pub(crate) fn run(command: Command, door: &Door) -> anyhow::Result<()> {
         Command::Rank(args) => rank::run(&args, door),
         Command::Attribute(args) => attribute::run(&args, door),
         Command::Ablate(args) => ablate::run(&args, door),
+        Command::Patch(args) => patch::run(&args, door),
+        Command::Mediate(args) => mediate::run(&args, door),
         Command::Cluster(args) => cluster::run(&args, door),
+        Command::Factor(args) => factor::run(&args, door),
         Command::Compare(args) => compare::run(&args, door),
         Command::Evaluate(args) => evaluate::run(&args, door),
         Command::Probe(args) => probe::run(&args, door),

@@ -140,7 +140,7 @@ impl Removal {
         sets: &[Vec<NeuronId>],
         ctx: Context<'_>,
     ) -> Result<Ablated, MethodError> {
-        let points = points(model, sets)?;
+        let points = points(NAME, model, sets)?;
         let reference = if reference.is_empty() { prompts } else { reference };
         let remover = self.learn(NAME, &Study::of_points(NAME, (model, reference, ctx), points.clone())?)?;
         let study = Study::of_points(NAME, (model, prompts, ctx), points)?;
@@ -158,7 +158,11 @@ impl Removal {
 }
 
 /// The points of some neurons with their widths, in order of the forward pass.
-fn points(model: &dyn Model, sets: &[Vec<NeuronId>]) -> Result<Vec<(HookPoint, usize)>, MethodError> {
+pub(crate) fn points(
+    method: &'static str,
+    model: &dyn Model,
+    sets: &[Vec<NeuronId>],
+) -> Result<Vec<(HookPoint, usize)>, MethodError> {
     let known: BTreeMap<HookPoint, usize> = model.info().points().collect();
     let mut points = BTreeMap::new();
     for neuron in sets.iter().flatten() {
@@ -168,7 +172,7 @@ fn points(model: &dyn Model, sets: &[Vec<NeuronId>]) -> Result<Vec<(HookPoint, u
             }
             _ => {
                 let (name, value, expected) = ("sets", neuron.to_string(), "neurons of the model");
-                return Err(MethodError::Parameter { method: NAME, name, value, expected });
+                return Err(MethodError::Parameter { method, name, value, expected });
             }
         }
     }

@@ -33,6 +33,7 @@ mod ranking_file;
 mod reference;
 mod report;
 mod select;
+mod sets;
 mod stats;
 pub mod tasks;
 #[cfg(test)]

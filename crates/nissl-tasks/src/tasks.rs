@@ -18,11 +18,14 @@ pub mod demo;
 pub mod evaluate;
 pub mod explain;
 pub mod extract;
+pub mod factor;
 pub mod generate;
 pub mod inspect;
 pub mod lens;
+pub mod mediate;
 pub mod methods;
 pub mod models;
+pub mod patch;
 pub mod probe;
 pub mod rank;
 pub mod report;
@@ -43,7 +46,10 @@ pub const TASKS: &[TaskEntry] = &[
         run: |c, p| run_json("attribute", c, p, attribute::run),
     },
     TaskEntry { name: "ablate", summary: ablate::SUMMARY, run: |c, p| run_json("ablate", c, p, ablate::run) },
+    TaskEntry { name: "patch", summary: patch::SUMMARY, run: |c, p| run_json("patch", c, p, patch::run) },
+    TaskEntry { name: "mediate", summary: mediate::SUMMARY, run: |c, p| run_json("mediate", c, p, mediate::run) },
     TaskEntry { name: "cluster", summary: cluster::SUMMARY, run: |c, p| run_json("cluster", c, p, cluster::run) },
+    TaskEntry { name: "factor", summary: factor::SUMMARY, run: |c, p| run_json("factor", c, p, factor::run) },
     TaskEntry { name: "compare", summary: compare::SUMMARY, run: |c, p| run_json("compare", c, p, compare::run) },
     TaskEntry { name: "evaluate", summary: evaluate::SUMMARY, run: |c, p| run_json("evaluate", c, p, evaluate::run) },
     TaskEntry { name: "probe", summary: probe::SUMMARY, run: |c, p| run_json("probe", c, p, probe::run) },

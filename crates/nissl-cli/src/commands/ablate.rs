@@ -8,7 +8,7 @@ use nissl_tasks::tasks::ablate::{self, Curve, Report, SetReport, Whole};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::commands::ask::{One, Read};
+use crate::commands::ask::{One, Read, left_out, without_empty};
 use crate::door::{Door, Page};
 use crate::progress::thousands;
 use crate::style;
@@ -34,7 +34,7 @@ pub(crate) struct Args {
     /// Folder of a model, a GGUF file, or its name on the Hugging Face Hub
     #[serde(skip_serializing_if = "Option::is_none")]
     model: Option<String>,
-    /// Prompts: JSONL, BLiMP, agreement pairs, professions, `WinoBias`, or a folder of ParaRel
+    /// Prompts: JSONL, BLiMP, agreement pairs, professions, winobias, or a folder of ParaRel
     #[arg(value_name = "PROMPTS")]
     #[serde(skip_serializing_if = "Option::is_none")]
     file: Option<PathBuf>,
@@ -145,11 +145,7 @@ enum Places {
 
 pub(crate) fn run(args: &Args, door: &Door) -> anyhow::Result<()> {
     let mut flags = serde_json::to_value(args)?;
-    for name in ["how", "read"] {
-        if flags[name].as_object().is_some_and(serde_json::Map::is_empty) {
-            flags.as_object_mut().map(|flags| flags.remove(name));
-        }
-    }
+    without_empty(&mut flags);
     if let Some(prompt) = args.one.prompt() {
         flags["prompts"] = Value::Array(vec![prompt]);
     }
@@ -161,9 +157,7 @@ fn text(report: &Report, page: &mut Page<'_>) -> io::Result<()> {
     let prompts = &report.prompts;
     let whole = shown(&report.whole);
     writeln!(page.out, "{}: {} prompts, {whole}", style::head(&report.model.name), thousands(prompts.used as u64))?;
-    for out in &prompts.left_out {
-        writeln!(page.out, "left out: {}: {} ('{}')", thousands(out.prompts as u64), out.why, out.first)?;
-    }
+    left_out(prompts, page)?;
     writeln!(page.out)?;
     if !report.sets.is_empty() {
         sets(&report.sets, page)?;

@@ -1,7 +1,14 @@
-//! Flags of commands that ask a model questions: one prompt, and what of a file of prompts is wanted.
+//! What commands that ask a model questions share: flags for one prompt and for what of a file is wanted, and which
+//! prompts were left out.
 
+use std::io;
+
+use nissl_tasks::tasks::attribute::PromptSummary;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
+
+use crate::door::Page;
+use crate::progress::thousands;
 
 /// One prompt.
 #[derive(Debug, clap::Args)]
@@ -49,4 +56,19 @@ pub(crate) struct Read {
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     each: Option<usize>,
+}
+
+/// Takes away groups of flags of which none was given, so that those of a config file stay.
+pub(crate) fn without_empty(flags: &mut Value) {
+    if let Value::Object(fields) = flags {
+        fields.retain(|_, value| !value.as_object().is_some_and(Map::is_empty));
+    }
+}
+
+/// Tells which prompts were left out, and why.
+pub(crate) fn left_out(prompts: &PromptSummary, page: &mut Page<'_>) -> io::Result<()> {
+    for out in &prompts.left_out {
+        writeln!(page.out, "left out: {}: {} ('{}')", thousands(out.prompts as u64), out.why, out.first)?;
+    }
+    Ok(())
 }

@@ -8,7 +8,7 @@ use nissl_tasks::tasks::rank::MethodReport;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::commands::ask::{One, Read};
+use crate::commands::ask::{One, Read, left_out, without_empty};
 use crate::commands::rank::{as_object, assignment, shown};
 use crate::door::{Door, Page};
 use crate::progress::thousands;
@@ -37,7 +37,7 @@ pub(crate) struct Args {
     /// Folder of a model, a GGUF file, or its name on the Hugging Face Hub
     #[serde(skip_serializing_if = "Option::is_none")]
     model: Option<String>,
-    /// Prompts: JSONL (text, target, foil, other, concept), BLiMP, agreement pairs, professions, `WinoBias`, or a folder
+    /// Prompts: JSONL (text, target, foil, other, concept), BLiMP, agreement pairs, professions, winobias, or a folder
     /// of ParaRel
     #[arg(value_name = "PROMPTS")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -67,6 +67,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, door: &Door) -> anyhow::Result<()> {
     let mut flags = serde_json::to_value(args)?;
+    without_empty(&mut flags);
     if let Some(prompt) = args.one.prompt() {
         flags["prompts"] = Value::Array(vec![prompt]);
     }
@@ -77,9 +78,7 @@ pub(crate) fn run(args: &Args, door: &Door) -> anyhow::Result<()> {
 fn text(report: &Report, page: &mut Page<'_>) -> io::Result<()> {
     let prompts = &report.prompts;
     writeln!(page.out, "{}: {} prompts", style::head(&report.model.name), thousands(prompts.used as u64))?;
-    for out in &prompts.left_out {
-        writeln!(page.out, "left out: {}: {} ('{}')", thousands(out.prompts as u64), out.why, out.first)?;
-    }
+    left_out(prompts, page)?;
     for method in &report.methods {
         writeln!(page.out)?;
         let neurons = thousands(method.neurons as u64);

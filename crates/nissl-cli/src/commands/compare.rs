@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use clap::ValueEnum;
-use nissl_tasks::tasks::compare::{self, OtherReport, Report};
+use nissl_tasks::tasks::compare::{self, OtherReport, Report, Whole};
 use serde::Serialize;
 
 use crate::commands::rank::shown;
@@ -52,6 +52,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "EXCESS")]
     #[serde(skip_serializing_if = "Option::is_none")]
     threshold: Option<f64>,
+    /// Also compare layers as a whole: LinReg, SVCCA, PWCCA, RBF CKA
+    #[arg(long)]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    whole: bool,
     /// Folder for the ranking of all neurons, a Parquet table, and the report
     #[arg(long, short, value_name = "DIR")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -137,8 +141,34 @@ fn likeness(other: &OtherReport, page: &mut Page<'_>) -> io::Result<()> {
         ]);
     }
     table.print(page.out, page.width)?;
+    if !other.wholes.is_empty() {
+        wholes(other, page)?;
+    }
     for pair in other.pairs.iter().take(SHOWN) {
         writeln!(page.out, "{} ~ {} {:+.3}", neuron::short(pair.name), neuron::short(pair.partner), pair.correlation)?;
     }
     writeln!(page.out)
+}
+
+/// The most like layer by each measure of layers as a whole.
+fn wholes(other: &OtherReport, page: &mut Page<'_>) -> io::Result<()> {
+    let heads = ["layer", "LinReg", "SVCCA", "PWCCA", "RBF CKA"].map(|head| (head, Align::Left));
+    let mut table = Table::new(&heads);
+    let mut own: Vec<_> = other.wholes.iter().map(|pair| pair.own).collect();
+    own.dedup();
+    for point in own {
+        let best = |of: fn(&Whole) -> Option<f64>| {
+            let pairs = other.wholes.iter().filter(|pair| pair.own == point);
+            let best = pairs.filter_map(|pair| Some((pair.other, of(pair)?))).max_by(|a, b| a.1.total_cmp(&b.1));
+            best.map_or_else(|| "-".to_owned(), |(other, value)| format!("{} {value:.3}", neuron::point(other)))
+        };
+        table.row([
+            neuron::point(point),
+            best(|pair| Some(pair.linreg)),
+            best(|pair| Some(pair.svcca)),
+            best(|pair| Some(pair.pwcca)),
+            best(|pair| pair.rbf_cka),
+        ]);
+    }
+    table.print(page.out, page.width)
 }

@@ -2,19 +2,16 @@
 
 use std::path::PathBuf;
 
-use nissl_core::{Context, Model, NeuronId, Progress, Prompt, Ranking, Site};
+use nissl_core::{Context, Model, NeuronId, Progress, Prompt};
 use nissl_data::{PromptOptions, TextPrompt};
 use nissl_methods::ablating::{Ablated, Effect, Mean, Outcome, Removal, random_like, steps_of};
-use nissl_model::LanguageModel;
 use serde::{Deserialize, Serialize};
 
-use crate::edit_text;
 use crate::error::TaskError;
 use crate::output::write_json;
 use crate::prompts::{Asked, PromptSummary, by_concept};
-use crate::ranking_file::load_ranking;
 use crate::report::{Head, head};
-use crate::select::select;
+use crate::sets::{self, Set, Sets};
 use crate::tasks::sites::ModelSummary;
 
 /// One sentence about the task.
@@ -187,12 +184,6 @@ pub struct Step {
     pub random: Whole,
 }
 
-/// A set and its name.
-struct Set {
-    name: String,
-    neurons: Vec<NeuronId>,
-}
-
 /// Removes sets.
 ///
 /// # Errors
@@ -203,7 +194,7 @@ pub fn run(config: &Config, progress: &dyn Progress) -> Result<Report, TaskError
     if !asks {
         return Err(TaskError::config("sets", "sets of neurons, layers, heads or a ranking", "none"));
     }
-    let ranking = config.ranking.as_ref().map(|path| ranking(config, path)).transpose()?;
+    let ranking = config.ranking.as_ref().map(|path| sets::ranking(path, config.concept.as_deref())).transpose()?;
     let Config { model, file, read, prompts, .. } = config;
     let (model, prompts, summary) = Asked { model, file: file.as_deref(), read, prompts }.ready(progress)?;
     let reference = match &config.reference {
@@ -213,7 +204,12 @@ pub fn run(config: &Config, progress: &dyn Progress) -> Result<Report, TaskError
             Asked { model: &config.model, file: Some(path), read: &read, prompts: &[] }.coded(&model)?.0
         }
     };
-    let sets = sets(config, &model, ranking.as_ref())?;
+    let mut sets =
+        Sets { named: &config.sets, layers: &config.layers, heads: config.heads, units: &[] }.of(model.info())?;
+    if let Some((concept, ranking)) = &ranking {
+        let top = |&n: &usize| Set { name: format!("top {n} of {concept}"), neurons: ranking.top(n).to_vec() };
+        sets.extend(config.top.iter().map(top));
+    }
     let steps = match &ranking {
         Some((_, ranking)) if config.steps > 0 => {
             steps_of(ranking, config.steps, config.random.max(1), config.how.seed)
@@ -250,54 +246,6 @@ pub fn run(config: &Config, progress: &dyn Progress) -> Result<Report, TaskError
 
 fn everything(prompts: &[Prompt]) -> Vec<usize> {
     (0..prompts.len()).collect()
-}
-
-/// The ranking of a concept, with that concept's name.
-fn ranking(config: &Config, path: &std::path::Path) -> Result<(String, Ranking), TaskError> {
-    let scores = load_ranking(path)?;
-    let idx = match &config.concept {
-        None => 0,
-        Some(name) => scores.concept(name).ok_or_else(|| {
-            let names: Vec<&str> = scores.concepts().iter().map(|concept| concept.name.as_str()).collect();
-            TaskError::config("concept", format!("one of {}", names.join(", ")), name.as_str())
-        })?,
-    };
-    Ok((scores.concepts()[idx].name.clone(), scores.ranking(idx)))
-}
-
-fn sets(config: &Config, model: &LanguageModel, ranking: Option<&(String, Ranking)>) -> Result<Vec<Set>, TaskError> {
-    let info = model.info();
-    let mut sets = Vec::new();
-    for text in &config.sets {
-        let mut neurons = Vec::new();
-        for part in text.split(" + ") {
-            neurons.extend(edit_text::neurons(part, info)?);
-        }
-        neurons.sort_unstable();
-        neurons.dedup();
-        sets.push(Set { name: text.clone(), neurons });
-    }
-    let points: Vec<_> = info.points().map(|(point, _)| point).collect();
-    if !config.layers.is_empty() {
-        for point in select(&info.name, &points, &config.layers)? {
-            let name = edit_text::point_name(point);
-            sets.push(Set { neurons: edit_text::neurons(&name, info)?, name });
-        }
-    }
-    if config.heads {
-        for point in points.iter().filter(|point| point.site() == Site::AttnZ) {
-            for head in 0..info.n_heads {
-                let name = format!("{}[h{head}]", edit_text::point_name(*point));
-                sets.push(Set { neurons: edit_text::neurons(&name, info)?, name });
-            }
-        }
-    }
-    if let Some((concept, ranking)) = ranking {
-        for &n in &config.top {
-            sets.push(Set { name: format!("top {n} of {concept}"), neurons: ranking.top(n).to_vec() });
-        }
-    }
-    Ok(sets)
 }
 
 fn set_report(

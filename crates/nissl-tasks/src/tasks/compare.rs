@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use ndarray::Array2;
-use nissl_core::{Activations, Concept, Context, HookPoint, NeuronId, Progress, Provenance, Scores};
+use nissl_core::{Activations, Concept, Context, HookPoint, MethodError, NeuronId, Progress, Provenance, Scores};
 use nissl_methods::comparison::{Baseline, Compared, Comparison, Likeness};
+use nissl_methods::similarity::{Layer, Similarity};
 use nissl_store::{Selection, Store};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -40,6 +41,10 @@ pub struct Config {
     pub seed: u64,
     /// Excess correlation above which a neuron is called universal.
     pub threshold: f64,
+    /// Whether layers are also compared as a whole: LinReg, SVCCA, PWCCA, RBF CKA.
+    pub whole: bool,
+    /// What of the layers is compared then.
+    pub how: Similarity,
     /// Folder for the ranking of all neurons, a Parquet table, and for the report; nothing is written if `None`.
     pub out: Option<PathBuf>,
     /// Best neurons in the report.
@@ -57,6 +62,8 @@ impl Default for Config {
             baseline: Baseline::default(),
             seed: 0,
             threshold: 0.5,
+            whole: false,
+            how: Similarity::default(),
             out: None,
             top: 10,
             memory: 512 << 20,
@@ -92,8 +99,28 @@ pub struct OtherReport {
     pub max_corr: f64,
     /// How like each layer is to each of the other's.
     pub layers: Vec<Likeness>,
+    /// The same of layers as a whole, if that was asked for.
+    pub wholes: Vec<Whole>,
     /// The neurons with the largest correlation in size, with their partners.
     pub pairs: Vec<Pair>,
+}
+
+/// How like two layers are as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Whole {
+    /// The layer's site.
+    pub own: HookPoint,
+    /// The other's.
+    pub other: HookPoint,
+    /// Mean over the layer's neurons of their multiple correlation with the other's.
+    pub linreg: f64,
+    /// Mean canonical correlation of the leading directions.
+    pub svcca: f64,
+    /// The mean weighted by what directions say of the layer.
+    pub pwcca: f64,
+    /// Alignment of kernels; none if a layer has one value a neuron.
+    pub rbf_cka: Option<f64>,
 }
 
 /// A neuron and its partner.
@@ -148,8 +175,13 @@ pub fn run(config: &Config, progress: &dyn Progress) -> Result<Report, TaskError
         let other = open_store(path)?;
         same_rows((&config.store, &store), (path, &other))?;
         let ctx = Context { memory: config.memory, progress };
-        let compared = comparison.compare(&own, &recorded(&other, &config.sites)?, ctx)?;
-        others.push(other_report(StoreSummary::of(path, &other), &own, &compared, config.top));
+        let theirs = recorded(&other, &config.sites)?;
+        let compared = comparison.compare(&own, &theirs, ctx)?;
+        let mut report = other_report(StoreSummary::of(path, &other), &own, &compared, config.top);
+        if config.whole {
+            report.wholes = wholes(config, (&store, &own), (&other, &theirs), progress)?;
+        }
+        others.push(report);
         all.push(compared);
     }
     let scores = scores(config, &store, &own, &all)?;
@@ -187,6 +219,47 @@ fn same_rows(own: (&Path, &Store), other: (&Path, &Store)) -> Result<(), TaskErr
     }
 }
 
+/// The layers of a selection, each by itself.
+fn each_layer(store: &Store, selection: &Selection) -> Result<Vec<(HookPoint, Selection)>, TaskError> {
+    let mut points: Vec<HookPoint> = selection.neurons().iter().map(|neuron| neuron.point).collect();
+    points.dedup();
+    let one = |point| Ok::<_, TaskError>((point, store.select(&[point])?));
+    points.into_iter().map(one).collect()
+}
+
+/// How like every layer is to each of the other's, as a whole.
+fn wholes(
+    config: &Config,
+    (store, own): (&Store, &Selection),
+    (other, theirs): (&Store, &Selection),
+    progress: &dyn Progress,
+) -> Result<Vec<Whole>, TaskError> {
+    let (own, theirs) = (each_layer(store, own)?, each_layer(other, theirs)?);
+    // The other's layers stay in memory, one of the own is there at a time.
+    let memory = config.memory / (theirs.len() + 1);
+    progress.stage("compare layers as a whole", Some((own.len() * theirs.len()) as u64), "pairs of layers");
+    let go_on = || if progress.cancelled() { Err(MethodError::Cancelled) } else { Ok(()) };
+    let ready = |x: &Selection| -> Result<Layer, MethodError> {
+        go_on()?;
+        config.how.layer(x, memory)
+    };
+    let theirs = theirs.iter().map(|(point, x)| Ok((*point, ready(x)?)));
+    let theirs = theirs.collect::<Result<Vec<_>, MethodError>>()?;
+    let mut wholes = Vec::new();
+    for (point, x) in &own {
+        let layer = ready(x)?;
+        for (other, their) in &theirs {
+            go_on()?;
+            let found = config.how.compare(&layer, their)?;
+            let linreg = found.linreg.iter().sum::<f64>() / found.linreg.len().max(1) as f64;
+            let (svcca, pwcca, rbf_cka) = (found.svcca, found.pwcca, found.rbf_cka);
+            wholes.push(Whole { own: *point, other: *other, linreg, svcca, pwcca, rbf_cka });
+            progress.step(wholes.len() as u64);
+        }
+    }
+    Ok(wholes)
+}
+
 fn other_report(store: StoreSummary, own: &Selection, compared: &Compared, top: usize) -> OtherReport {
     let size = |idx: usize| compared.neurons[idx].correlation.abs();
     let n = compared.neurons.len();
@@ -201,6 +274,7 @@ fn other_report(store: StoreSummary, own: &Selection, compared: &Compared, top: 
         store,
         max_corr: (0..n).map(size).sum::<f64>() / n.max(1) as f64,
         layers: compared.layers.clone(),
+        wholes: Vec::new(),
         pairs: order.iter().take(top).map(pair).collect(),
     }
 }

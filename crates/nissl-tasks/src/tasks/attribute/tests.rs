@@ -58,7 +58,7 @@ fn integrated_gradients_of_a_real_model_are_complete_the_more_so_the_finer_the_p
         let share = note.split("within ").nth(1).and_then(|rest| rest.split('%').next()).unwrap();
         share.parse::<f64>().unwrap()
     };
-    assert!(within(&report) < 2.0, "{:?}", report.methods[0].notes);
+    assert!(within(&report) <= 1.0, "{:?}", report.methods[0].notes);
     let fine = Config { set: set(&[("steps", 80.into())]), out: None, ..config.clone() };
     let fine = Config { methods: fine.methods[..1].to_vec(), ..fine };
     assert!(within(&run(&fine, &NoProgress).unwrap()) < 0.2, "{:?}", report.methods[0].notes);

@@ -53,3 +53,25 @@ fn stores_of_other_words_are_refused_by_row() {
     let err = run(&config(&own, &[]), &NoProgress).unwrap_err().to_string();
     assert!(err.contains("others: expected at least one store"), "{err}");
 }
+
+#[test]
+fn layers_as_a_whole_are_alike_whatever_the_order_of_their_neurons() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = PlantedActivations::new(3, 0.1);
+    let own = planted(folder.path(), "own", &data);
+    let order: Vec<usize> = (0..128).rev().collect();
+    let x = select_columns(&data.x, &order);
+    let x = Matrix::new(x.values().clone(), data.x.neurons().to_vec()).unwrap();
+    let turned = planted(folder.path(), "turned", &PlantedActivations { x, ..data });
+    let whole = Config { whole: true, ..config(&own, &[&turned]) };
+    let report = run(&whole, &NoProgress).unwrap();
+    let same = report.others[0].wholes[0];
+    assert_eq!(report.others[0].wholes.len(), 1);
+    // All but the dead and the constant neuron are sums of the other's.
+    assert!((same.linreg - 126.0 / 128.0).abs() < 1e-3 && same.svcca > 0.999 && same.pwcca > 0.999, "{same:?}");
+    assert!(same.rbf_cka.unwrap() > 0.999, "{same:?}");
+    let plain = run(&Config { whole: false, ..whole.clone() }, &NoProgress).unwrap();
+    assert!(plain.others[0].wholes.is_empty());
+    let err = run(&Config { memory: 1 << 19, ..whole }, &NoProgress).unwrap_err().to_string();
+    assert!(err.contains("memory"), "{err}");
+}

@@ -293,6 +293,20 @@ pub enum MethodError {
         /// The value.
         value: f32,
     },
+    /// An activation that the method cannot take.
+    #[error("{method}: {neuron} has the value {value} in row {row}: expected {expected}")]
+    OutOfRange {
+        /// The method.
+        method: &'static str,
+        /// The neuron.
+        neuron: crate::NeuronId,
+        /// The row.
+        row: usize,
+        /// The value.
+        value: f32,
+        /// What is allowed.
+        expected: &'static str,
+    },
     /// A neuron that a probe reads and the activations lack.
     #[error("the activations have no {neuron}, which the probe reads")]
     MissingNeuron {

@@ -19,6 +19,9 @@ pub struct Profile {
     /// The contexts with the lowest activations, lowest first.
     #[serde(default)]
     pub bottom: Vec<Excerpt>,
+    /// Contexts of every height, from the lowest to the highest.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sampled: Vec<Excerpt>,
     /// Concepts and formulas of concepts whose rows are most like those where the neuron fires, best first.
     #[serde(default)]
     pub explanations: Vec<Explanation>,
@@ -35,6 +38,7 @@ impl Profile {
             words: Vec::new(),
             top: Vec::new(),
             bottom: Vec::new(),
+            sampled: Vec::new(),
             explanations: Vec::new(),
             numbers: Vec::new(),
         }

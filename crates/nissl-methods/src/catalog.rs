@@ -10,9 +10,10 @@ use thiserror::Error;
 use crate::attributors::{
     Ablation, AttributionPatching, GradientActivation, IntegratedGradients, KnowledgeNeurons, Mediation,
 };
-use crate::profilers::{Compositional, Lookup, TopContexts, TopWords, TxRay, VarianceReduction};
+use crate::profilers::{Compositional, GateSaturation, Lookup, TopContexts, TopWords, TxRay, VarianceReduction};
 use crate::rankers::{
-    AveragePrecision, GaussianProbe, Iou, Lca, LinearProbe, MeanSelect, Probeless, Sensitivity, SparseProbe,
+    AveragePrecision, GaussianProbe, GreedyRegression, Iou, LatentProbe, Lca, LinearProbe, MeanSelect, Probeless,
+    Sensitivity, SparseProbe,
 };
 
 /// Every method, one line each.
@@ -38,6 +39,9 @@ pub const METHODS: &[MethodEntry] = &[
     MethodEntry::profiler::<Compositional>(),
     MethodEntry::profiler::<TxRay>(),
     MethodEntry::profiler::<Lookup>(),
+    MethodEntry::profiler::<GateSaturation>(),
+    MethodEntry::ranker::<GreedyRegression>(),
+    MethodEntry::ranker::<LatentProbe>(),
 ];
 
 /// The method of this name.

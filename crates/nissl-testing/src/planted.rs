@@ -131,6 +131,13 @@ impl PlantedActivations {
         Matrix::new(self.x.values().clone(), columns).expect("a neuron for each column")
     }
 
+    /// The same, each value through a logistic function, as the forget gates of an LSTM: 0 is almost shut, 1 almost open.
+    pub fn as_gates(&self) -> Self {
+        let values = self.x.values().mapv(|value| 1.0 / (1.0 + (2.0 - 4.0 * value).exp()));
+        let columns = site_columns(&[(HookPoint::new(0, Site::LstmF), N_NEURONS)]);
+        Self { x: Matrix::new(values, columns).expect("a neuron for each column"), ..self.clone() }
+    }
+
     /// The same sentences in another order.
     pub fn with_sentences_shuffled(&self, seed: u64) -> Self {
         let order = Random::new(seed).permutation(N_SENTENCES as usize);

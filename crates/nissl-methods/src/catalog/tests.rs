@@ -42,7 +42,7 @@ fn parameters_go_through_json_and_come_back_the_same() {
         assert_eq!(entry.complete(&back).unwrap(), defaults, "{}", entry.name);
     }
     let given = json!({"signed": true, "unlabeled": "skip", "zero_below": 0.05});
-    let want = json!({"signed": true, "min_count": 1, "unlabeled": "skip", "zero_below": 0.05});
+    let want = json!({"signed": true, "min_count": 1, "unlabeled": "skip", "zero_below": 0.05, "pool": "none"});
     assert_eq!(find("average-precision").unwrap().complete(&given).unwrap(), want);
 }
 
@@ -139,5 +139,38 @@ fn each_kind_of_line_makes_its_kind_of_method() {
             Method::Attributor(_) => MethodKind::Attributor,
         };
         assert_eq!(kind, entry.kind, "{}", entry.name);
+    }
+}
+
+/// Scope, input, output, scalability, whether a person reads it, whether it needs labels.
+type Row = (&'static str, &'static str, &'static str, &'static str, bool, bool);
+
+#[test]
+fn corpus_methods_and_probes_have_the_attributes_of_the_survey() {
+    const NEURON_SEARCH: Row = ("global", "concept", "neurons", "high", false, true);
+    let table: &[(&str, Row)] = &[
+        ("gate-saturation", ("global", "neuron", "statistic", "high", false, false)),
+        ("top-words", ("global", "neuron", "concept", "high", true, false)),
+        ("top-contexts", ("global", "neuron", "concept", "low", true, false)),
+        ("tx-ray", ("global", "neuron", "concept", "high", true, false)),
+        ("variance-reduction", ("global", "neuron", "concept", "high", false, true)),
+        ("compositional", ("global", "concept", "neurons", "low", false, true)),
+        ("average-precision", NEURON_SEARCH),
+        ("probeless", NEURON_SEARCH),
+        ("mean-select", NEURON_SEARCH),
+        ("iou", NEURON_SEARCH),
+        ("sensitivity", NEURON_SEARCH),
+        ("linear-probe", NEURON_SEARCH),
+        ("lca", NEURON_SEARCH),
+        ("sparse-probe", NEURON_SEARCH),
+        ("gaussian-probe", NEURON_SEARCH),
+        ("latent-probe", ("global", "concept", "neurons", "medium", false, true)),
+    ];
+    for (name, want) in table {
+        let card = find(name).unwrap().card;
+        let scope = serde_json::to_value(card.scope).unwrap();
+        let got = (card.input, card.output, card.scalability, card.human_in_the_loop, card.supervision);
+        assert_eq!((scope.as_str(), got), (Some(want.0), (want.1, want.2, want.3, want.4, want.5)), "{name}");
+        assert!(!card.causal, "{name}");
     }
 }

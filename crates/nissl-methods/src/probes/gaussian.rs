@@ -178,7 +178,7 @@ pub(crate) fn most_frequent(of: &[u32], n_classes: usize) -> f64 {
 }
 
 /// Entropy of the classes, in bits.
-fn entropy(of: &[u32], n_classes: usize) -> f64 {
+pub(crate) fn entropy(of: &[u32], n_classes: usize) -> f64 {
     let mut counts = vec![0_usize; n_classes];
     for &class in of {
         counts[class as usize] += 1;

@@ -7,7 +7,8 @@
 //! Activations `[n_tokens, n_neurons]` and the word of each row.
 //! ## Output
 //! For every neuron contexts with row, sentence, position and activation, highest first; with `bottom` also the
-//! lowest, lowest first. Of equal activations the earlier row comes first. A constant neuron has none.
+//! lowest, lowest first; with `random_bins` five of each bin of equally many rows too, from the lowest bin to the
+//! highest. Of equal activations the earlier row comes first. A constant neuron has none.
 //! ## Parameters
 //! | name | default | range | meaning |
 //! |---|---|---|---|
@@ -15,6 +16,7 @@
 //! | `window` | 5 | ≥ 1 | words of a context, the row's own included |
 //! | `dedup` | exact | exact, none | keep a context that reads the same once, where it is highest |
 //! | `bottom` | false | | also the lowest |
+//! | `random_bins` | 0 | ≥ 0 | also contexts of every height, five from each of so many bins of values |
 //! ## Cost
 //! O(n_tokens · n_neurons): one comparison a value, as almost none enters the list; O(k) each that does. Streams
 //! blocks of columns; the result holds n_neurons · k contexts.
@@ -35,6 +37,10 @@ use serde::{Deserialize, Serialize};
 use crate::columns::ColumnPass;
 use crate::groups::is_constant;
 
+mod sample;
+
+use sample::Sampler;
+
 /// Finds the places in the text where a neuron is highest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -49,6 +55,8 @@ pub struct TopContexts {
     pub dedup: Dedup,
     /// Also the lowest.
     pub bottom: bool,
+    /// Also contexts of every height, five from each of so many bins of values.
+    pub random_bins: usize,
 }
 
 /// Whether contexts that read the same are kept once.
@@ -65,7 +73,7 @@ pub enum Dedup {
 
 impl Default for TopContexts {
     fn default() -> Self {
-        Self { k: 20, window: 5, dedup: Dedup::Exact, bottom: false }
+        Self { k: 20, window: 5, dedup: Dedup::Exact, bottom: false, random_bins: 0 }
     }
 }
 
@@ -92,8 +100,11 @@ impl Profiler for TopContexts {
     fn profile(&self, data: TextActivations<'_>, ctx: Context<'_>) -> Result<Vec<Profile>, MethodError> {
         self.check()?;
         let contexts = Contexts::new(data.text, self.window, self.dedup);
-        let pass = ColumnPass { x: data.x, ctx, method: Self::NAME, stage: "top contexts", scratch_per_row: 0 };
-        pass.map(Vec::new, |best, column_idx, column| {
+        let sampler = Sampler::new(&contexts, self.random_bins);
+        let scratch_per_row = if sampler.is_some() { size_of::<f32>() } else { 0 };
+        let pass = ColumnPass { x: data.x, ctx, method: Self::NAME, stage: "top contexts", scratch_per_row };
+        let scratch = || (Vec::new(), Vec::new());
+        pass.map(scratch, |(best, values), column_idx, column| {
             let mut profile = Profile::new(data.x.neurons()[column_idx]);
             if is_constant(column) {
                 return Ok(profile);
@@ -103,6 +114,9 @@ impl Profiler for TopContexts {
             if self.bottom {
                 highest(column, self.k, contexts.same.as_deref(), |value| -value, best);
                 profile.bottom = best.iter().map(|found| contexts.excerpt(found.row, column)).collect();
+            }
+            if let Some(sampler) = &sampler {
+                profile.sampled = sampler.sample(&contexts, column, values);
             }
             Ok(profile)
         })

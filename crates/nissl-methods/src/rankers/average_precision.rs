@@ -15,13 +15,14 @@
 //! | `min_count` | 1 | ≥ 1 | concepts with fewer rows are left out, and named |
 //! | `unlabeled` | negative | negative, skip | whether rows without any label are negatives or left out |
 //! | `zero_below` | 0 | ≥ 0 | activations of smaller size count as 0 |
+//! | `pool` | none | none, max, mean, sum | sentences instead of rows: what stands for the rows of one |
 //! ## Cost
 //! O(n_tokens · n_neurons): one radix sort a neuron serves all concepts; 16 bytes of scratch a row and thread.
 //! ## Errors
 //! `TooFewConcepts`, `NotFinite`, `Parameter`, `Cancelled`.
 //! ## Differs
 //! NeuroX calls this IoU and sets activations of size below 0.05 to 0, in place: `zero_below = 0.05` gives its
-//! order. The experts paper pools a sentence's tokens by their maximum first: aggregate before recording.
+//! order. The experts paper asks which sentences have the concept: `pool = max`; its code pools padding too.
 //! ## Source
 //! Suau, Zappella and Apostoloff 2020, Finding Experts in Transformer Models, arXiv:2005.07647; reference:
 //! apple/ml-selfcond.
@@ -37,9 +38,12 @@ use crate::groups::is_constant;
 use crate::label_sets::{LabelSets, Unlabeled};
 
 mod curve;
+mod pool;
 mod sort;
 
 use curve::{End, average_precisions};
+pub use pool::SentencePool;
+use pool::Sentences;
 use sort::Sorter;
 
 /// Ranks neurons by how well their value alone tells the rows of a concept from all others.
@@ -56,11 +60,13 @@ pub struct AveragePrecision {
     /// Activations of smaller size count as 0.
     #[schemars(range(min = 0.0))]
     pub zero_below: f64,
+    /// Sentences instead of rows: what stands for the rows of one.
+    pub pool: SentencePool,
 }
 
 impl Default for AveragePrecision {
     fn default() -> Self {
-        Self { signed: false, min_count: 1, unlabeled: Unlabeled::Negative, zero_below: 0.0 }
+        Self { signed: false, min_count: 1, unlabeled: Unlabeled::Negative, zero_below: 0.0, pool: SentencePool::None }
     }
 }
 
@@ -85,7 +91,9 @@ impl AveragePrecision {
 impl Ranker for AveragePrecision {
     fn score(&self, data: LabeledActivations<'_>, ctx: Context<'_>) -> Result<Scores, MethodError> {
         self.check()?;
-        let (concepts, sets) = LabelSets::against_rest(data.labels, (Self::NAME, self.min_count, self.unlabeled), ctx)?;
+        let sentences = Sentences::new(data, self.pool, Self::NAME)?;
+        let labels = sentences.as_ref().map_or(data.labels, |sentences| &sentences.labels);
+        let (concepts, sets) = LabelSets::against_rest(labels, (Self::NAME, self.min_count, self.unlabeled), ctx)?;
         let pass = ColumnPass {
             x: data.x,
             ctx,
@@ -94,7 +102,15 @@ impl Ranker for AveragePrecision {
             scratch_per_row: Sorter::BYTES_PER_ROW,
         };
         let zero_below = self.zero_below as f32;
-        let columns = pass.map(Sorter::default, |sorter, _, column| {
+        let scratch = || (Sorter::default(), Vec::new());
+        let columns = pass.map(scratch, |(sorter, pooled), _, column| {
+            let column = match &sentences {
+                Some(sentences) => {
+                    sentences.fill(column, pooled);
+                    &pooled[..]
+                }
+                None => column,
+            };
             let order = sorter.descending(column, zero_below, sets.codes());
             let high = average_precisions(order, &sets, End::High);
             let low = if self.signed { Some(average_precisions(order, &sets, End::Low)) } else { None };

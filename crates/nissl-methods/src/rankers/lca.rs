@@ -15,6 +15,7 @@
 //! |---|---|---|---|
 //! | `lambda_max` | 0.1 | > 0 | largest penalty of the grid, which goes down in tens |
 //! | `lambda_min` | 0.001 | > 0 | smallest penalty of the grid |
+//! | `zero` | false | | whether either penalty may also be 0 |
 //! | `share` | 0.2 | 0 to 1 | share of the neurons that are kept for A_t and A_b |
 //! | `alpha` | 0.5 | ≥ 0 | weight of telling top from bottom neurons |
 //! | `beta` | 0.5 | ≥ 0 | weight of the accuracy that the penalties cost |
@@ -27,8 +28,8 @@
 //! `TooFewConcepts`, `TooFewRows`, `NotExclusive`, `NotFinite`, `Parameter`, `Cancelled`.
 //! ## Differs
 //! The order of all neurons is that of the masses, ties by their largest share and then by their place; NeuroX leaves
-//! neurons of one step in arbitrary order and those without weight out. The published grid goes down to 1e-7:
-//! `lambda_min = 1e-7`.
+//! neurons of one step in arbitrary order and those without weight out. The published grid goes down to 1e-7 and has
+//! 0: `lambda_min = 1e-7` with `zero`, 64 fits.
 //! ## Source
 //! Dalvi, Durrani, Sajjad, Belinkov, Bau and Glass 2019, What Is One Grain of Sand in the Desert?, AAAI,
 //! arXiv:1812.09355; reference: NeuroX.
@@ -58,6 +59,8 @@ pub struct Lca {
     /// Smallest penalty of the grid.
     #[schemars(range(min = 0.0))]
     pub lambda_min: f64,
+    /// Whether either penalty may also be 0.
+    pub zero: bool,
     /// Share of the neurons that are kept when top and bottom are compared.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub share: f64,
@@ -82,6 +85,7 @@ impl Default for Lca {
         Self {
             lambda_max: 0.1,
             lambda_min: 1e-3,
+            zero: false,
             share: 0.2,
             alpha: 0.5,
             beta: 0.5,
@@ -127,7 +131,8 @@ impl Lca {
     /// The penalties of the grid, the largest first.
     fn grid(&self) -> Vec<f64> {
         let step = |n: &i32| self.lambda_max * 10_f64.powi(-n);
-        (0..13).map(|n| step(&n)).take_while(|&lambda| lambda >= self.lambda_min * (1.0 - 1e-9)).collect()
+        let tens = (0..13).map(|n| step(&n)).take_while(|&lambda| lambda >= self.lambda_min * (1.0 - 1e-9));
+        tens.chain(self.zero.then_some(0.0)).collect()
     }
 }
 
@@ -229,7 +234,8 @@ impl Lca {
             let mut start: Option<Fit> = None;
             for &l1 in &grid {
                 let penalty = Penalty { l1, l2 };
-                let fit = solver.fit(penalty, Stop { gap: self.tolerance, steps: STEPS }, start.as_ref())?;
+                let stop = if l1 + l2 > 0.0 { Stop { gap: self.tolerance, steps: STEPS } } else { free };
+                let fit = solver.fit(penalty, stop, start.as_ref())?;
                 let order = ordering::ordering(&by_class(&fit), 100).order;
                 let n_kept = n_kept.min(order.len());
                 let accuracies = Accuracies {
@@ -271,6 +277,8 @@ mod tests {
     fn the_grid_goes_down_in_tens() {
         let lca = Lca { lambda_max: 0.1, lambda_min: 1e-3, ..Lca::default() };
         assert_close("grid", &lca.grid(), &[0.1, 0.01, 0.001][..], Tol::rel(1e-12));
-        assert_eq!(Lca { lambda_min: 1e-7, ..Lca::default() }.grid().len(), 7);
+        let published = Lca { lambda_min: 1e-7, zero: true, ..Lca::default() }.grid();
+        assert_eq!(published.len(), 8);
+        assert_close("its end", &published[7], &0.0, Tol::EXACT);
     }
 }

@@ -2,7 +2,9 @@
 
 mod average_precision;
 mod gaussian_probe;
+mod greedy_regression;
 mod iou;
+mod latent_probe;
 mod lca;
 mod linear_probe;
 mod mean_select;
@@ -11,9 +13,11 @@ mod sensitivity;
 mod sparse_probe;
 
 pub use crate::label_sets::Unlabeled;
-pub use average_precision::AveragePrecision;
+pub use average_precision::{AveragePrecision, SentencePool};
 pub use gaussian_probe::GaussianProbe;
+pub use greedy_regression::GreedyRegression;
 pub use iou::{Iou, Measure, Threshold};
+pub use latent_probe::LatentProbe;
 pub use lca::Lca;
 pub use linear_probe::LinearProbe;
 pub use mean_select::MeanSelect;

@@ -35,7 +35,7 @@ fn rankers_conform_with_their_options() {
 #[test]
 fn profilers_conform_with_their_options() {
     check_profiler("top-words, signed", &TopWords { signed: true, num: 5, min_count: 2, ..TopWords::default() });
-    let both = TopContexts { k: 7, window: 2, dedup: Dedup::None, bottom: true };
+    let both = TopContexts { k: 7, window: 2, dedup: Dedup::None, bottom: true, random_bins: 4 };
     check_profiler("top-contexts, both ends, all contexts", &both);
     let before = VarianceReduction { scope: Scope::Previous, num: 1, ..VarianceReduction::default() };
     check_profiler("variance-reduction, of the row before", &before);

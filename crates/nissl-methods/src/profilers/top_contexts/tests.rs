@@ -88,6 +88,7 @@ fn the_list_is_that_of_a_sort_of_all_rows() {
             window: 1 + random.below(4),
             dedup: random.pick(&[Dedup::Exact, Dedup::None]),
             bottom: true,
+            random_bins: 0,
         };
         if n_rows == 1 {
             continue;
@@ -123,4 +124,25 @@ fn a_parameter_out_of_range_is_refused_by_name() {
     assert_eq!(error(TopContexts { k: 0, ..TopContexts::default() }), want);
     let want = "top-contexts: parameter window = 0: expected at least 1";
     assert_eq!(error(TopContexts { window: 0, ..TopContexts::default() }), want);
+}
+
+#[test]
+fn contexts_of_every_height_are_taken_from_their_bins() {
+    let mut random = Random::new(2);
+    let column: Vec<f32> = (0..500).map(|_| random.normal() as f32).collect();
+    let words: Vec<String> = (0..500).map(|_| format!("w{}", random.below(200))).collect();
+    let text = TextRows::from_words(words.iter().map(|word| (0, word)));
+    let method = TopContexts { random_bins: 5, window: 1, ..TopContexts::default() };
+    let found = profile(&method, &text, &column).unwrap().sampled;
+    assert_eq!(found.len(), 25);
+    let mut sorted = column.clone();
+    sorted.sort_by(f32::total_cmp);
+    for (bin, of_bin) in found.chunks(5).enumerate() {
+        let (low, high) = (sorted[100 * bin], sorted[100 * bin + 99]);
+        assert!(of_bin.iter().all(|one| (low..=high).contains(&one.activation)), "bin {bin}: {of_bin:?}");
+        assert!(of_bin.iter().all(|one| column[one.row].to_bits() == one.activation.to_bits()));
+    }
+    // Few values: bins that nothing lies in have nothing.
+    let two = profile(&method, &text, &column.iter().map(|&value| value.signum()).collect::<Vec<_>>()).unwrap().sampled;
+    assert!(two.len() == 10 && two.iter().all(|one| one.activation.abs() > 0.5), "{two:?}");
 }

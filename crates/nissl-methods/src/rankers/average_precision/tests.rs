@@ -1,8 +1,9 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 use ndarray::{Array2, array, s};
-use nissl_core::{Concept, HookPoint, Labels, Matrix, Site, site_columns};
-use nissl_testing::{Random, Tol, assert_close, conformance::Recorder};
+use nissl_core::{Activations as _, Concept, HookPoint, Labels, Matrix, Site, site_columns};
+use nissl_testing::planted::key;
+use nissl_testing::{PlantedActivations, Random, Tol, assert_close, conformance::Recorder, select_columns};
 
 use super::*;
 
@@ -154,4 +155,49 @@ fn a_parameter_out_of_range_is_refused_by_name() {
     }
     let want = "average-precision: parameter min_count = 0: expected at least 1";
     assert_eq!(text(AveragePrecision { min_count: 0, ..defaults() }), want);
+}
+
+#[test]
+fn pooled_sentences_score_as_a_matrix_of_their_values() {
+    let planted = PlantedActivations::new(3, 0.1);
+    let mut starts: Vec<usize> = Vec::new();
+    while starts.last().is_none_or(|&last| planted.text.sentence_rows(last).end < planted.text.n_tokens()) {
+        starts.push(starts.last().map_or(0, |&last| planted.text.sentence_rows(last).end));
+    }
+    let few = select_columns(&planted.x, &[key::QUOTE, key::TOPIC, 70]);
+    // Whether there is something in quotes, or food, is said of the sentence.
+    let food = |start: &usize| planted.text.sentence_rows(*start).any(|row| planted.topic.of(row) == [0]);
+    let labels = Labels::single(planted.topic.concepts()[..1].to_vec(), starts.iter().map(|s| food(s).then_some(0)));
+    let whole = Labels::single(
+        planted.topic.concepts()[..1].to_vec(),
+        (0..planted.text.n_tokens()).map(|row| (planted.topic.of(row) == [0]).then_some(0)),
+    );
+    for (pool, of) in [
+        (SentencePool::Max, (|rows| rows.iter().copied().fold(f64::MIN, f64::max)) as fn(&[f64]) -> f64),
+        (SentencePool::Mean, |rows| rows.iter().sum::<f64>() / rows.len() as f64),
+        (SentencePool::Sum, |rows| rows.iter().sum()),
+    ] {
+        let value = |(sentence, neuron): (usize, usize)| {
+            let rows: Vec<f64> = planted
+                .text
+                .sentence_rows(starts[sentence])
+                .map(|row| f64::from(few.values()[[row, neuron]]))
+                .collect();
+            of(&rows) as f32
+        };
+        let pooled = Matrix::new(Array2::from_shape_fn((starts.len(), 3), value), few.neurons().to_vec()).unwrap();
+        let plain = AveragePrecision::default();
+        let want = plain.score(LabeledActivations::new(&pooled, &labels).unwrap(), Context::default()).unwrap();
+        let data = LabeledActivations::new(&few, &whole).unwrap();
+        let method = AveragePrecision { pool, ..plain };
+        let got = method.score(data.with_text(&planted.text).unwrap(), Context::default()).unwrap();
+        assert_eq!(got.values(), want.values(), "{pool:?}");
+        assert!(
+            pool != SentencePool::Max || got.values()[[0, 1]] > 0.95,
+            "the topic neuron finds sentences about food: {:?}",
+            got.values()
+        );
+        let err = method.score(data, Context::default()).unwrap_err().to_string();
+        assert!(err.ends_with("expected none, where sentences are not known"), "{err}");
+    }
 }

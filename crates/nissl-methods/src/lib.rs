@@ -20,6 +20,7 @@
 //! [`nissl_core::Model`].
 
 pub mod ablating;
+pub mod alignment;
 pub mod attributors;
 pub mod catalog;
 pub mod clustering;

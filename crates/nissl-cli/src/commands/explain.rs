@@ -31,6 +31,7 @@ Examples:
   nissl explain minilm.store '3.mlp_post[1207]'
   nissl explain minilm.store --sites mlp --by upos --out neurons.jsonl
   nissl explain minilm.store '2.mlp_post[7]' --method compositional --set rounds=8 --set alpha=0.01
+  nissl explain minilm.store '3.mlp_post[1207]' --model minilm
   nissl explain minilm.store --method tx-ray,top-contexts --json")]
 pub(crate) struct Args {
     /// Folder of the store
@@ -60,6 +61,10 @@ pub(crate) struct Args {
     #[arg(long = "concepts", value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     concepts_file: Option<PathBuf>,
+    /// The recorded model: also say on which repeated words, morphemes and phrases neurons are high
+    #[arg(long, value_name = "MODEL")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model: Option<String>,
     /// Neurons to show, where none are named [default: 20]
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -99,6 +104,15 @@ fn one(report: &NeuronReport, page: &mut Page<'_>) -> io::Result<()> {
         for line in lines(&method.profile) {
             let line = page.width.map_or(line.clone(), |width| shorten(&line, width.saturating_sub(4)));
             writeln!(page.out, "    {line}")?;
+        }
+    }
+    if let Some(alignment) = &report.alignment {
+        let control = neuron::score(alignment.control);
+        let repeated = format!("repeated text, beyond {control} of any that is repeated");
+        writeln!(page.out, "  {}", style::dim(&repeated))?;
+        for aligned in &alignment.concepts {
+            let selectivity = aligned.selectivity.map_or_else(String::new, |value| format!("  selectivity {value:.2}"));
+            writeln!(page.out, "    {}  '{}'{selectivity}", neuron::score(aligned.score), aligned.concept.text)?;
         }
     }
     writeln!(page.out)

@@ -18,6 +18,11 @@ use crate::tasks::extract::StoreSummary;
 use crate::tasks::inspect::columns;
 use crate::tasks::rank::{Failure, open_store};
 
+mod alignment;
+
+use alignment::align;
+pub use alignment::{AlignOptions, Aligned, Alignment};
+
 /// One sentence about the task.
 pub const SUMMARY: &str = "Explain neurons by formulas of concepts, features and words";
 
@@ -40,6 +45,10 @@ pub struct Config {
     pub concepts: Vec<String>,
     /// A file of concepts.
     pub concepts_file: Option<PathBuf>,
+    /// The recorded model, where neurons are to be aligned with repeated text too: only those in the report.
+    pub model: Option<String>,
+    /// How.
+    pub align: AlignOptions,
     /// Neurons in the report: those that the first method explains best.
     pub best: usize,
     /// A file for all neurons, one a line as JSON.
@@ -58,6 +67,8 @@ impl Default for Config {
             set: Map::new(),
             concepts: Vec::new(),
             concepts_file: None,
+            model: None,
+            align: AlignOptions::default(),
             best: 20,
             out: None,
             memory: 512 << 20,
@@ -89,6 +100,9 @@ pub struct NeuronReport {
     pub name: NeuronId,
     /// One entry a method.
     pub methods: Vec<MethodProfile>,
+    /// What it is aligned with, where the model was given.
+    #[serde(default)]
+    pub alignment: Option<Alignment>,
 }
 
 /// What a method says of a neuron.
@@ -116,7 +130,8 @@ impl NeuronReport {
 /// Explains the neurons.
 ///
 /// # Errors
-/// If the store cannot be read, a neuron, concept or method is unknown, every method fails, or the user stops it.
+/// If the store cannot be read, a neuron, concept or method is unknown, every method fails, the model is not the recorded
+/// one or cannot run, or the user stops it.
 pub fn run(config: &Config, progress: &dyn Progress) -> Result<Report, TaskError> {
     let methods = profilers(config)?;
     let store = open_store(&config.store)?;
@@ -134,7 +149,7 @@ pub fn run(config: &Config, progress: &dyn Progress) -> Result<Report, TaskError
     };
     let data = TextActivations::new(x.as_ref(), &text)?.with_labels(&labels)?;
     let ctx = Context { memory: config.memory, progress };
-    let empty = |&name: &NeuronId| NeuronReport { name, methods: Vec::new() };
+    let empty = |&name: &NeuronId| NeuronReport { name, methods: Vec::new(), alignment: None };
     let mut neurons: Vec<NeuronReport> = x.neurons().iter().map(empty).collect();
     let (mut failed, mut first) = (Vec::new(), None);
     for (entry, profiler) in &methods {
@@ -173,6 +188,7 @@ pub fn run(config: &Config, progress: &dyn Progress) -> Result<Report, TaskError
     } else {
         neurons.sort_by_key(|neuron| config.neurons.iter().position(|&name| name == neuron.name));
     }
+    align(config, (&store, &text), &mut neurons, ctx)?;
     let store = StoreSummary::of(&config.store, &store);
     Ok(Report { head: head("explain", config), store, explained, neurons, failed })
 }

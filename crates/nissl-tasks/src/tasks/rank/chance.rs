@@ -1,7 +1,7 @@
 //! How likely scores are by chance: the same method under labels that mean nothing.
 
 use ndarray::Array2;
-use nissl_core::{Context, Labels, MethodError, Scores, Significance};
+use nissl_core::{Context, Labels, MethodError, Scores, Significance, TextRows};
 use nissl_methods::probes::inference::{false_discovery_rates, p_values, shuffled_labels};
 use serde_json::Value;
 
@@ -16,18 +16,41 @@ pub(super) fn permutations_for(n_neurons: usize) -> usize {
     ENOUGH.div_ceil(n_neurons.max(1)).clamp(2, 20)
 }
 
-/// Adds chance and false discovery rate to scores.
+/// Adds chance and false discovery rate to the scores of a run.
+///
+/// # Errors
+/// As [`add_chances`].
+pub(super) fn with_chances(
+    run: &Run<'_>,
+    scores: Scores,
+    labels: &Labels,
+    (permutations, seed): (usize, u64),
+    ctx: Context<'_>,
+) -> Result<Scores, MethodError> {
+    let quiet = Quiet(ctx.progress);
+    let null = |permutation| {
+        let shuffled = shuffled(run.text, labels, seed, permutation);
+        run.score(&shuffled, Context { progress: &quiet, ..ctx }, &mut Vec::new())
+    };
+    add_chances(scores, (run.method, permutations), null, ctx)
+}
+
+/// The labels of a permutation.
+pub(super) fn shuffled(text: &TextRows, labels: &Labels, seed: u64, permutation: usize) -> Labels {
+    shuffled_labels(text, labels, seed + permutation as u64)
+}
+
+/// Adds chance and false discovery rate by the scores that `score` gives for each permutation.
 ///
 /// The null scores of a concept are those of all neurons that vary, in all runs. A run that fails, as shuffled labels may
 /// leave a part of a split without a class, is passed over; without any there are no chances.
 ///
 /// # Errors
 /// [`MethodError::Cancelled`] if the user stops it.
-pub(super) fn with_chances(
-    run: &Run<'_>,
+pub(super) fn add_chances(
     mut scores: Scores,
-    labels: &Labels,
-    (permutations, seed): (usize, u64),
+    (method, permutations): (&str, usize),
+    mut score: impl FnMut(usize) -> Result<Scores, MethodError>,
     ctx: Context<'_>,
 ) -> Result<Scores, MethodError> {
     if permutations == 0 {
@@ -35,10 +58,8 @@ pub(super) fn with_chances(
     }
     ctx.progress.stage("scores of shuffled labels", Some(permutations as u64), "runs");
     let mut null: Vec<Vec<f32>> = vec![Vec::new(); scores.concepts().len()];
-    let quiet = Quiet(ctx.progress);
     for permutation in 0..permutations {
-        let shuffled = shuffled_labels(run.text, labels, seed + permutation as u64);
-        match run.score(&shuffled, Context { progress: &quiet, ..ctx }, &mut Vec::new()) {
+        match score(permutation) {
             Ok(other) => {
                 for (concept, null) in scores.concepts().iter().zip(&mut null) {
                     let Some(idx) = other.concept(&concept.name) else { continue };
@@ -47,7 +68,7 @@ pub(super) fn with_chances(
                 }
             }
             Err(MethodError::Cancelled) => return Err(MethodError::Cancelled),
-            Err(err) => ctx.progress.note(&format!("{}: no scores of shuffled labels: {err}", run.method)),
+            Err(err) => ctx.progress.note(&format!("{method}: no scores of shuffled labels: {err}")),
         }
         ctx.progress.step(permutation as u64 + 1);
     }

@@ -5,16 +5,18 @@ use std::path::PathBuf;
 use ndarray::{Array2, ArrayView2, ShapeBuilder, s};
 use nissl_core::{
     BLOCK_ROWS, Context, HookPoint, LabeledActivations, Labels, Matrix, MethodError, Progress, RowSink, Scores,
-    site_columns,
+    TextRows, site_columns,
 };
 use nissl_data::{LabelsBuilder, open};
 use nissl_store::{Dtype, Row, Run, SentenceRows, Values};
 use rayon::prelude::*;
 
+use super::chance::{add_chances, permutations_for, shuffled};
 use super::{Chosen, Config, Failure, Stamp, join_parts, one_vs_rest_labels};
 use crate::concepts;
 use crate::error::TaskError;
 use crate::labels::digest;
+use crate::progress::Quiet;
 use crate::tasks::extract::{self, Done, Recording, StoreSummary, Taker, check_source, load, tokenizer};
 
 /// What came of a stream.
@@ -48,44 +50,65 @@ pub(super) fn run(
     let columns: Vec<(HookPoint, usize)> =
         recording.run.sites.iter().map(|site| (site.point, site.width as usize)).collect();
     let neurons = site_columns(&columns);
-    let parts: Vec<Vec<Labels>> = methods
+    // The labels, then those of each permutation; each method is fed with all of them at once.
+    let permutations = config.permutations.unwrap_or_else(|| permutations_for(neurons.len()));
+    let shuffled = |permutation| shuffled(&rows.text, &rows.labels, config.seed, permutation);
+    let all_labels: Vec<Labels> = (0..permutations).map(shuffled).collect();
+    let all_labels: Vec<&Labels> = std::iter::once(&rows.labels).chain(&all_labels).collect();
+    let variants: Vec<Vec<Variant<'_>>> = methods
         .iter()
-        .map(|(entry, _)| if config.is_alone(entry.name) { one_vs_rest_labels(&rows.labels) } else { Vec::new() })
+        .map(|(entry, _)| all_labels.iter().map(|labels| Variant::new(labels, config.is_alone(entry.name))).collect())
         .collect();
+    let quiet = Quiet(ctx.progress);
     let mut feed = Feed::new(source.dtype, &columns, rows.labels.n_tokens());
     let mut slots = Vec::new();
-    for ((entry, ranker), parts) in methods.iter().zip(&parts) {
-        let labels = if parts.is_empty() { std::slice::from_ref(&rows.labels) } else { &parts[..] };
-        let slot: Vec<Slot> = labels
-            .iter()
-            .map(|labels| match ranker.stream(labels, &neurons, ctx) {
-                Ok(Some(sink)) => Slot::Sink(feed.push(sink)),
-                Ok(None) => feed.keep(entry.name, config.memory).map_or_else(Slot::Failed, |()| Slot::Kept),
-                Err(err) => Slot::Failed(err),
-            })
-            .collect();
-        slots.push(slot);
+    for ((entry, ranker), variants) in methods.iter().zip(&variants) {
+        let mut of_method: Vec<Vec<Slot>> = Vec::new();
+        for (permutation, variant) in variants.iter().enumerate() {
+            // What labels leave out is told once.
+            let ctx = if permutation > 0 { Context { progress: &quiet, ..ctx } } else { ctx };
+            let mut of_variant = Vec::new();
+            for labels in variant.labels() {
+                of_variant.push(match ranker.stream(labels, &neurons, ctx) {
+                    Ok(Some(sink)) => Slot::Sink(feed.push(sink)),
+                    Ok(None) => feed.keep(entry.name, config.memory).map_or_else(Slot::Failed, |()| Slot::Kept),
+                    Err(err) => Slot::Failed(err),
+                });
+            }
+            of_method.push(of_variant);
+        }
+        slots.push(of_method);
     }
     let pipeline = recording.pipeline(ctx.progress);
     let Done { made, .. } = pipeline.run(open(&source.text, &source.read)?, feed)?;
     let Fed { mut scores, kept } = made.ok_or_else(nothing_kept)?;
     let kept = kept.map(|values| Matrix::new(values, neurons.clone())).transpose()?;
     let mut all = Vec::new();
-    for (((entry, ranker), parts), slots) in methods.iter().zip(&parts).zip(slots) {
-        let labels = if parts.is_empty() { std::slice::from_ref(&rows.labels) } else { &parts[..] };
-        let scored = slots.into_iter().zip(labels).map(|(slot, labels)| match slot {
-            Slot::Failed(err) => Err(err),
-            Slot::Sink(idx) => scores[idx].take().expect("each sink is asked once"),
-            Slot::Kept => {
-                let x = kept.as_ref().expect("the rows are kept if a method asked for it");
-                ranker.score(LabeledActivations::new(x, labels)?, ctx)
+    for (((entry, ranker), variants), slots) in methods.iter().zip(&variants).zip(slots) {
+        let mut slots = slots.into_iter();
+        let mut score = |variant: usize, failed: &mut Vec<Failure>| {
+            let slots = slots.next().expect("each variant is asked once, in order");
+            let ctx = if variant > 0 { Context { progress: &quiet, ..ctx } } else { ctx };
+            let scored = slots.into_iter().zip(variants[variant].labels()).map(|(slot, labels)| match slot {
+                Slot::Failed(err) => Err(err),
+                Slot::Sink(idx) => scores[idx].take().expect("each sink is asked once"),
+                Slot::Kept => {
+                    let x = kept.as_ref().expect("the rows are kept if a method asked for it");
+                    ranker.score(LabeledActivations::new(x, labels)?.with_text(&rows.text)?, ctx)
+                }
+            });
+            let mut scored: Vec<Result<Scores, MethodError>> = scored.collect();
+            match &variants[variant] {
+                Variant::Whole(_) => scored.pop().expect("one result for all concepts together"),
+                Variant::Alone(labels, _) => join_parts(entry.name, labels, scored, failed),
             }
-        });
-        let scored: Vec<Result<Scores, MethodError>> = scored.collect();
-        all.push(match (parts.is_empty(), scored) {
-            (true, mut scored) => scored.pop().expect("one result for all concepts together"),
-            (false, scored) => join_parts(entry.name, &rows.labels, scored, failed),
-        });
+        };
+        let scored = score(0, &mut *failed);
+        let with_chances = |scores| {
+            let null = |permutation| score(permutation + 1, &mut Vec::new());
+            add_chances(scores, (entry.name, permutations), null, ctx)
+        };
+        all.push(scored.and_then(with_chances));
     }
     let data = fingerprint(&recording.run, rows.labels.n_tokens());
     let summary = StoreSummary {
@@ -110,6 +133,27 @@ fn fingerprint(run: &Run, n_rows: usize) -> String {
     blake3::hash(&text).to_hex()[..16].to_owned()
 }
 
+/// Labels, and how a method is given them.
+enum Variant<'a> {
+    /// All concepts at once.
+    Whole(&'a Labels),
+    /// Each concept by itself.
+    Alone(&'a Labels, Vec<Labels>),
+}
+
+impl<'a> Variant<'a> {
+    fn new(labels: &'a Labels, alone: bool) -> Self {
+        if alone { Self::Alone(labels, one_vs_rest_labels(labels)) } else { Self::Whole(labels) }
+    }
+
+    fn labels(&self) -> &[Labels] {
+        match self {
+            Self::Whole(labels) => std::slice::from_ref(labels),
+            Self::Alone(_, parts) => parts,
+        }
+    }
+}
+
 /// Where the scores of a method, or of one of its concepts, will come from.
 enum Slot {
     /// A sink, by its number.
@@ -123,6 +167,7 @@ enum Slot {
 /// What is known of the rows before the model runs.
 struct Rows {
     labels: Labels,
+    text: TextRows,
     n_sentences: u64,
 }
 
@@ -162,18 +207,19 @@ impl Rows {
             return Err(super::no_concepts("label columns of this text", &columns));
         }
         let mut builder = LabelsBuilder::new(&sources, &columns)?;
-        let mut n_sentences = 0;
+        let (mut n_sentences, mut words) = (0, Vec::new());
         progress.stage("label the words", Some(recording.corpus.counts.sentences as u64), "sentences");
         recording.pipeline(progress).rows(open(&source.text, &source.read)?, |sentence| {
             n_sentences += 1;
             for row in &sentence.rows {
                 builder.push(&SourceRow { run, sentence, row });
+                words.push((n_sentences as u32, row.word.clone()));
             }
         })?;
         if progress.cancelled() {
             return Err(nothing_kept());
         }
-        Ok(Self { labels: builder.finish(), n_sentences })
+        Ok(Self { labels: builder.finish(), text: TextRows::from_words(words), n_sentences })
     }
 }
 

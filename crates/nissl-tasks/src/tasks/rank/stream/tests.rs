@@ -32,7 +32,7 @@ fn config(concept: &str) -> Config {
         concepts: vec![concept.to_owned()],
         methods: ["probeless", "average-precision", "mean-select", "iou"].map(str::to_owned).to_vec(),
         set: set.as_object().unwrap().clone(),
-        permutations: Some(0),
+        permutations: Some(2),
         ..Config::default()
     }
 }
@@ -67,8 +67,18 @@ fn scores_are_those_over_a_store_to_the_bit() {
         let config = config("author");
         let streamed = streamed(&config, dtype);
         assert!(streamed.0.store.rows > 1024, "{} rows are one block", streamed.0.store.rows);
+        assert!(streamed.1.iter().all(|scores| scores.significance().is_some()), "chances are told too");
         assert_same(&streamed, &over_a_store(&folder, &config, dtype));
     }
+}
+
+#[test]
+fn methods_that_split_the_sentences_split_them_as_over_a_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = config("author");
+    config.methods = vec!["sparse-probe".to_owned()];
+    config.set.clear();
+    assert_same(&streamed(&config, Dtype::Float16), &over_a_store(&folder, &config, Dtype::Float16));
 }
 
 #[test]

@@ -28,7 +28,31 @@ LLAMA = BASE | {
 }
 GPT = BASE | {"n_embd": 256, "n_layer": 4, "n_head": 8, "n_positions": 256}
 EXPERTS = {"num_experts_per_tok": 2, "moe_intermediate_size": 352}
+T5 = {
+    "vocab_size": 1000,
+    "d_model": 256,
+    "d_kv": 32,
+    "d_ff": 704,
+    "num_layers": 4,
+    "num_heads": 8,
+    "decoder_start_token_id": 0,
+}
+BART = BASE | {
+    "d_model": 256,
+    "encoder_layers": 4,
+    "decoder_layers": 4,
+    "encoder_attention_heads": 8,
+    "decoder_attention_heads": 8,
+    "encoder_ffn_dim": 1024,
+    "decoder_ffn_dim": 1024,
+    "max_position_embeddings": 256,
+    "decoder_start_token_id": 2,
+}
 FAMILIES = {
+    "t5": ("T5Config", T5),
+    "bart": ("BartConfig", BART),
+    "mbart": ("MBartConfig", BART),
+    "marian": ("MarianConfig", BART),
     "gpt2": ("GPT2Config", GPT),
     "llama": ("LlamaConfig", LLAMA),
     "mistral": ("MistralConfig", LLAMA | {"sliding_window": 32}),
@@ -67,12 +91,13 @@ FAMILIES = {
 
 def eager(model, ids, repeats):
     """The median of some passes, in ms."""
+    more = {"decoder_input_ids": ids} if model.config.is_encoder_decoder else {}
     with torch.no_grad():
-        model(input_ids=ids, use_cache=False)
+        model(input_ids=ids, use_cache=False, **more)
         times = []
         for _ in range(repeats):
             start = time.perf_counter()
-            model(input_ids=ids, use_cache=False)
+            model(input_ids=ids, use_cache=False, **more)
             times.append(time.perf_counter() - start)
     return statistics.median(times) * 1e3
 
@@ -89,7 +114,8 @@ def main():
         cls, options = FAMILIES[name]
         torch.manual_seed(0)
         config = getattr(transformers, cls)(**options)
-        model = transformers.AutoModelForCausalLM.from_config(config, attn_implementation="eager").eval()
+        kind = transformers.AutoModelForSeq2SeqLM if config.is_encoder_decoder else transformers.AutoModelForCausalLM
+        model = kind.from_config(config, attn_implementation="eager").eval()
         with tempfile.TemporaryDirectory() as folder:
             model.save_pretrained(folder)
             ours, theirs = {1: [], 2: []}, {1: [], 2: []}

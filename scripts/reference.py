@@ -18,6 +18,11 @@ and, in blocks whose modules bear names that are known (see PARTS): attn.hook_q,
 hook_attn_out, hook_resid_mid, mlp.hook_pre, mlp.hook_pre_linear, mlp.hook_post, hook_mlp_out of every block. All
 values are 32-bit floats; versions, texts and the digest of config.json are in the metadata.
 
+Of a model with an encoder and a decoder a sentence is its source and, behind it, the same tokens as the target, begun by
+the token that starts the decoder and without their last: sources [S] has the lengths of the sources. Names begin with
+encoder. and decoder. in place of blocks., what leaves the blocks is recorded, all attention probabilities
+(decoder.<i>.cross_attn.hook_pattern.<s> among them) and the logits; rows of the side that is not read are zeros.
+
 Names are TransformerLens's. `hidden_states[i + 1]` of transformers is blocks.<i>.hook_resid_post, but for the last one:
 in models with a norm before each part (GPT-2, Llama) it is taken after the final norm and is ln_final.hook_normalized;
 in models with a norm behind each part (BERT) there is no such norm. Which of the two a model is, is seen, not assumed:
@@ -80,7 +85,7 @@ def load(name):
         name, extra = str(path.parent), {"gguf_file": path.name}
     config = transformers.AutoConfig.from_pretrained(name, **extra)
     heads = [getattr(transformers, kind, None) for kind in config.architectures or []]
-    heads = [kind for kind in heads if kind is not None and re.search(r"CausalLM|LMHead|MaskedLM", kind.__name__)]
+    heads = [kind for kind in heads if kind is not None and re.search(r"CausalLM|LMHead|MaskedLM|ConditionalGeneration|MarianMTModel", kind.__name__)]
     kind = heads[0] if heads else transformers.AutoModelForCausalLM if extra else transformers.AutoModel
     model = kind.from_pretrained(name, dtype=torch.float32, attn_implementation="eager", **extra).eval()
     try:
@@ -183,21 +188,65 @@ def run(model, recorder, ids, n_layers, sentence):
     return values
 
 
+def run_pair(model, ids, sentence):
+    """All values of a source and its target by their names, with rows for the tokens of both."""
+    target = [model.config.decoder_start_token_id, *ids[:-1]]
+    n_source, n_target = len(ids), len(target)
+    tokens = {"input_ids": torch.tensor([ids]), "decoder_input_ids": torch.tensor([target])}
+    with torch.no_grad():
+        out = model(**tokens, output_hidden_states=True, output_attentions=True, return_dict=True, use_cache=False)
+    values = {}
+
+    def keep(name, own, before, after):
+        own = own[0]
+        values[name] = torch.cat([own.new_zeros(before, own.shape[1]), own, own.new_zeros(after, own.shape[1])])
+
+    for stack, states, around in [
+        ("encoder", out.encoder_hidden_states, (0, n_target)),
+        ("decoder", out.decoder_hidden_states, (n_source, 0)),
+    ]:
+        keep(f"{stack}.hook_embed", states[0], *around)
+        # The last hidden state is taken after the final norm, where there is one.
+        for i, state in enumerate(states[1:-1]):
+            keep(f"{stack}.{i}.hook_resid_post", state, *around)
+        base = getattr(model, "model", model).get_submodule(stack)
+        normed = hasattr(base, "final_layer_norm") or hasattr(base, "layer_norm")
+        last = "ln_final.hook_normalized" if normed else f"{len(states) - 2}.hook_resid_post"
+        keep(f"{stack}.{last}", states[-1], *around)
+    for name, patterns in [
+        ("encoder.{}.attn", out.encoder_attentions),
+        ("decoder.{}.attn", out.decoder_attentions),
+        ("decoder.{}.cross_attn", out.cross_attentions),
+    ]:
+        for i, pattern in enumerate(patterns or []):
+            values[f"{name.format(i)}.hook_pattern.{sentence}"] = pattern[0]
+    if getattr(out, "logits", None) is not None:
+        keep("logits", out.logits, n_source, 0)
+    return values, target
+
+
 def main():
     given = arguments()
     model, tokenizer, digest = load(given.model)
     if given.float64:
         model = in_64_bits(model)
-    recorder = Recorder()
-    n_layers = watch(model, recorder, given.only_hidden_states)
     sentences = [tokenizer(text)["input_ids"] for text in given.text]
-    joined = {}
+    pairs = model.config.is_encoder_decoder
+    recorder, joined, sources = Recorder(), {}, [len(ids) for ids in sentences]
+    n_layers = model.config.num_hidden_layers if pairs else watch(model, recorder, given.only_hidden_states)
     for sentence, ids in enumerate(sentences):
-        for name, values in run(model, recorder, ids, n_layers, sentence).items():
+        if pairs:
+            found, target = run_pair(model, ids, sentence)
+            sentences[sentence] = ids + target
+        else:
+            found = run(model, recorder, ids, n_layers, sentence)
+        for name, values in found.items():
             joined.setdefault(name, []).append(values.float().numpy())
     arrays = {name: np.ascontiguousarray(np.concatenate(parts)) for name, parts in joined.items()}
     arrays["tokens"] = np.array(sum(sentences, []), dtype=np.int64)
     arrays["offsets"] = np.cumsum([0] + [len(ids) for ids in sentences]).astype(np.int64)
+    if pairs:
+        arrays["sources"] = np.array(sources, dtype=np.int64)
     metadata = {
         "format": "nissl reference 1",
         "made_by": f"transformers {transformers.__version__}, torch {torch.__version__}",
@@ -209,7 +258,7 @@ def main():
         "texts": json.dumps(given.text),
     }
     save_file(arrays, given.out, metadata=metadata)
-    sites = sorted({re.sub(r"^blocks\.\d+\.|(?<=pattern)\.\d+$", "", name) for name in arrays} - {"tokens", "offsets"})
+    sites = sorted({re.sub(r"^blocks\.\d+\.|(?<=pattern)\.\d+$", "", name) for name in arrays} - {"tokens", "offsets", "sources"})
     print(f"{given.out}: {len(arrays['tokens'])} tokens of {len(sentences)} sentences, {n_layers} layers")
     print(f"sites: {', '.join(sites)}")
 

@@ -9,9 +9,10 @@ pub(crate) fn short(neuron: NeuronId) -> String {
 
 /// `3.mlp_post` for `blocks.3.mlp.hook_post`.
 pub(crate) fn point(point: HookPoint) -> String {
+    let stack = point.stack().prefix();
     match point.layer() {
-        Some(layer) => format!("{layer}.{}", point.site()),
-        None => point.site().to_string(),
+        Some(layer) => format!("{stack}{layer}.{}", point.site()),
+        None => format!("{stack}{}", point.site()),
     }
 }
 
@@ -35,7 +36,12 @@ mod tests {
 
     #[test]
     fn short_names_are_read_back() {
-        for name in ["blocks.3.mlp.hook_post[1207]", "hook_embed[0]", "ln_final.hook_normalized[7]"] {
+        for name in [
+            "blocks.3.mlp.hook_post[1207]",
+            "hook_embed[0]",
+            "ln_final.hook_normalized[7]",
+            "decoder.1.cross_attn.hook_z[2]",
+        ] {
             let neuron: NeuronId = name.parse().unwrap();
             assert_eq!(short(neuron).parse(), Ok(neuron), "{name}");
         }

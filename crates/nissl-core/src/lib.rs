@@ -37,7 +37,7 @@ pub use labels::{Concept, Labels};
 pub use method::{
     Attributor, Context, Describe, LabeledActivations, MethodCard, Profiler, Prompt, Ranker, Scope, TextActivations,
 };
-pub use model::{CaptureSink, Gradients, Model, ModelInfo, SiteInfo, Trace};
+pub use model::{CaptureSink, EncoderInfo, Gradients, Model, ModelInfo, SiteInfo, Trace};
 pub use neuron::{NeuronId, site_columns};
 pub use objective::{Objective, Weighted};
 pub use plan::{Condition, Edit, EditSpec, HookPlan, Output, Positions, Units};
@@ -47,7 +47,7 @@ pub use provenance::Provenance;
 pub use ranking::Ranking;
 pub use rows::{BLOCK_ROWS, RowSink};
 pub use scores::{Pool, Scores, Significance};
-pub use site::{HookPoint, Site};
+pub use site::{HookPoint, Site, Stack};
 pub use suggest::nearest;
 pub use text::TextRows;
 pub use variants::{VariantSink, Variants};

@@ -11,7 +11,7 @@ use crate::error::ModelError;
 use crate::generation::{Generated, Generation, NewToken};
 use crate::objective::Objective;
 use crate::plan::HookPlan;
-use crate::site::{HookPoint, Site};
+use crate::site::{HookPoint, Site, Stack};
 use crate::variants::{VariantSink, Variants};
 use crate::weights::NeuronWeights;
 
@@ -47,6 +47,23 @@ pub struct ModelInfo {
     pub sites: Vec<SiteInfo>,
     /// Digest of config and weights.
     pub fingerprint: String,
+    /// The encoder, where the model has a decoder too: then the numbers and the sites above are the decoder's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encoder: Option<EncoderInfo>,
+}
+
+/// The encoder of a model that has a decoder too.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EncoderInfo {
+    /// Number of blocks.
+    pub n_layers: usize,
+    /// Attention heads a block.
+    pub n_heads: usize,
+    /// MLP neurons a block.
+    pub d_mlp: usize,
+    /// The sites and their widths, in order of the forward pass.
+    pub sites: Vec<SiteInfo>,
 }
 
 /// A site of a model.
@@ -64,32 +81,61 @@ pub struct SiteInfo {
 impl ModelInfo {
     /// Number of units at a point; `None` if the model has no such point.
     pub fn width(&self, point: HookPoint) -> Option<usize> {
-        if point.layer().is_some_and(|layer| layer as usize >= self.n_layers) {
+        let (_, n_layers, sites) = self.stacks().find(|(stack, ..)| *stack == point.stack())?;
+        if point.layer().is_some_and(|layer| layer as usize >= n_layers) {
             return None;
         }
-        self.sites.iter().find(|info| info.site == point.site()).map(|info| info.width)
+        sites.iter().find(|info| info.site == point.site()).map(|info| info.width)
+    }
+
+    /// The blocks that it has, in order of the forward pass, each with their number and their sites.
+    pub fn stacks(&self) -> impl Iterator<Item = (Stack, usize, &[SiteInfo])> {
+        let own = if self.encoder.is_some() { Stack::Decoder } else { Stack::Only };
+        let encoder = self.encoder.iter().map(|e| (Stack::Encoder, e.n_layers, e.sites.as_slice()));
+        encoder.chain([(own, self.n_layers, self.sites.as_slice())])
+    }
+
+    /// The shape of the attention pattern of a sentence at a point, `[n_heads, n_queries, n_keys]`.
+    ///
+    /// # Panics
+    /// If the batch has no such sentence.
+    pub fn pattern_shape(&self, point: HookPoint, batch: &Batch, sentence_idx: usize) -> [usize; 3] {
+        let n_tokens = batch.sentence(sentence_idx).len();
+        let Some(encoder) = &self.encoder else { return [self.n_heads, n_tokens, n_tokens] };
+        let n_source = batch.n_source(sentence_idx);
+        match (point.stack(), point.site()) {
+            (Stack::Encoder, _) => [encoder.n_heads, n_source, n_source],
+            (_, Site::CrossPattern) => [self.n_heads, n_tokens - n_source, n_source],
+            _ => [self.n_heads, n_tokens - n_source, n_tokens - n_source],
+        }
     }
 
     /// Every hook point with its width, in order of the forward pass.
     pub fn points(&self) -> impl Iterator<Item = (HookPoint, usize)> + '_ {
-        let outside =
-            |site| self.sites.iter().filter(move |i| i.site == site).map(|i| (HookPoint::new(0, i.site), i.width));
-        let blocks = (0..self.n_layers as u16).flat_map(|layer| {
-            let in_block = self.sites.iter().filter(|info| info.site.in_block());
-            in_block.map(move |info| (HookPoint::new(layer, info.site), info.width))
-        });
-        outside(Site::Embed).chain(blocks).chain(outside(Site::FinalNorm))
+        self.stacks().flat_map(|(stack, n_layers, sites)| {
+            let outside = move |site| {
+                let there = sites.iter().filter(move |info| info.site == site);
+                there.map(move |info| (HookPoint::of(stack, 0, info.site), info.width))
+            };
+            let blocks = (0..n_layers as u16).flat_map(move |layer| {
+                let in_block = sites.iter().filter(|info| info.site.in_block());
+                in_block.map(move |info| (HookPoint::of(stack, layer, info.site), info.width))
+            });
+            outside(Site::Embed).chain(blocks).chain(outside(Site::FinalNorm))
+        })
     }
 }
 
 /// What a run recorded.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Trace {
-    /// The captured sites, each `[n_tokens, width]`.
+    /// The captured sites, each `[n_tokens, width]`; of an encoder-decoder zeros for the tokens that the site's side does
+    /// not read: those of the target for the encoder and for keys and values of the source, and those of the source for
+    /// the rest of the decoder.
     pub sites: BTreeMap<HookPoint, Array2<f32>>,
     /// The captured attention patterns, one a sentence, each `[n_heads, n_queries, n_keys]`.
     pub patterns: BTreeMap<HookPoint, Vec<Array3<f32>>>,
-    /// Logits, `[n_tokens, d_vocab]` or `[n_sentences, d_vocab]`, as the plan asked.
+    /// Logits, `[n_tokens, d_vocab]` or `[n_sentences, d_vocab]`, as the plan asked; zeros for tokens of a source.
     pub logits: Option<Array2<f32>>,
 }
 

@@ -6,7 +6,7 @@ use crate::batch::Batch;
 use crate::error::PlanError;
 use crate::model::ModelInfo;
 use crate::neuron::NeuronId;
-use crate::site::HookPoint;
+use crate::site::{HookPoint, Site, Stack};
 use crate::suggest::nearest;
 
 /// Which sites to capture, which neurons to edit, and whether logits are wanted.
@@ -101,6 +101,11 @@ impl Condition {
         if neuron.point > point {
             return refuse("its value is computed after the edit");
         }
+        let of_source =
+            |point: HookPoint| point.stack() == Stack::Encoder || matches!(point.site(), Site::CrossK | Site::CrossV);
+        if of_source(neuron.point) != of_source(point) {
+            return refuse("one is of the source, the other of the target: they share no position");
+        }
         // The backward direction of a layer follows the forward one, and holds the second half of its units.
         let recurrent = |point: HookPoint| point.site().is_recurrent();
         if !model.causal
@@ -137,7 +142,9 @@ pub enum Units {
 ///
 /// While a text is generated, all positions are those of the prompt and of what is added to it: places count from the
 /// start of the text, negative ones from the end of the **prompt**, and rows are those of the prompts. A patch has
-/// values for the prompt alone and leaves added tokens as they are.
+/// values for the prompt alone and leaves added tokens as they are. Where a sentence is a source and a target, places
+/// count from the source's first token, and what generation adds begins with the token that starts the target, if the
+/// prompt is a source alone.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Positions {

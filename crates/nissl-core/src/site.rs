@@ -51,6 +51,21 @@ pub enum Site {
     MixerOut,
     /// Residual stream between attention and MLP (after the norm there, where the architecture is post-norm).
     ResidMid,
+    /// Queries of the attention over the source, all heads side by side. This site and the next six are those of the
+    /// decoder of a model that has an encoder too.
+    CrossQ,
+    /// Keys of that attention, of the tokens of the source.
+    CrossK,
+    /// Values of that attention, of the tokens of the source.
+    CrossV,
+    /// Probabilities of that attention; unit `head * n_ctx + position in the source`.
+    CrossPattern,
+    /// Weighted sums of those values, all heads side by side: what enters the output projection.
+    CrossZ,
+    /// Output of that attention, as it is added to the residual stream.
+    CrossOut,
+    /// Residual stream between that attention and the MLP (after the norm there, where the architecture is post-norm).
+    ResidMidCross,
     /// Scores of experts, before some are chosen; those that every token takes come last.
     MlpRouter,
     /// Weights of experts, zero where a token does not take one.
@@ -102,6 +117,13 @@ const NAMES: &[(Site, &str, Option<&str>)] = &[
     (Site::MixerZ, "mixer.hook_z", None),
     (Site::MixerOut, "hook_mixer_out", None),
     (Site::ResidMid, "hook_resid_mid", Some("ln2.hook_in")),
+    (Site::CrossQ, "cross_attn.hook_q", Some("cross_attn.q.hook_out")),
+    (Site::CrossK, "cross_attn.hook_k", Some("cross_attn.k.hook_out")),
+    (Site::CrossV, "cross_attn.hook_v", Some("cross_attn.v.hook_out")),
+    (Site::CrossPattern, "cross_attn.hook_pattern", None),
+    (Site::CrossZ, "cross_attn.hook_z", Some("cross_attn.o.hook_in")),
+    (Site::CrossOut, "hook_cross_attn_out", Some("cross_attn.hook_out")),
+    (Site::ResidMidCross, "hook_resid_mid_cross", None),
     (Site::MlpRouter, "mlp.hook_router", None),
     (Site::MlpExpertWeights, "mlp.hook_expert_weights", None),
     (Site::MlpPre, "mlp.hook_pre", Some("mlp.in.hook_out")),
@@ -151,7 +173,7 @@ impl Site {
 
     /// Whether the site's rows have another width in every sentence (attention patterns).
     pub fn is_ragged(self) -> bool {
-        self == Self::AttnPattern
+        matches!(self, Self::AttnPattern | Self::CrossPattern)
     }
 }
 
@@ -176,12 +198,41 @@ impl FromStr for Site {
     }
 }
 
-/// A site in a layer: `blocks.3.mlp.hook_post`.
+/// Which blocks of a model: the only ones that it has, or those of its encoder or of its decoder, where it has both.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Stack {
+    /// The blocks of a model that has no others.
+    #[default]
+    Only,
+    /// Those that read the source.
+    Encoder,
+    /// Those that read the target, and what the encoder makes of the source.
+    Decoder,
+}
+
+impl Stack {
+    /// What names of its hook points begin with: nothing, `encoder.` or `decoder.`.
+    pub fn prefix(self) -> &'static str {
+        self.prefixes().0
+    }
+
+    /// What names of its hook points begin with, and what stands before the layer's number.
+    fn prefixes(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Only => ("", "blocks."),
+            Self::Encoder => ("encoder.", "encoder."),
+            Self::Decoder => ("decoder.", "decoder."),
+        }
+    }
+}
+
+/// A site in a layer: `blocks.3.mlp.hook_post`; `encoder.3.mlp.hook_post` in a model that has a decoder too.
 ///
 /// Ordered as the forward pass runs. Printed and serialized as its TransformerLens name; both generations of names
 /// are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HookPoint {
+    stack: Stack,
     /// The block, from 0. For [`Site::Embed`] it is 0, for [`Site::FinalNorm`] `u16::MAX`: first and last in order.
     layer: u16,
     site: Site,
@@ -190,12 +241,22 @@ pub struct HookPoint {
 impl HookPoint {
     /// The place `site` in block `layer`; the layer is ignored for sites outside the blocks.
     pub fn new(layer: u16, site: Site) -> Self {
+        Self::of(Stack::Only, layer, site)
+    }
+
+    /// The same, of one of the stacks of a model that has two.
+    pub fn of(stack: Stack, layer: u16, site: Site) -> Self {
         let layer = match site {
             Site::Embed => 0,
             Site::FinalNorm => u16::MAX,
             _ => layer,
         };
-        Self { layer, site }
+        Self { stack, layer, site }
+    }
+
+    /// The blocks that it is in, before or behind.
+    pub fn stack(self) -> Stack {
+        self.stack
     }
 
     /// The block, from 0; `None` for sites outside the blocks.
@@ -211,9 +272,10 @@ impl HookPoint {
 
 impl fmt::Display for HookPoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (outside, inside) = self.stack.prefixes();
         match self.layer() {
-            Some(layer) => write!(f, "blocks.{layer}.{}", self.site.name()),
-            None => f.write_str(self.site.name()),
+            Some(layer) => write!(f, "{inside}{layer}.{}", self.site.name()),
+            None => write!(f, "{outside}{}", self.site.name()),
         }
     }
 }
@@ -221,17 +283,20 @@ impl fmt::Display for HookPoint {
 impl FromStr for HookPoint {
     type Err = NameError;
 
-    /// Reads `blocks.3.mlp.hook_post`, `blocks.3.mlp.out.hook_in` or `3.mlp_post`.
+    /// Reads `blocks.3.mlp.hook_post`, `blocks.3.mlp.out.hook_in`, `3.mlp_post`, or `decoder.3.mlp_post`.
     fn from_str(text: &str) -> Result<Self, NameError> {
-        let in_layer = text.strip_prefix("blocks.").unwrap_or(text).split_once('.');
-        if let Some((layer, site)) = in_layer
+        let mut stacks = [Stack::Encoder, Stack::Decoder].into_iter();
+        let own = stacks.find_map(|stack| Some((stack, text.strip_prefix(stack.prefix())?)));
+        let (stack, rest) = own.unwrap_or((Stack::Only, text.strip_prefix("blocks.").unwrap_or(text)));
+        if let Some((layer, site)) = rest.split_once('.')
             && let Ok(layer) = layer.parse::<u16>()
         {
             let site: Site = site.parse()?;
-            return if site.in_block() { Ok(Self::new(layer, site)) } else { Err(Self::unknown(text)) };
+            return if site.in_block() { Ok(Self::of(stack, layer, site)) } else { Err(Self::unknown(text)) };
         }
-        match text.parse::<Site>() {
-            Ok(site) if !site.in_block() => Ok(Self::new(0, site)),
+        let outside = if stack == Stack::Only { text } else { rest };
+        match outside.parse::<Site>() {
+            Ok(site) if !site.in_block() => Ok(Self::of(stack, 0, site)),
             Ok(_) => Err(Self::unknown(text)),
             Err(err) => Err(NameError { kind: "hook point", ..err }),
         }

@@ -1,12 +1,12 @@
 //! Times the forward pass alone: `forward FOLDER [N_SENTENCES N_TOKENS REPEATS]`, sentences of random tokens.
 //!
-//! Prints tokens a second and the rate of the matrix products.
+//! Of a model with an encoder and a decoder each is source and target. Prints tokens a second and the rate of the matrix products.
 
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a measuring program")]
 
 use std::time::Instant;
 
-use nissl_core::{Batch, HookPlan, HookPoint, Model, Site};
+use nissl_core::{HookPlan, HookPoint, Model, Site};
 use nissl_model::LanguageModel;
 
 fn main() {
@@ -19,7 +19,7 @@ fn main() {
     println!("loaded {} in {:.2} s", info.name, start.elapsed().as_secs_f64());
     let token = |i: usize| (i * 7919 % info.d_vocab) as u32;
     let sentences = (0..n_sentences).map(|s| (0..n_tokens).map(|t| token(s * n_tokens + t)).collect::<Vec<_>>());
-    let batch = Batch::from_sentences(sentences);
+    let batch = model.batch_of(sentences);
     let attention = 2 * info.d_model * info.n_heads * info.d_head + 2 * info.d_model * info.n_kv_heads * info.d_head;
     let gated = info.width(HookPoint::new(0, Site::MlpPreLinear)).is_some();
     let weights = info.n_layers * (attention + (2 + usize::from(gated)) * info.d_model * info.d_mlp);
@@ -27,7 +27,8 @@ fn main() {
     let flops = 2.0 * (weights + scores) as f64 * batch.n_tokens() as f64;
     for threads in [1, 2] {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        let plan = HookPlan::capture([HookPoint::new(info.n_layers as u16 - 1, Site::ResidPost)]);
+        let last = info.points().map(|(point, _)| point).filter(|point| point.site() == Site::ResidPost).last();
+        let plan = HookPlan::capture(last);
         let run = || pool.install(|| model.run(&batch, &plan).unwrap());
         run();
         let mut times: Vec<f64> = (0..repeats)

@@ -1,5 +1,6 @@
 //! Carries out a hook plan during the forward pass of a group of sentences.
 
+mod pairs;
 mod rows;
 mod seen;
 mod stages;
@@ -9,7 +10,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ndarray::{ArrayView2, ArrayViewMut1};
 use nissl_core::{
-    Batch, CaptureSink, Edit, EditSpec, HookPlan, HookPoint, ModelError, NeuronId, Output, Positions, Units,
+    Batch, CaptureSink, Edit, EditSpec, HookPlan, HookPoint, ModelError, ModelInfo, NeuronId, Output, Positions, Site,
+    Units,
 };
 
 use crate::arch::AnswersAt;
@@ -31,6 +33,8 @@ pub(crate) struct Prepared<'a> {
     /// Whether texts grow: then edits of patterns act on no key that comes after its query, since there may be more of
     /// them later.
     grows: bool,
+    /// Whether sentences are a source and a target, each with rows of its own.
+    pairs: bool,
     /// The edits of each variant, which act after those of the plan.
     variants: &'a [&'a [EditSpec]],
 }
@@ -49,7 +53,7 @@ impl<'a> Prepared<'a> {
         touched.sort_unstable();
         touched.dedup();
         let last = if plan.output == Output::None { plan.capture.iter().max().copied() } else { None };
-        Self { plan, wrt: &[], touched, last, n_ctx, grows: false, variants }
+        Self { plan, wrt: &[], touched, last, n_ctx, grows: false, pairs: false, variants }
     }
 
     /// The same in a run that takes gradients with respect to the points `wrt`, which are in order.
@@ -60,6 +64,11 @@ impl<'a> Prepared<'a> {
         self.touched.dedup();
         self.last = None;
         self
+    }
+
+    /// The same for a model, which may have an encoder and a decoder.
+    pub(crate) fn of_model(self, info: &ModelInfo) -> Self {
+        Self { pairs: info.encoder.is_some(), ..self }
     }
 
     /// As [`Prepared::new`], for texts that grow.
@@ -86,6 +95,8 @@ pub(crate) struct Part {
     pub(crate) sentence: Range<usize>,
     /// The positions in the text that are read.
     pub(crate) positions: Range<usize>,
+    /// Tokens of the text that are its source; 0 where texts are none.
+    n_source: usize,
     /// The variant whose edits act on it.
     variant: Option<usize>,
 }
@@ -93,7 +104,12 @@ pub(crate) struct Part {
 impl Part {
     /// A part with the plan's edits alone.
     pub(crate) fn new(sentence: Range<usize>, positions: Range<usize>) -> Self {
-        Self { sentence, positions, variant: None }
+        Self { sentence, positions, n_source: 0, variant: None }
+    }
+
+    /// The same of a text that begins with a source.
+    pub(crate) fn after_source(self, n_source: usize) -> Self {
+        Self { n_source, ..self }
     }
 }
 
@@ -102,8 +118,11 @@ struct Layout {
     parts: Vec<Part>,
     /// Where the parts start, counted from the group's own first row, and where the last one ends.
     offsets: Vec<usize>,
-    /// The position in its text of every row.
+    /// The position in its text, or in its source or target, of every row.
     positions: Vec<usize>,
+    /// The row of the group that each row is, where there are others.
+    rows: Option<Vec<usize>>,
+    n_group_rows: usize,
 }
 
 impl Layout {
@@ -113,8 +132,8 @@ impl Layout {
             *end += part.positions.len();
             Some(*end)
         }));
-        let positions = parts.iter().flat_map(|part| part.positions.clone()).collect();
-        Self { parts, offsets, positions }
+        let positions: Vec<usize> = parts.iter().flat_map(|part| part.positions.clone()).collect();
+        Self { n_group_rows: positions.len(), parts, offsets, positions, rows: None }
     }
 }
 
@@ -131,6 +150,8 @@ pub(crate) struct Hooks<'a> {
     narrow_at: Option<u16>,
     /// The values of the neurons that conditions ask for, one a row, as the pass goes.
     seen: Seen,
+    /// The plan for the rows of the sources, where sentences have them; this one is then that for the targets.
+    source: Option<Box<Self>>,
 }
 
 impl<'a> Hooks<'a> {
@@ -142,19 +163,42 @@ impl<'a> Hooks<'a> {
         sentences: Range<usize>,
     ) -> Self {
         let (first_sentence, first_row) = (sentences.start, batch.offsets()[sentences.start]);
-        let whole = |sentence: usize| Part::new(batch.rows(sentence), 0..batch.rows(sentence).len());
-        Self { first_sentence, first_row, ..Self::of_parts(prepared, sink, sentences.map(whole).collect()) }
+        let whole = |sentence: usize| {
+            let part = Part::new(batch.rows(sentence), 0..batch.rows(sentence).len());
+            if prepared.pairs { part.after_source(batch.n_source(sentence)) } else { part }
+        };
+        Self::of_parts(prepared, sink, sentences.map(whole).collect()).counted_from(first_sentence, first_row)
+    }
+
+    /// The same, of a group whose first sentence and row are these.
+    fn counted_from(self, first_sentence: usize, first_row: usize) -> Self {
+        let source = self.source.map(|source| Box::new(source.counted_from(first_sentence, first_row)));
+        Self { first_sentence, first_row, source, ..self }
     }
 
     /// The plan for parts of texts. What is captured counts rows and sentences from those of the group.
     pub(crate) fn of_parts(prepared: &'a Prepared<'a>, sink: &'a dyn CaptureSink, parts: Vec<Part>) -> Self {
+        if prepared.pairs {
+            return Self::of_pairs(prepared, sink, &parts);
+        }
         Self::of_layouts(prepared, sink, vec![Layout::new(parts)])
     }
 
     fn of_layouts(prepared: &'a Prepared<'a>, sink: &'a dyn CaptureSink, layouts: Vec<Layout>) -> Self {
         let seen = Seen::new(prepared.asked(), layouts[0].positions.len());
         let stage = AtomicUsize::new(0);
-        Self { prepared, sink, first_sentence: 0, first_row: 0, layouts, stage, fan_at: None, narrow_at: None, seen }
+        Self {
+            prepared,
+            sink,
+            first_sentence: 0,
+            first_row: 0,
+            layouts,
+            stage,
+            fan_at: None,
+            narrow_at: None,
+            seen,
+            source: None,
+        }
     }
 
     fn layout(&self) -> &Layout {
@@ -260,9 +304,9 @@ impl<'a> Hooks<'a> {
                 }
             }
             for capture_idx in self.captures(point) {
-                self.sink.capture(capture_idx, self.first_sentence, self.first_row, values.now.view())?;
+                self.capture(capture_idx, &values.now.view())?;
             }
-            self.want(point, Piece::Whole, &mut values);
+            self.want(point, self.whole(), &mut values);
             Ok(())
         })?;
         self.stop_after(point)
@@ -317,7 +361,11 @@ impl<'a> Hooks<'a> {
     /// A row of a pattern is the query's probabilities, unit `head * n_ctx + key`; keys beyond the text are none.
     fn edit_pattern(&self, edit: &EditSpec, part: usize, values: &mut Values<'_>) {
         let (n_heads, n_ctx) = (values.now.nrows(), self.prepared.n_ctx);
-        let (first, n_keys) = (self.layout().offsets[part], self.layout().parts[part].positions.end);
+        let Part { positions, n_source, .. } = &self.layout().parts[part];
+        let over_source = edit.point.site() == Site::CrossPattern;
+        let of_source = over_source || self.prepared.pairs && self.source.is_none();
+        let n_keys = if of_source { *n_source } else { positions.end - n_source };
+        let first = self.layout().offsets[part];
         let n_units = match &edit.units {
             Units::All => n_heads * n_ctx,
             Units::Some(list) => list.len(),
@@ -326,7 +374,7 @@ impl<'a> Hooks<'a> {
             if !self.seen.lets(edit, row, |_| None) {
                 return;
             }
-            let seen = if self.prepared.grows { self.layout().positions[row] + 1 } else { n_keys };
+            let seen = if self.prepared.grows && !of_source { self.layout().positions[row] + 1 } else { n_keys };
             let mut change = |i: usize, head: usize, key: usize| {
                 if key < seen {
                     let at = [head, (row - first) * n_keys + key];

@@ -12,11 +12,11 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use ndarray::{Array2, Array3, ArrayView2, s};
 use nissl_core::{
     Batch, CaptureSink, Generated, Generation, Gradients, HookPlan, HookPoint, Model, ModelError, ModelInfo,
-    NeuronWeights, NewToken, NoProgress, Objective, Output, Progress, Trace, VariantSink, Variants,
+    NeuronWeights, NewToken, NoProgress, Objective, Output, Progress, Stack, Trace, VariantSink, Variants,
 };
 use rayon::prelude::*;
 
-use crate::arch::{Architecture, Found, HeadInfo};
+use crate::arch::{Architecture, Config, Found, HeadInfo, Target};
 use crate::blocks::head::Head;
 use crate::checkpoint::Checkpoint;
 use crate::checkpoint::gguf::{self, GgufModel};
@@ -42,6 +42,7 @@ pub struct LanguageModel {
     head_info: Option<HeadInfo>,
     tokenizer: Option<Tokenizer>,
     end_tokens: Vec<u32>,
+    target: Target,
     checkpoint: Checkpoint,
     architecture: Architecture,
     embeddings: Embeddings,
@@ -92,13 +93,14 @@ impl LanguageModel {
         let has_logits = weights::has_head(&checkpoint, &architecture)?;
         let info = architecture.info(name, found.family, has_logits, checkpoint.fingerprint(&config));
         let head_info = architecture.head(&found);
-        let end_tokens = found.end_tokens();
+        let (end_tokens, target) = (found.end_tokens(), found.target());
         let elsewhere = device::open(options.device, &checkpoint, &architecture)?;
         Ok(Self {
             info,
             head_info,
             tokenizer,
             end_tokens,
+            target,
             checkpoint,
             architecture,
             embeddings,
@@ -130,6 +132,29 @@ impl LanguageModel {
     /// The tokens that end a text, by the model's config.
     pub fn end_tokens(&self) -> &[u32] {
         &self.end_tokens
+    }
+
+    /// The token that the decoder starts a target with, where the model has an encoder and a decoder.
+    pub fn decoder_start(&self) -> Option<u32> {
+        self.target.start.filter(|_| self.info.encoder.is_some())
+    }
+
+    /// Sentences as the model reads them: as they are, or, where it has an encoder and a decoder, each as a source and
+    /// behind it itself as the target, begun by the token that starts the decoder and without its last token.
+    pub fn batch_of<S: AsRef<[u32]>>(&self, sentences: impl IntoIterator<Item = S>) -> Batch {
+        let Some(start) = self.decoder_start() else { return Batch::from_sentences(sentences) };
+        let mut batch = Batch::new();
+        for sentence in sentences {
+            let sentence = sentence.as_ref();
+            let read = &sentence[..sentence.len().saturating_sub(1)];
+            batch.push_pair(sentence, &[&[start], read].concat());
+        }
+        batch
+    }
+
+    /// How targets begin and end.
+    pub(crate) fn target(&self) -> &Target {
+        &self.target
     }
 
     pub(crate) fn engine(&self) -> &Cpu {
@@ -186,10 +211,34 @@ impl LanguageModel {
             return Err(ModelError::NoLogits { model: self.info.name.clone() });
         }
         check_batch(&self.info, batch)?;
+        self.check_pairs(batch, plan)?;
         let empty = (0..batch.n_sentences()).find(|&sentence| batch.sentence(sentence).is_empty());
         if let (Some(sentence_idx), Output::Last) = (empty, plan.output) {
             let what = format!("sentence {sentence_idx} is empty: it has no last token to give logits for");
             return Err(ModelError::Engine { what });
+        }
+        Ok(())
+    }
+
+    /// Whether the sentences have the targets that the plan asks something of, and no others.
+    fn check_pairs(&self, batch: &Batch, plan: &HookPlan) -> Result<(), ModelError> {
+        let refuse = |what: String| Err(ModelError::Engine { what });
+        if self.info.encoder.is_none() {
+            return if batch.has_targets() {
+                refuse(format!("{} has no encoder: sentences of a source and a target are not for it", self.info.name))
+            } else {
+                Ok(())
+            };
+        }
+        let asks = plan.output != Output::None || plan.capture.iter().any(|point| point.stack() == Stack::Decoder);
+        for idx in 0..batch.n_sentences() {
+            let (n_source, n_tokens) = (batch.n_source(idx), batch.sentence(idx).len());
+            if n_source == n_tokens && asks {
+                return refuse(format!("sentence {idx} has no target: the decoder has nothing to read"));
+            }
+            if n_source == 0 && n_tokens > 0 {
+                return refuse(format!("sentence {idx} has a target and no source"));
+            }
         }
         Ok(())
     }
@@ -215,7 +264,7 @@ impl LanguageModel {
         past: Option<&mut Past<Cpu>>,
         output: Output,
     ) -> Result<Option<Array2<f32>>, Halt> {
-        let x = self.embeddings.embed(engine, &self.checkpoint, tokens, hooks.positions());
+        let x = self.embeddings.embed_group(engine, &self.checkpoint, tokens, hooks);
         let x = self.network.forward(engine, x, hooks, past)?;
         self.logits(engine, &x, hooks, output)
     }
@@ -227,7 +276,7 @@ impl LanguageModel {
         }
         let logits =
             self.head()?.forward(engine, x, hooks.output_rows(output, self.architecture.answers_at()).as_deref());
-        Ok(Some(engine.read(&logits)))
+        Ok(Some(hooks.all_rows(output, engine.read(&logits))))
     }
 }
 
@@ -254,7 +303,7 @@ impl Model for LanguageModel {
         sink: &dyn CaptureSink,
     ) -> Result<Option<Array2<f32>>, ModelError> {
         self.check(batch, plan)?;
-        let prepared = Prepared::new(plan, self.info.n_ctx);
+        let prepared = Prepared::new(plan, self.info.n_ctx).of_model(&self.info);
         if prepared.is_empty() {
             return Ok(None);
         }
@@ -335,7 +384,7 @@ impl Parts {
             return Ok(Self { found: Found::by_config(path, &config)?, config, checkpoint, tokenizer });
         }
         let config_path = path.join("config.json");
-        let (config, checkpoint, found) = match std::fs::read(&config_path) {
+        let (config, checkpoint, mut found) = match std::fs::read(&config_path) {
             Ok(config) => {
                 // A config that no family takes is the first thing to say, before the weights are opened.
                 let found = Found::by_config(&config_path, &config)?;
@@ -348,6 +397,10 @@ impl Parts {
                 (Vec::new(), checkpoint, found)
             }
         };
+        let generation = path.join("generation_config.json");
+        if let Ok(bytes) = std::fs::read(&generation) {
+            found.generation = Some(Config::parse(&generation, &bytes)?);
+        }
         Ok(Self { found, config, checkpoint, tokenizer: Tokenizer::from_folder(path)? })
     }
 }
@@ -357,8 +410,10 @@ pub(crate) fn check_batch(info: &ModelInfo, batch: &Batch) -> Result<(), ModelEr
     let (n_ctx, d_vocab) = (info.n_ctx, info.d_vocab);
     for sentence_idx in 0..batch.n_sentences() {
         let tokens = batch.sentence(sentence_idx);
-        if tokens.len() > n_ctx {
-            return Err(ModelError::TooLong { sentence_idx, n_tokens: tokens.len(), n_ctx });
+        let n_source = if info.encoder.is_some() { batch.n_source(sentence_idx) } else { 0 };
+        let n_tokens = n_source.max(tokens.len() - n_source);
+        if n_tokens > n_ctx {
+            return Err(ModelError::TooLong { sentence_idx, n_tokens, n_ctx });
         }
         if let Some(&token) = tokens.iter().find(|&&token| token as usize >= d_vocab) {
             return Err(ModelError::TokenOutOfRange { token, sentence_idx, d_vocab });
@@ -389,14 +444,13 @@ pub(crate) fn groups_of(batch: &Batch, target: usize) -> Vec<Range<usize>> {
 }
 
 /// Collects captures into whole arrays.
-pub(crate) struct Collect<'a> {
-    batch: &'a Batch,
+pub(crate) struct Collect {
     sites: Vec<Mutex<Array2<f32>>>,
     patterns: Vec<Mutex<Vec<Array3<f32>>>>,
 }
 
-impl<'a> Collect<'a> {
-    pub(crate) fn new(info: &ModelInfo, batch: &'a Batch, plan: &HookPlan) -> Self {
+impl Collect {
+    pub(crate) fn new(info: &ModelInfo, batch: &Batch, plan: &HookPlan) -> Self {
         let site = |point: &nissl_core::HookPoint| {
             let ragged = point.site().is_ragged();
             let width = if ragged { 0 } else { info.width(*point).expect("the plan was checked") };
@@ -404,17 +458,10 @@ impl<'a> Collect<'a> {
         };
         let pattern = |point: &nissl_core::HookPoint| {
             let n = if point.site().is_ragged() { batch.n_sentences() } else { 0 };
-            let zeros = |sentence| {
-                let n_tokens = batch.sentence(sentence).len();
-                Array3::zeros((info.n_heads, n_tokens, n_tokens))
-            };
+            let zeros = |sentence| Array3::zeros(info.pattern_shape(*point, batch, sentence));
             Mutex::new((0..n).map(zeros).collect())
         };
-        Self {
-            batch,
-            sites: plan.capture.iter().map(site).collect(),
-            patterns: plan.capture.iter().map(pattern).collect(),
-        }
+        Self { sites: plan.capture.iter().map(site).collect(), patterns: plan.capture.iter().map(pattern).collect() }
     }
 
     pub(crate) fn finish(self, plan: &HookPlan) -> Trace {
@@ -430,7 +477,7 @@ impl<'a> Collect<'a> {
     }
 }
 
-impl CaptureSink for Collect<'_> {
+impl CaptureSink for Collect {
     fn capture(
         &self,
         capture_idx: usize,
@@ -444,10 +491,10 @@ impl CaptureSink for Collect<'_> {
     }
 
     fn pattern(&self, capture_idx: usize, sentence: usize, values: ArrayView2<'_, f32>) -> Result<(), ModelError> {
-        let len = self.batch.sentence(sentence).len();
-        let values = Array3::from_shape_vec((values.nrows(), len, len), values.iter().copied().collect());
         let mut patterns = self.patterns[capture_idx].lock().unwrap_or_else(PoisonError::into_inner);
-        patterns[sentence] = values.expect("a pattern has a row and a column a token");
+        let shape = patterns[sentence].dim();
+        let values = Array3::from_shape_vec(shape, values.iter().copied().collect());
+        patterns[sentence] = values.expect("a pattern has a row a query and a column a key");
         Ok(())
     }
 }

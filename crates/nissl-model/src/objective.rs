@@ -36,13 +36,15 @@ enum Among<'a> {
 pub(crate) struct Sentence<'a> {
     pub(crate) idx: usize,
     pub(crate) tokens: &'a [u32],
+    /// Tokens that are its source, of which there are no logits.
+    pub(crate) n_source: usize,
     pub(crate) n_logits: usize,
     /// Whether a position sees only those before it.
     pub(crate) causal: bool,
 }
 
 impl Sentence<'_> {
-    /// The terms of an objective, rows counted within the sentence.
+    /// The terms of an objective, rows counted within the sentence, or within its target.
     ///
     /// # Errors
     /// [`ModelError::Objective`] if a token, a position or a number does not fit.
@@ -90,14 +92,21 @@ impl Sentence<'_> {
                 if until > n_tokens {
                     return Err(self.wrong("until", format!("at most {n_tokens} tokens"), &until));
                 }
-                (*from..until).try_for_each(|place| term(place - 1, weight, self.tokens[place], Among::All))
+                let from = *from.max(&(self.n_source + 1));
+                (from..until.max(from))
+                    .try_for_each(|place| term(place - 1 - self.n_source, weight, self.tokens[place], Among::All))
             }
             Objective::Loss { targets } => {
                 if targets.len() != n_tokens {
                     return Err(self.wrong("targets", format!("one for each of {n_tokens} tokens"), &targets.len()));
                 }
                 let share = -weight / targets.iter().flatten().count() as f64;
-                let targets = targets.iter().enumerate().filter_map(|(row, target)| target.map(|token| (row, token)));
+                if targets[..self.n_source].iter().any(Option::is_some) {
+                    let expected = format!("none at the {} tokens of the source", self.n_source);
+                    return Err(self.wrong("targets", expected, &"some"));
+                }
+                let targets = targets[self.n_source..].iter().enumerate();
+                let targets = targets.filter_map(|(row, target)| target.map(|token| (row, token)));
                 targets.into_iter().try_for_each(|(row, token)| term(row, share, token, Among::All))
             }
             Objective::Sum { parts } => parts.iter().try_for_each(|part| {
@@ -121,7 +130,11 @@ impl Sentence<'_> {
         let n_tokens = self.tokens.len();
         let row = if position < 0 { position.saturating_add_unsigned(n_tokens as u64) } else { position };
         match usize::try_from(row) {
-            Ok(row) if row < n_tokens => Ok(row),
+            Ok(row) if (self.n_source..n_tokens).contains(&row) => Ok(row - self.n_source),
+            _ if self.n_source > 0 => {
+                let expected = format!("a place in the target, from {} on, below {n_tokens}", self.n_source);
+                Err(self.wrong("position", expected, &position))
+            }
             _ => Err(self.wrong("position", format!("a place in a sentence of {n_tokens} tokens"), &position)),
         }
     }

@@ -134,13 +134,13 @@ fn check_names(model: &Trained<'_>, all: &LaidOut<'_, Cpu>) -> Result<(), ModelE
     };
     let norm = |norm: &&Arc<Norm>| !norm.names.0.is_empty();
     // Biases by distance and the constants of states are read value by value, vectors of distances are made of several
-    // weights: no gradients.
+    // weights: no gradients. Sources and targets have no one loss.
     let read_by_value = match model.network {
         Network::Transformer(network) => {
             network.bias.is_some() || network.blocks.iter().any(|block| block.attention.relative.is_some())
         }
+        Network::EncoderDecoder(_) | Network::StateSpace(_) => true,
         Network::Recurrent(_) => false,
-        Network::StateSpace(_) => true,
     };
     if !read_by_value && all.linears.iter().all(linear) && all.norms.iter().all(norm) {
         Ok(())

@@ -130,7 +130,8 @@ impl TaskError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::UnknownSite { .. } => Some(
-                "nissl sites MODEL lists a model's sites; resid, mlp, attn, mixer, lstm and all are groups of them".to_owned(),
+                "nissl sites MODEL lists a model's sites; resid, mlp, attn, mixer, lstm and all are groups of them"
+                    .to_owned(),
             ),
             Self::Load(LoadError::UnknownArchitecture { .. }) => {
                 Some("nissl models lists the families that can be loaded".to_owned())

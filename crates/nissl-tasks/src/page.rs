@@ -174,7 +174,7 @@ fn heat(scores: &Scores, concepts: &[Option<usize>]) -> HeatMap {
     };
     let row = |(point, units): &(HookPoint, Vec<usize>)| HeatRow {
         name: match point.layer() {
-            Some(layer) => format!("{layer} {}", point.site()),
+            Some(layer) => format!("{layer} {}{}", point.stack().prefix(), point.site()),
             None => point.site().to_string(),
         },
         cells: concepts.iter().map(|concept| cell(units, (*concept)?)).collect(),

@@ -14,7 +14,7 @@ use arrow::array::{
 };
 use arrow::datatypes::{DataType, Field, Float32Type, Int8Type, Int32Type, Schema, UInt32Type};
 use ndarray::Array2;
-use nissl_core::{Concept, HookPoint, NeuronId, Provenance, Scores, Significance, Site};
+use nissl_core::{Concept, HookPoint, NameError, NeuronId, Provenance, Scores, Significance, Site, Stack};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use parquet::basic::Compression;
@@ -86,7 +86,7 @@ fn concept_table(scores: &Scores, concept_idx: usize) -> Result<RecordBatch, arr
     let name = scores.concepts()[concept_idx].name.as_str();
     let chance = |of: &dyn Fn(&Significance) -> f32| scores.significance().map(of);
     let sites: DictionaryArray<Int32Type> =
-        order.iter().map(|&i| neurons[i].point.site().short()).collect::<Vec<_>>().iter().map(String::as_str).collect();
+        order.iter().map(|&i| site_name(neurons[i].point)).collect::<Vec<_>>().iter().map(String::as_str).collect();
     let columns: Vec<ArrayRef> = vec![
         Arc::new(std::iter::repeat_n(name, order.len()).collect::<DictionaryArray<Int32Type>>()),
         Arc::new(UInt32Array::from_iter_values(1..=order.len() as u32)),
@@ -210,12 +210,26 @@ struct Row {
     chances: Option<(f32, f32)>,
 }
 
+/// `mlp_post`, or `encoder.mlp_post` in models with an encoder and a decoder.
+fn site_name(point: HookPoint) -> String {
+    format!("{}{}", point.stack().prefix(), point.site().short())
+}
+
+/// The same read back.
+fn site_of_name(name: &str) -> Result<(Stack, Site), NameError> {
+    let mut prefixed = [Stack::Encoder, Stack::Decoder].into_iter();
+    let found = prefixed.find_map(|stack| Some((stack, name.strip_prefix(stack.prefix())?)));
+    let (stack, site) = found.unwrap_or((Stack::Only, name));
+    Ok((stack, site.parse()?))
+}
+
 /// The rows of a batch whose columns were checked against [`schema`].
 fn batch_rows(batch: &RecordBatch) -> Result<Vec<Row>, TaskError> {
     let layer = batch.column(3).as_primitive::<arrow::datatypes::UInt16Type>();
     let sites = batch.column(4).as_dictionary::<Int32Type>();
     let names = sites.values().as_string::<i32>();
-    let sites_of_key = names.iter().map(|name| name.unwrap_or_default().parse()).collect::<Result<Vec<Site>, _>>()?;
+    let sites_of_key =
+        names.iter().map(|name| site_of_name(name.unwrap_or_default())).collect::<Result<Vec<_>, NameError>>()?;
     let idx = batch.column(5).as_primitive::<UInt32Type>();
     let score = batch.column(6).as_primitive::<Float32Type>();
     let sign = batch.column(7).as_primitive::<Int8Type>();
@@ -224,10 +238,10 @@ fn batch_rows(batch: &RecordBatch) -> Result<Vec<Row>, TaskError> {
     let q = batch.column(10).as_primitive::<Float32Type>();
     Ok((0..batch.num_rows())
         .map(|i| {
-            let site = sites_of_key[sites.keys().value(i) as usize];
+            let (stack, site) = sites_of_key[sites.keys().value(i) as usize];
             let layer = if layer.is_valid(i) { layer.value(i) } else { 0 };
             Row {
-                neuron: NeuronId::new(HookPoint::new(layer, site), idx.value(i)),
+                neuron: NeuronId::new(HookPoint::of(stack, layer, site), idx.value(i)),
                 score: score.value(i),
                 sign: sign.is_valid(i).then(|| sign.value(i)),
                 constant: constant.value(i),

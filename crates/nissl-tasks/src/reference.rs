@@ -87,7 +87,9 @@ impl Reference {
             let expected = format!("to ascend from 0 to {}", tokens.len());
             return Err(wrong("offsets", &expected, format!("{:?}", &offsets[..offsets.len().min(8)])));
         }
-        let batch = Batch::from_sentences(offsets.windows(2).map(|pair| &tokens[pair[0] as usize..pair[1] as usize]));
+        let sources = if file.contains("sources") { Some(integers(path, &file.tensor("sources")?)?) } else { None };
+        let batch = packed(&tokens, &offsets, sources.as_deref())
+            .ok_or_else(|| wrong("sources", "a length a sentence, none longer than it", format!("{sources:?}")))?;
         let texts: Vec<String> = match metadata.get("texts") {
             Some(texts) => {
                 serde_json::from_str(texts).map_err(|err| wrong("texts", "a JSON list of texts", err.to_string()))?
@@ -113,7 +115,7 @@ impl Reference {
     /// What it has values of, in the order of the forward pass, and the names of what is not known here.
     pub(crate) fn parts(&self) -> (Vec<Part>, Vec<String>) {
         let (mut parts, mut unknown) = (Vec::new(), Vec::new());
-        for name in self.file.names().filter(|name| !["tokens", "offsets"].contains(name)) {
+        for name in self.file.names().filter(|name| !["tokens", "offsets", "sources"].contains(name)) {
             match part(name) {
                 Some(part) => parts.push(part),
                 None => unknown.push(name.to_owned()),
@@ -139,6 +141,21 @@ impl Reference {
         }
         Ok(tensor.to_f32()?.into_owned())
     }
+}
+
+/// The batch of tokens between offsets, which were checked; none if the lengths of its sources do not fit.
+fn packed(tokens: &[u32], offsets: &[i64], sources: Option<&[i64]>) -> Option<Batch> {
+    let sentences = offsets.windows(2).map(|pair| &tokens[pair[0] as usize..pair[1] as usize]);
+    let Some(sources) = sources else { return Some(Batch::from_sentences(sentences)) };
+    if sources.len() != sentences.len() {
+        return None;
+    }
+    let mut batch = Batch::new();
+    for (sentence, &n_source) in sentences.zip(sources) {
+        let (source, target) = sentence.split_at_checked(usize::try_from(n_source).ok()?)?;
+        batch.push_pair(source, target);
+    }
+    Some(batch)
 }
 
 fn part(name: &str) -> Option<Part> {
@@ -190,6 +207,11 @@ pub(crate) fn write(
         .collect();
     tensors.insert("tokens", integers(batch.tokens().iter().map(|&token| i64::from(token)).collect()));
     tensors.insert("offsets", integers(batch.offsets().iter().map(|&offset| offset as i64).collect()));
+
+    if batch.has_targets() {
+        let sources = (0..batch.n_sentences()).map(|sentence| batch.n_source(sentence) as i64);
+        tensors.insert("sources", integers(sources.collect()));
+    }
 
     let mut header = Map::new();
     let metadata = json!({

@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use nissl_core::{HookPoint, PlanError, Site, nearest};
+use nissl_core::{HookPoint, PlanError, Site, Stack, nearest};
 use nissl_store::{Selection, Store};
 
 use crate::error::TaskError;
@@ -48,7 +48,8 @@ pub const GROUPS: &[SiteGroup] = &[
 /// pass, each once.
 ///
 /// A spec is a group (`resid`), a site (`mlp_post`, `mlp.hook_post`), either of them in some layers (`2-4.mlp`,
-/// `blocks.0-1.mlp.hook_post`), or a hook point (`blocks.3.mlp.hook_post`).
+/// `blocks.0-1.mlp.hook_post`), or a hook point (`blocks.3.mlp.hook_post`). Of models with an encoder and a decoder,
+/// `encoder.` or `decoder.` before any of them means those of one (`decoder.2-4.mlp`).
 ///
 /// # Errors
 /// If a spec names nothing that is there, or nothing of fixed width.
@@ -78,7 +79,20 @@ pub(crate) fn recorded(store: &Store, specs: &[String]) -> Result<Selection, Tas
 }
 
 fn select_one(owner: &str, points: &[HookPoint], spec: &str) -> Result<Vec<HookPoint>, TaskError> {
-    let (layers, name) = split_layers(spec);
+    let mut prefixed = [Stack::Encoder, Stack::Decoder].into_iter();
+    let stack = prefixed.find(|stack| spec.starts_with(stack.prefix()));
+    let own: Vec<HookPoint>;
+    let (points, rest) = match stack {
+        Some(stack) => {
+            own = points.iter().copied().filter(|point| point.stack() == stack).collect();
+            (own.as_slice(), &spec[stack.prefix().len()..])
+        }
+        None => (points, spec),
+    };
+    if let (Some(_), []) = (stack, points) {
+        return Err(TaskError::config("sites", format!("sites that {owner} has here"), spec));
+    }
+    let (layers, name) = split_layers(rest);
     let n_layers = points.iter().filter_map(|point| point.layer()).max().map_or(0, |last| last + 1);
     if let Some(layer) = layers.as_ref().map(|layers| *layers.end())
         && layer >= n_layers

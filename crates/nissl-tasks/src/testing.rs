@@ -110,3 +110,14 @@ impl Progress for StopAfter {
         self.0.load(Ordering::Relaxed) == 0
     }
 }
+
+/// A folder with the small T5 of the golden models and the tokenizer of [`WORDS`].
+pub(crate) fn toy_t5() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/models/t5");
+    for name in ["config.json", "model.safetensors"] {
+        std::fs::copy(golden.join(name), folder.path().join(name)).unwrap();
+    }
+    toy_tokenizer(folder.path());
+    folder
+}

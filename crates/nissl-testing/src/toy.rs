@@ -91,6 +91,7 @@ impl ToyModel {
                 site(Site::ResidPost, d_vocab, ""),
             ],
             fingerprint: "toy".to_owned(),
+            encoder: None,
         };
         Self { info, layers }
     }

@@ -205,10 +205,7 @@ fn connections(connections: &[Connection]) -> String {
 }
 
 fn place_name(point: nissl_core::HookPoint) -> String {
-    match point.layer() {
-        Some(layer) => format!("{layer}.{}", point.site()),
-        None => point.site().to_string(),
-    }
+    neuron::point(point)
 }
 
 fn share(probability: f64) -> String {

@@ -30,6 +30,7 @@ fn model() -> ModelInfo {
             site(Site::FinalNorm, 3),
         ],
         fingerprint: String::new(),
+        encoder: None,
     }
 }
 

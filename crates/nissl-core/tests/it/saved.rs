@@ -97,6 +97,7 @@ fn reports_come_back_the_same() {
         has_logits: false,
         sites: vec![SiteInfo { site: Site::MlpPost, width: 12, weight: "h.{}.mlp.c_fc".to_owned() }],
         fingerprint: "f".to_owned(),
+        encoder: None,
     };
     comes_back(&info);
     refuses_unknown_fields(&Ranking::default());

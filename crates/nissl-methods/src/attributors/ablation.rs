@@ -16,7 +16,7 @@
 //! | `places` | all | target, all | the positions at which neurons are ablated |
 //! | `value` | zero | zero, mean, median, resample, class_mean, scale | what becomes of a neuron, from all positions of all prompts |
 //! | `factor` | 0.5 | finite | what `scale` multiplies it with |
-//! | `class` | | | the concept whose prompts `class_mean` is of |
+//! | `class` |  | | the concept whose prompts `class_mean` is of |
 //! | `draws` | 5 | ≥ 1 | how often `resample` draws a position; the effect is the mean |
 //! | `seed` | 0 | | of the draws |
 //! ## Cost

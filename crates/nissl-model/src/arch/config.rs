@@ -208,6 +208,28 @@ impl Config {
         }
     }
 
+    /// Tokens that a config for generation never lets come; texts of several tokens are passed over.
+    pub(crate) fn never(&self) -> Option<Vec<u32>> {
+        let number = |value: &Value| value.as_u64().and_then(|n| u32::try_from(n).ok());
+        let one = |text: &Value| match text.as_array().map(Vec::as_slice) {
+            Some([token]) => number(token),
+            _ => None,
+        };
+        let texts = self.get("bad_words_ids").and_then(Value::as_array);
+        let suppressed = self.get("suppress_tokens").and_then(Value::as_array);
+        if texts.is_none() && suppressed.is_none() {
+            return None;
+        }
+        Some(
+            texts
+                .into_iter()
+                .flatten()
+                .filter_map(one)
+                .chain(suppressed.into_iter().flatten().filter_map(number))
+                .collect(),
+        )
+    }
+
     /// A field within an object, for options that are grouped.
     pub(crate) fn group(&self, field: &str) -> Result<Option<Self>, LoadError> {
         let value = self.read(field, "an object", Value::as_object)?;

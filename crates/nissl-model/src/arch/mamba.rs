@@ -19,6 +19,8 @@ pub(super) const FAMILY: Family = Family {
 
 fn read(config: &Config, _: &Checkpoint) -> Result<Architecture, LoadError> {
     let d_model = config.size("hidden_size")?;
+    // Says again what the width is over that of the stream.
+    config.pass_over(&["expand"]);
     let width = match config.size_or("intermediate_size", 0)? {
         0 => d_model.saturating_mul(config.size_or("expand", 2)?),
         width => width,

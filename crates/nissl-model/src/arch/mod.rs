@@ -1,6 +1,7 @@
 //! The architecture families: what each config and its weight names mean. One file and one line in [`FAMILIES`] each.
 
 mod albert;
+mod bart;
 mod bert;
 mod bloom;
 mod char_rnn;
@@ -9,6 +10,7 @@ mod deberta_v2;
 mod distilbert;
 mod electra;
 mod encoder;
+mod encoder_decoder;
 mod esm;
 mod falcon;
 mod gemma;
@@ -23,6 +25,7 @@ mod head;
 mod llama;
 mod lstm;
 mod mamba;
+mod marian;
 mod mistral;
 mod mixtral;
 mod modernbert;
@@ -43,6 +46,7 @@ mod rwkv5;
 mod smollm3;
 mod stablelm;
 mod state_space;
+mod t5;
 mod textgenrnn;
 mod transformer;
 mod xlnet;
@@ -57,12 +61,13 @@ use crate::error::LoadError;
 use crate::training::Sizes;
 use crate::weights;
 pub(crate) use config::Config;
+pub(crate) use encoder_decoder::{EncoderDecoder, Target};
 pub use head::{AnswersAt, HeadInfo, HeadKind};
 pub(crate) use head::{Classifier, Dense, Head, Readout};
 pub(crate) use recurrent::{Cell, Decoder, Recurrent, Values};
 pub(crate) use relative::{Distances, RelativeVectors};
 pub(crate) use state_space::{Block, MambaBlock, RwkvBlock, StateSpace};
-pub(crate) use transformer::{DistanceBuckets, Experts, Matrix, Positions, QkNorms, Skeleton, Spec};
+pub(crate) use transformer::{Cross, DistanceBuckets, Experts, Matrix, Positions, QkNorms, Skeleton, Spec};
 
 /// A family of architectures that load and run alike.
 pub struct Family {
@@ -115,6 +120,9 @@ pub const FAMILIES: &[Family] = &[
     mixtral::FAMILY,
     qwen2_moe::FAMILY,
     qwen3_moe::FAMILY,
+    t5::FAMILY,
+    bart::FAMILY,
+    marian::FAMILY,
     lstm::FAMILY,
     char_rnn::FAMILY,
     textgenrnn::FAMILY,
@@ -132,6 +140,8 @@ pub(crate) enum Architecture {
     Recurrent(Recurrent),
     /// Blocks with a state.
     StateSpace(StateSpace),
+    /// Two transformers, the second of which reads what the first gives.
+    EncoderDecoder(Box<EncoderDecoder>),
 }
 
 /// Which family could read a config, and which of its options that family does not know, as the end of an error; nothing
@@ -144,6 +154,7 @@ fn likeness(config: &Config) -> String {
             Architecture::Transformer(spec) => spec.check(config).ok()?,
             Architecture::Recurrent(model) => model.check(config).ok()?,
             Architecture::StateSpace(model) => model.check(config).ok()?,
+            Architecture::EncoderDecoder(both) => both.check(config).ok()?,
         }
         Some((config.unasked(), family.name))
     };
@@ -161,6 +172,8 @@ pub(crate) struct Found {
     config: Config,
     /// The head that is wanted, where a checkpoint may have several.
     pub(crate) asked: Option<HeadKind>,
+    /// A config for generation, where there is one.
+    pub(crate) generation: Option<Config>,
 }
 
 impl Found {
@@ -176,13 +189,13 @@ impl Found {
             known: format!("{}{}", known().collect::<Vec<_>>().join(", "), likeness(&config)),
             nearest: nearest(&model_type, known()),
         })?;
-        Ok(Self { family, config, asked: None })
+        Ok(Self { family, config, asked: None, generation: None })
     }
 
     /// The family that weights speak for, where there is no config.json; none if they are of no such family.
     pub(crate) fn by_weights(checkpoint: &Checkpoint) -> Option<Self> {
         let family = FAMILIES.iter().find(|family| family.mark.is_some_and(|mark| checkpoint.contains(mark)))?;
-        Some(Self { family, config: Config::empty(checkpoint.path()), asked: None })
+        Some(Self { family, config: Config::empty(checkpoint.path()), asked: None, generation: None })
     }
 
     /// Passes over fields of the config that the family does not know.
@@ -195,6 +208,12 @@ impl Found {
         self.config.tokens("eos_token_id")
     }
 
+    /// How targets begin and end, by the config for generation, or else by that of the model.
+    pub(crate) fn target(&self) -> Target {
+        let configs: Vec<&Config> = self.generation.iter().chain([&self.config]).collect();
+        Target::read(&configs)
+    }
+
     /// What the family makes of the config and of the names of the weights, some of which are then called otherwise.
     pub(crate) fn architecture(&self, checkpoint: &mut Checkpoint) -> Result<Architecture, LoadError> {
         self.config.forget();
@@ -204,83 +223,76 @@ impl Found {
             Architecture::Transformer(spec) => {
                 spec.check(&self.config)?;
                 checkpoint.join_heads(spec.heads_apart);
-                let named = self
-                    .config
-                    .texts("architectures")?
-                    .into_iter()
-                    .flatten()
-                    .find_map(|class| head::kind_of_class(&class));
-                spec.readout = weights::readout(checkpoint, spec, named, self.asked)?;
             }
             Architecture::Recurrent(model) => model.check(&self.config)?,
             Architecture::StateSpace(model) => model.check(&self.config)?,
+            Architecture::EncoderDecoder(both) => both.check(&self.config)?,
+        }
+        if let Some(spec) = architecture.spec_mut() {
+            let named =
+                self.config.texts("architectures")?.into_iter().flatten().find_map(|class| head::kind_of_class(&class));
+            spec.readout = weights::readout(checkpoint, spec, named, self.asked)?;
         }
         Ok(architecture)
     }
 }
 
 impl Architecture {
+    /// The transformer that the head is of; none of recurrent models.
+    pub(crate) fn spec(&self) -> Option<&Spec> {
+        match self {
+            Self::Transformer(spec) => Some(spec),
+            Self::EncoderDecoder(both) => Some(&both.decoder),
+            Self::Recurrent(_) | Self::StateSpace(_) => None,
+        }
+    }
+
+    fn spec_mut(&mut self) -> Option<&mut Spec> {
+        match self {
+            Self::Transformer(spec) => Some(spec),
+            Self::EncoderDecoder(both) => Some(&mut both.decoder),
+            Self::Recurrent(_) | Self::StateSpace(_) => None,
+        }
+    }
+
     /// Sizes and sites, as methods see them.
     pub(crate) fn info(&self, name: &str, family: &Family, has_logits: bool, fingerprint: &str) -> ModelInfo {
-        match self {
-            Self::Transformer(spec) => ModelInfo {
-                name: name.to_owned(),
-                family: family.name.to_owned(),
-                n_layers: spec.n_layers,
-                d_model: spec.d_model,
-                n_heads: spec.n_heads,
-                n_kv_heads: spec.n_kv_heads,
-                d_head: spec.d_head,
-                d_mlp: spec.d_mlp,
-                d_vocab: spec.d_vocab,
-                n_ctx: spec.n_ctx,
-                causal: spec.is_causal(),
-                has_logits,
-                sites: spec.sites(),
-                fingerprint: fingerprint.to_owned(),
-            },
-            Self::Recurrent(model) => ModelInfo {
-                name: name.to_owned(),
-                family: family.name.to_owned(),
-                n_layers: model.n_layers,
-                d_model: model.d_out(),
-                n_heads: 0,
-                n_kv_heads: 0,
-                d_head: 0,
-                d_mlp: 0,
-                d_vocab: model.d_vocab,
-                n_ctx: model.n_ctx,
-                causal: model.n_directions == 1,
-                has_logits,
-                sites: model.sites(),
-                fingerprint: fingerprint.to_owned(),
-            },
-            Self::StateSpace(model) => {
-                let (n_heads, d_head, d_mlp) = model.heads_and_neurons();
-                ModelInfo {
-                    name: name.to_owned(),
-                    family: family.name.to_owned(),
-                    n_layers: model.n_layers,
-                    d_model: model.d_model,
-                    n_heads,
-                    n_kv_heads: n_heads,
-                    d_head,
-                    d_mlp,
-                    d_vocab: model.d_vocab,
-                    n_ctx: model.n_ctx,
-                    causal: true,
-                    has_logits,
-                    sites: model.sites(),
-                    fingerprint: fingerprint.to_owned(),
-                }
+        let (name, family, fingerprint) = (name.to_owned(), family.name.to_owned(), fingerprint.to_owned());
+        let model = match self {
+            Self::Recurrent(model) => model,
+            Self::StateSpace(model) => return model.info(name, family, has_logits, fingerprint),
+            Self::Transformer(spec) => return spec.info(name, family, has_logits, fingerprint),
+            Self::EncoderDecoder(both) => {
+                let encoder = Some(both.encoder_info());
+                return ModelInfo { encoder, ..both.decoder.info(name, family, has_logits, fingerprint) };
             }
+        };
+        ModelInfo {
+            name,
+            family,
+            n_layers: model.n_layers,
+            d_model: model.d_out(),
+            n_heads: 0,
+            n_kv_heads: 0,
+            d_head: 0,
+            d_mlp: 0,
+            d_vocab: model.d_vocab,
+            n_ctx: model.n_ctx,
+            causal: model.n_directions == 1,
+            has_logits,
+            sites: model.sites(),
+            fingerprint,
+            encoder: None,
         }
     }
 
     /// The head; none if the checkpoint has none. Its labels are those of the config.
     pub(crate) fn head(&self, found: &Found) -> Option<HeadInfo> {
         let (kind, answers_at) = match self {
-            Self::Transformer(spec) => spec.readout.as_ref().map(|head| (head.kind, head.answers_at(spec)))?,
+            Self::Transformer(_) | Self::EncoderDecoder(_) => {
+                let spec = self.spec()?;
+                spec.readout.as_ref().map(|head| (head.kind, head.answers_at(spec)))?
+            }
             Self::Recurrent(model) => {
                 let decoder = model.decoder.as_ref()?;
                 let is_tagger = decoder.n_out != model.d_vocab;
@@ -296,16 +308,15 @@ impl Architecture {
 
     /// The token whose logits stand for the sentence.
     pub(crate) fn answers_at(&self) -> AnswersAt {
-        match self {
-            Self::Transformer(spec) => spec.readout.as_ref().map_or(AnswersAt::Last, |head| head.answers_at(spec)),
-            Self::Recurrent(_) | Self::StateSpace(_) => AnswersAt::Last,
-        }
+        let head = |spec: &Spec| spec.readout.as_ref().map(|head| head.answers_at(spec));
+        self.spec().and_then(head).unwrap_or(AnswersAt::Last)
     }
 
     /// Number of logits a token: the vocabulary's, or a classifier's labels.
     pub(crate) fn n_logits(&self) -> usize {
         match self {
-            Self::Transformer(spec) => spec.readout.as_ref().map_or(spec.d_vocab, |head| head.n_logits),
+            Self::Transformer(spec) => spec.n_logits(),
+            Self::EncoderDecoder(both) => both.decoder.n_logits(),
             Self::Recurrent(model) => model.decoder.as_ref().map_or(0, |decoder| decoder.n_out),
             Self::StateSpace(model) => model.d_vocab,
         }

@@ -1,6 +1,6 @@
 //! What the skeleton of blocks with a state needs to know of a model.
 
-use nissl_core::{Site, SiteInfo};
+use nissl_core::{ModelInfo, Site, SiteInfo};
 
 use super::Config;
 use crate::engine::{Activation, NormKind};
@@ -93,11 +93,28 @@ impl StateSpace {
         }
     }
 
-    /// Heads and their width, and MLP neurons; 0 where there are none.
-    pub(crate) fn heads_and_neurons(&self) -> (usize, usize, usize) {
-        match self.block {
+    /// Sizes and sites, as methods see them; heads and MLP neurons are 0 where there are none.
+    pub(super) fn info(&self, name: String, family: String, has_logits: bool, fingerprint: String) -> ModelInfo {
+        let (n_heads, d_head, d_mlp) = match self.block {
             Block::Rwkv(block) => (block.n_heads, block.d_head, block.d_mlp),
             Block::Mamba(_) => (0, 0, 0),
+        };
+        ModelInfo {
+            name,
+            family,
+            n_layers: self.n_layers,
+            d_model: self.d_model,
+            n_heads,
+            n_kv_heads: n_heads,
+            d_head,
+            d_mlp,
+            d_vocab: self.d_vocab,
+            n_ctx: self.n_ctx,
+            causal: true,
+            has_logits,
+            sites: self.sites(),
+            fingerprint,
+            encoder: None,
         }
     }
 

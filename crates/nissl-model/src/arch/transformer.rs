@@ -1,6 +1,6 @@
 //! What the transformer skeletons need to know of a model.
 
-use nissl_core::{Site, SiteInfo};
+use nissl_core::{ModelInfo, Site, SiteInfo, Stack};
 
 use super::{AnswersAt, Classifier, Config, Head, Readout, RelativeVectors};
 use crate::engine::{Activation, AttentionShape, Choice, NormKind, Rotation};
@@ -18,6 +18,8 @@ pub(crate) enum Skeleton {
     PreNormEncoder,
     /// The same, a position sees those before it.
     Decoder,
+    /// Norms after each residual sum, a position sees those before it.
+    PostNormDecoder,
 }
 
 /// How a model knows positions.
@@ -31,6 +33,8 @@ pub(crate) enum Positions {
         /// The row of position 0.
         first: usize,
     },
+    /// Sines, then cosines, of the position times frequencies that fall from 1 to 1 / 10000.
+    Sines,
     /// Rotations of queries and keys, one a layer; none where a layer has none.
     Rotary(Vec<Option<Rotation>>),
 }
@@ -69,6 +73,17 @@ impl DistanceBuckets {
         let ratio = (steps as f32 / exact as f32).ln() / (self.furthest as f64 / exact as f64).ln() as f32;
         first + (exact + (ratio * (n - exact) as f32) as usize).min(n - 1)
     }
+}
+
+/// The attention of a decoder over the source.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cross {
+    pub(crate) q: Matrix,
+    pub(crate) k: Matrix,
+    pub(crate) v: Matrix,
+    pub(crate) out: Matrix,
+    /// Before it, or after its residual sum, as the norm of the other attention.
+    pub(crate) norm: &'static str,
 }
 
 /// A matrix in the checkpoint, with `{}` for the layer: `name.weight`, and `name.bias` if it has one.
@@ -137,6 +152,8 @@ pub(super) fn rows_by_head(n_heads: usize, n_kv_heads: usize, d_head: usize) -> 
 #[derive(Clone, Debug)]
 pub(crate) struct Spec {
     pub(crate) skeleton: Skeleton,
+    /// Which blocks of the model it is of.
+    pub(crate) stack: Stack,
     pub(crate) n_layers: usize,
     pub(crate) d_model: usize,
     /// Width of the embeddings; none: that of the residual stream.
@@ -192,6 +209,8 @@ pub(crate) struct Spec {
     pub(crate) attn_norm: Option<&'static str>,
     /// Whether the first layer has that norm.
     pub(crate) first_attn_norm: bool,
+    /// Over the source, of the decoder of a model that has an encoder too.
+    pub(crate) cross: Option<Cross>,
     /// Of what the attention gives, before it is added.
     pub(crate) attn_out_norm: Option<&'static str>,
     pub(crate) mlp_in: Matrix,
@@ -213,6 +232,8 @@ pub(crate) struct Spec {
     pub(crate) head: Head,
     /// The value c of logits c · tanh(logit / c).
     pub(crate) logit_cap: Option<f32>,
+    /// Factor of the logits.
+    pub(crate) logit_scale: Option<f32>,
     /// The activation of the head's transform; none: that of the MLP.
     pub(crate) head_activation: Option<Activation>,
     /// Other heads that checkpoints may have.
@@ -230,6 +251,7 @@ impl Spec {
         let nameless = Matrix::linear("", false);
         Self {
             skeleton,
+            stack: Stack::Only,
             n_layers: 0,
             d_model: 0,
             d_embed: None,
@@ -264,6 +286,7 @@ impl Spec {
             attn_out: nameless,
             attn_norm: None,
             first_attn_norm: true,
+            cross: None,
             attn_out_norm: None,
             mlp_in: nameless,
             mlp_linear: None,
@@ -276,6 +299,7 @@ impl Spec {
             final_norm: None,
             head: Head { transform: None, decoder: "", tied: false, bias: "" },
             logit_cap: None,
+            logit_scale: None,
             head_activation: None,
             classifiers: Vec::new(),
             answers_at: None,
@@ -295,7 +319,12 @@ impl Spec {
 
     /// Whether a position sees those before it alone.
     pub(crate) fn is_causal(&self) -> bool {
-        self.skeleton == Skeleton::Decoder
+        matches!(self.skeleton, Skeleton::Decoder | Skeleton::PostNormDecoder)
+    }
+
+    /// Whether norms stand after the residual sums.
+    pub(crate) fn is_post_norm(&self) -> bool {
+        matches!(self.skeleton, Skeleton::Encoder | Skeleton::PostNormDecoder)
     }
 
     /// The same with experts in place of the MLP.
@@ -348,6 +377,32 @@ impl Spec {
         Ok(())
     }
 
+    /// Number of logits a token.
+    pub(super) fn n_logits(&self) -> usize {
+        self.readout.as_ref().map_or(self.d_vocab, |head| head.n_logits)
+    }
+
+    /// Sizes and sites, as methods see them.
+    pub(super) fn info(&self, name: String, family: String, has_logits: bool, fingerprint: String) -> ModelInfo {
+        ModelInfo {
+            name,
+            family,
+            n_layers: self.n_layers,
+            d_model: self.d_model,
+            n_heads: self.n_heads,
+            n_kv_heads: self.n_kv_heads,
+            d_head: self.d_head,
+            d_mlp: self.d_mlp,
+            d_vocab: self.d_vocab,
+            n_ctx: self.n_ctx,
+            causal: self.is_causal(),
+            has_logits,
+            sites: self.sites(),
+            fingerprint,
+            encoder: None,
+        }
+    }
+
     /// The sizes of the attention of a layer.
     pub(crate) fn attention(&self, layer: usize) -> AttentionShape {
         AttentionShape {
@@ -362,8 +417,7 @@ impl Spec {
     /// The sites of the architecture in order of the forward pass, with widths and the checkpoint's names.
     pub(crate) fn sites(&self) -> Vec<SiteInfo> {
         let (q, kv) = (self.n_heads * self.d_head, self.n_kv_heads * self.d_head);
-        let after =
-            |norm: Option<&'static str>| norm.filter(|_| self.skeleton == Skeleton::Encoder).unwrap_or_default();
+        let after = |norm: Option<&'static str>| norm.filter(|_| self.is_post_norm()).unwrap_or_default();
         let part = |i: usize| self.qkv.get(i).unwrap_or(&self.qkv[0]).name;
         let mut sites = vec![
             (Site::Embed, self.d_model, self.token_embedding),
@@ -377,6 +431,17 @@ impl Spec {
         ];
         if !self.parallel {
             sites.push((Site::ResidMid, self.d_model, after(self.attn_norm)));
+        }
+        if let Some(cross) = &self.cross {
+            sites.extend([
+                (Site::CrossQ, q, cross.q.name),
+                (Site::CrossK, kv, cross.k.name),
+                (Site::CrossV, kv, cross.v.name),
+                (Site::CrossPattern, self.n_heads * self.n_ctx, ""),
+                (Site::CrossZ, q, ""),
+                (Site::CrossOut, self.d_model, cross.out.name),
+                (Site::ResidMidCross, self.d_model, after(Some(cross.norm))),
+            ]);
         }
         if let Some(experts) = &self.experts {
             sites.push((Site::MlpRouter, experts.n_all(), experts.router));

@@ -34,7 +34,8 @@ impl<P: Packing> Attention<P> {
         here: &mut Here<'_, E>,
     ) -> Result<E::Tensor, Halt> {
         let (layer, hooks) = (here.layer, here.hooks);
-        let at = |site| HookPoint::new(layer, site);
+        let stack = here.stack;
+        let at = |site| HookPoint::of(stack, layer, site);
         let shape = self.shape;
         let stage = hooks.stage();
         let mut qkv = engine.linear(x, &self.qkv, Epilogue::None);
@@ -52,7 +53,9 @@ impl<P: Packing> Attention<P> {
             engine.rotate(&mut qkv, shape.k(), shape.d_head, hooks.positions(), rotary);
         }
         let (own, grows) = match &mut here.past {
-            Some(At { past: LayerPast::Attention(past), grows }) => (past.as_mut_slice(), *grows),
+            Some(At { past: LayerPast::Attention(past) | LayerPast::Both { own: past, .. }, grows }) => {
+                (past.as_mut_slice(), *grows)
+            }
             _ => (<&mut [E::Past]>::default(), false),
         };
         // One a sentence that there is now; those of variants are alike.

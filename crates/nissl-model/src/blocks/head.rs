@@ -12,6 +12,8 @@ pub(crate) struct Head<P: Packing> {
     pub(crate) decoder: P::Linear,
     /// The value c of logits c · tanh(logit / c).
     pub(crate) cap: Option<f32>,
+    /// Factor of the logits.
+    pub(crate) scale: Option<f32>,
 }
 
 impl<P: Packing> Head<P> {
@@ -28,7 +30,8 @@ impl<P: Packing> Head<P> {
             self.dense.as_ref().map(|(dense, activation)| engine.linear(x, dense, Epilogue::Activate(*activation)));
         let x = dense.as_ref().unwrap_or(x);
         let normed = self.norm.as_ref().map(|norm| engine.norm(x, norm));
-        let end = self.cap.map_or(Epilogue::None, |cap| Epilogue::Activate(Activation::Cap(cap)));
+        let end = self.cap.map(Activation::Cap).or(self.scale.map(Activation::Scale));
+        let end = end.map_or(Epilogue::None, Epilogue::Activate);
         engine.linear(normed.as_ref().unwrap_or(x), &self.decoder, end)
     }
 }

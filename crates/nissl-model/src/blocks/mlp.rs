@@ -1,6 +1,6 @@
 //! The MLP of a block, plain or gated.
 
-use nissl_core::{HookPoint, Site};
+use nissl_core::Site;
 
 use super::{Last, add_to_residual};
 use crate::engine::{Activation, Engine, Epilogue, Halt, Packing};
@@ -29,7 +29,7 @@ impl<P: Packing> Mlp<P> {
         here: &Here<'_, E>,
     ) -> Result<E::Tensor, Halt> {
         let hooks = here.hooks;
-        let at = |site| HookPoint::new(here.layer, site);
+        let at = |site| here.at(site);
         let stage = hooks.stage();
         let mut post = if self.gated {
             let mut pre = engine.linear(x, &self.inner, Epilogue::None);

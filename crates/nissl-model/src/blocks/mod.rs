@@ -2,6 +2,7 @@
 
 pub(crate) mod attention;
 pub(crate) mod bias;
+pub(crate) mod cross;
 mod earlier;
 pub(crate) mod head;
 pub(crate) mod lstm;

@@ -4,7 +4,7 @@
 //! nothing leads from them. An expert is taken where its weight is not zero, after the edits.
 
 use ndarray::Array2;
-use nissl_core::{HookPoint, Site};
+use nissl_core::Site;
 
 use crate::engine::{Activation, Choice, Engine, Epilogue, Halt, Packing};
 use crate::skeletons::Here;
@@ -64,7 +64,7 @@ impl<P: Packing> Moe<P> {
         here: &Here<'_, E>,
     ) -> Result<E::Tensor, Halt> {
         let hooks = here.hooks;
-        let at = |site| HookPoint::new(here.layer, site);
+        let at = |site| here.at(site);
         let stage = hooks.stage();
         let mut logits = engine.linear(x, &self.router, Epilogue::None);
         hooks.visit(engine, at(Site::MlpRouter), &mut logits)?;
@@ -124,7 +124,7 @@ impl<P: Packing> Moe<P> {
         here: &Here<'_, E>,
         site: Site,
     ) -> Result<OfExperts<E>, Halt> {
-        let point = HookPoint::new(here.layer, site);
+        let point = here.at(site);
         if !here.hooks.wants(point) {
             return Ok(parts);
         }

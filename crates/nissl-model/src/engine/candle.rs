@@ -4,18 +4,21 @@
 //! no gradient and no error; GELU is composed from `tanh` and `erf`, for the gradients of candle's own are rounded to
 //! six digits. Through a value that a hook changes passes as much of the gradient as the edit lets through.
 
+mod operations;
 mod scan;
 
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use candle_core::{D, DType, Device, Result, Tensor, Var};
+use candle_core::{DType, Device, Result, Tensor, Var};
 use ndarray::{ArcArray2, Array2};
+
+use operations::{activated, array, heads, normed, sigmoid, softmax, with_columns};
 
 use super::cpu::choose::largest;
 use super::{
     Activation, Added, AttentionShape, Choice, Columns, Engine, Epilogue, Flow, Halt, Kernel, LinearPart, NormKind,
-    Packing, Pairs, PatternHook, Relative, Rotary, Scan, See, Values, Vector, Wanted, Wkv,
+    Packing, Pairs, PatternHook, Relative, Rotary, Scan, See, Sources, Values, Vector, Wanted, Wkv,
 };
 
 /// The engine; all its tensors are of one type on one device.
@@ -230,72 +233,8 @@ impl Candle {
         };
         let all = (0..shape.n_heads * n * n).map(|at| added(at / (n * n), at / n % n, at % n)).collect();
         let scores = (scores + self.tensor(all, &[shape.n_heads, n, n])?)?;
-        let most = scores.max_keepdim(D::Minus1)?.detach();
-        let weights = scores.broadcast_sub(&most)?.exp()?;
-        weights.broadcast_div(&weights.sum_keepdim(D::Minus1)?)
+        softmax(&scores)
     }
-}
-
-/// `[n, n_heads d_head]` to `[n_query_heads, n, d_head]`, each key/value head repeated for its queries.
-fn heads(x: &Tensor, d_head: usize, n_query_heads: usize) -> Result<Tensor> {
-    let (n, width) = x.dims2()?;
-    let n_heads = width / d_head;
-    let each = n_query_heads / n_heads;
-    let x = x.reshape((n, n_heads, 1, d_head))?.broadcast_as((n, n_heads, each, d_head))?;
-    x.reshape((n, n_query_heads, d_head))?.transpose(0, 1)?.contiguous()
-}
-
-fn array(x: &Tensor) -> Array2<f32> {
-    let read = || {
-        let (rows, columns) = x.dims2()?;
-        let values = x.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
-        Ok((rows, columns, values))
-    };
-    let (rows, columns, values) = done(read());
-    Array2::from_shape_vec((rows, columns), values).expect("a tensor has as many values as its shape says")
-}
-
-fn activated(x: &Tensor, activation: Activation) -> Result<Tensor> {
-    match activation {
-        Activation::GeluErf => ((x / 2f64.sqrt())?.erf()? + 1.0)? * (x * 0.5)?,
-        Activation::GeluTanh => {
-            let inner = ((x + (x.powf(3.0)? * 0.044_715)?)? * (2.0 / std::f64::consts::PI).sqrt())?;
-            (inner.tanh()? + 1.0)? * (x * 0.5)?
-        }
-        Activation::Relu => x.relu(),
-        Activation::Silu => x.silu(),
-        Activation::Tanh => x.tanh(),
-        Activation::Sigmoid => sigmoid(x),
-        Activation::ReluSquared => x.relu()?.sqr(),
-        Activation::Softplus => x.relu()? + (x.abs()?.neg()?.exp()? + 1.0)?.log()?,
-        Activation::Cap(most) => (x / f64::from(most))?.tanh()? * f64::from(most),
-    }
-}
-
-fn sigmoid(x: &Tensor) -> Result<Tensor> {
-    (x.neg()?.exp()? + 1.0)?.recip()
-}
-
-fn normed(x: &Tensor, norm: &Norm) -> Result<Tensor> {
-    let (x, eps) = match norm.kind {
-        NormKind::Layer { eps } => (x.broadcast_sub(&x.mean_keepdim(1)?)?, eps),
-        NormKind::Rms { eps } => (x.clone(), eps),
-    };
-    let size = (x.sqr()?.mean_keepdim(1)? + f64::from(eps))?.sqrt()?;
-    let x = x.broadcast_div(&size)?.broadcast_mul(&norm.gain)?;
-    norm.bias.as_ref().map_or(Ok(x.clone()), |bias| x.broadcast_add(bias))
-}
-
-/// `x` with `middle` in place of its `columns`.
-fn with_columns(x: &Tensor, columns: &Range<usize>, middle: &Tensor) -> Result<Tensor> {
-    let width = x.dim(1)?;
-    if columns.len() == width {
-        return Ok(middle.clone());
-    }
-    let left = x.narrow(1, 0, columns.start)?;
-    let right = x.narrow(1, columns.end, width - columns.end)?;
-    let parts: Vec<&Tensor> = [&left, middle, &right].into_iter().filter(|part| part.elem_count() > 0).collect();
-    Tensor::cat(&parts, 1)
 }
 
 impl Packing for Candle {
@@ -453,6 +392,47 @@ impl Engine for Candle {
             if let Some(see) = &mut pattern {
                 let flat = done(weights.reshape((shape.n_heads, n * n)));
                 weights = done(self.shown(&flat, |values| see(idx, values))?.reshape((shape.n_heads, n, n)));
+            }
+            let z = || weights.matmul(&v)?.transpose(0, 1)?.contiguous()?.reshape((n, shape.n_heads * shape.d_head));
+            parts.push(done(z()));
+        }
+        if parts.is_empty() {
+            return Ok(done(Tensor::zeros((0, shape.q().len()), self.dtype, &self.device)));
+        }
+        Ok(done(Tensor::cat(&parts, 0)))
+    }
+
+    fn attend(
+        &self,
+        q: &Tensor,
+        sources: Sources<'_, Self>,
+        shape: AttentionShape,
+        offsets: &[usize],
+        mut pattern: Option<PatternHook<'_>>,
+    ) -> std::result::Result<Tensor, Halt> {
+        let Sources::Rows(kv, source_offsets) = sources else { unreachable!("no past is kept") };
+        let columns = shape.without_queries();
+        let mut parts = Vec::with_capacity(offsets.len());
+        for (idx, (own, source)) in offsets.windows(2).zip(source_offsets.windows(2)).enumerate() {
+            let (n, n_keys) = (own[1] - own[0], source[1] - source[0]);
+            if n == 0 || n_keys == 0 {
+                if let Some(see) = &mut pattern {
+                    see(idx, Values::plain(Array2::zeros((shape.n_heads, 0)).view_mut()))?;
+                }
+                parts.push(done(Tensor::zeros((n, shape.q().len()), self.dtype, &self.device)));
+                continue;
+            }
+            let q = done(q.narrow(0, own[0], n).and_then(|rows| heads(&rows, shape.d_head, shape.n_heads)));
+            let part = |columns: Range<usize>| {
+                let rows = kv.narrow(0, source[0], n_keys)?.narrow(1, columns.start, columns.len())?;
+                heads(&rows, shape.d_head, shape.n_heads)
+            };
+            let (k, v) = (done(part(columns.k())), done(part(columns.v())));
+            let weights = || softmax(&(q.matmul(&k.t()?)? * f64::from(shape.scale))?);
+            let mut weights = done(weights());
+            if let Some(see) = &mut pattern {
+                let flat = done(weights.reshape((shape.n_heads, n * n_keys)));
+                weights = done(self.shown(&flat, |values| see(idx, values))?.reshape((shape.n_heads, n, n_keys)));
             }
             let z = || weights.matmul(&v)?.transpose(0, 1)?.contiguous()?.reshape((n, shape.n_heads * shape.d_head));
             parts.push(done(z()));

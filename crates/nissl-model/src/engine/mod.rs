@@ -42,6 +42,8 @@ pub(crate) enum Activation {
     Softplus,
     /// c · tanh(x / c), for this c.
     Cap(f32),
+    /// c · x, for this c.
+    Scale(f32),
 }
 
 /// How a norm is computed.
@@ -159,6 +161,11 @@ impl AttentionShape {
             4.0 * (2 * (head - below) + 1) as f64 / below as f64
         };
         factor * (-exponent).exp2() as f32
+    }
+
+    /// The same without queries: keys and values side by side.
+    pub(crate) fn without_queries(self) -> Self {
+        Self { n_heads: 0, ..self }
     }
 
     /// Columns of the queries in the joint tensor.
@@ -301,6 +308,14 @@ pub(crate) type See<'a> = &'a mut dyn FnMut(Values<'_>) -> Flow;
 /// keys are those of the sentence's past, then its own.
 pub(crate) type PatternHook<'a> = &'a mut dyn FnMut(usize, Values<'_>) -> Flow;
 
+/// Keys and values of the sources that sentences have.
+pub(crate) enum Sources<'a, E: Engine> {
+    /// Rows `[T_source, 2 n_kv_heads d_head]`, and where each sentence's start and the last one's end.
+    Rows(&'a E::Tensor, &'a [usize]),
+    /// One past a sentence, kept of such rows.
+    Past(&'a [E::Past]),
+}
+
 /// How weights lie in memory: made once, read by every engine of the same layout.
 pub(crate) trait Packing: Send + Sync + 'static {
     /// Matrices laid out for [`Engine::linear`].
@@ -369,7 +384,18 @@ pub(crate) trait Engine: Send + Sync + Sized + 'static {
         added: &Added<'_, Self::Tensor>,
         pattern: Option<PatternHook<'_>>,
     ) -> Result<Self::Tensor, Halt>;
-    /// Adds the keys and values of each sentence of qkv to its past, one a sentence.
+    /// Attention of the queries q `[T, n_heads d_head]` of each sentence over all keys of its source, to z
+    /// `[T, n_heads d_head]`. The shape is not causal.
+    fn attend(
+        &self,
+        q: &Self::Tensor,
+        sources: Sources<'_, Self>,
+        shape: AttentionShape,
+        offsets: &[usize],
+        pattern: Option<PatternHook<'_>>,
+    ) -> Result<Self::Tensor, Halt>;
+    /// Adds the keys and values of each sentence of qkv to its past, one a sentence. A shape without queries is that of
+    /// the keys and values of sources.
     fn keep(&self, qkv: &Self::Tensor, shape: AttentionShape, offsets: &[usize], past: &mut [Self::Past]);
     /// The gates of an LSTM, i, f, g, o side by side: sigmoids, and tanh for g, of pre `[T, 4 H]`.
     fn lstm_gates(&self, pre: &Self::Tensor) -> Self::Tensor;

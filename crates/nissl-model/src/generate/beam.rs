@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 use nissl_core::{End, Generated, ModelError, NewToken};
 use rayon::prelude::*;
 
-use super::choose::{log_sum_exp, process};
+use super::choose::log_sum_exp;
 use super::texts::Texts;
 use super::{Run, helpers};
 
@@ -73,7 +73,7 @@ fn one(run: &Run<'_>, prompt: usize) -> Result<Beam, ModelError> {
             let total = log_sum_exp(&logits) as f32;
             let raw: Vec<f32> = logits.iter().map(|logit| logit - total).collect();
             let mut scores = raw.clone();
-            process(&mut scores, options, run.stop_tokens, texts.text(beam));
+            run.process(&mut scores, texts.text(beam));
             all.extend(
                 scores.iter().enumerate().map(|(token, score)| (score + running.score, beam, token, raw[token])),
             );

@@ -5,6 +5,7 @@ use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use super::Run;
+use crate::arch::Target;
 
 /// Chooses the tokens of one text.
 pub(super) struct Chooser(ChaCha12Rng);
@@ -18,9 +19,8 @@ impl Chooser {
     /// The next token of a text and its log-probability by `logits`, `[d_vocab]`.
     pub(super) fn next(&mut self, run: &Run<'_>, mut logits: Vec<f32>, text: (&[u32], usize)) -> (u32, f32) {
         let total = log_sum_exp(&logits);
-        let plain = run.options.repetition_penalty.to_bits() == 1f32.to_bits() && run.options.min_new_tokens == 0;
-        let original = if plain { None } else { Some(logits.clone()) };
-        process(&mut logits, run.options, run.stop_tokens, text);
+        let original = if run.is_plain() { None } else { Some(logits.clone()) };
+        run.process(&mut logits, text);
         let token = if run.options.temperature > 0.0 {
             let drawn = (self.0.next_u64() >> 11) as f64 / (1u64 << 53) as f64;
             draw(&filtered(&logits, run.options), drawn)
@@ -37,6 +37,36 @@ pub(crate) fn log_sum_exp(logits: &[f32]) -> f64 {
     let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let sum: f64 = logits.iter().map(|&x| f64::from(x - most).exp()).sum();
     f64::from(most) + sum.ln()
+}
+
+impl Run<'_> {
+    /// Whether logits are taken as they are.
+    fn is_plain(&self) -> bool {
+        let options = self.options;
+        let free = self
+            .target()
+            .is_none_or(|Target { first, last, never, .. }| first.is_none() && last.is_none() && never.is_empty());
+        options.repetition_penalty.to_bits() == 1f32.to_bits() && options.min_new_tokens == 0 && free
+    }
+
+    /// What penalties and the model's own rules for targets leave of logits.
+    pub(super) fn process(&self, scores: &mut [f32], text: (&[u32], usize)) {
+        process(scores, self.options, self.stop_tokens, text);
+        let Some(Target { first, last, never, .. }) = self.target() else { return };
+        for &token in never {
+            if let Some(score) = scores.get_mut(token as usize) {
+                *score = f32::NEG_INFINITY;
+            }
+        }
+        let (tokens, n_given) = text;
+        let is_last = tokens.len() - n_given + 1 == self.options.max_new_tokens;
+        for token in first.filter(|_| tokens.len() == 1).into_iter().chain(last.filter(|_| is_last)) {
+            scores.fill(f32::NEG_INFINITY);
+            if let Some(score) = scores.get_mut(token as usize) {
+                *score = 0.0;
+            }
+        }
+    }
 }
 
 /// The penalty for tokens that are there, and no stop token before there are enough new ones. A text is all its tokens

@@ -13,6 +13,7 @@ use std::ops::ControlFlow;
 use nissl_core::{Batch, End, Generated, Generation, HookPlan, Model, ModelError, NewToken, Output};
 use rayon::prelude::*;
 
+use crate::arch::Target;
 use crate::engine::Halt;
 use crate::hooks::{Hooks, NoCapture, Part, Prepared};
 use crate::language_model::{Collect, LanguageModel};
@@ -44,14 +45,14 @@ pub(crate) fn generate(
 ) -> Result<Vec<Generated>, ModelError> {
     check(model, prompts, options, plan)?;
     let edits = HookPlan { edits: plan.edits.clone(), output: Output::Last, ..HookPlan::default() };
-    let prepared = Prepared::growing(&edits, model.info().n_ctx);
+    let prepared = Prepared::growing(&edits, model.info().n_ctx).of_model(model.info());
     let stop_tokens = options.stop_tokens.as_deref().unwrap_or(model.end_tokens());
     let run = Run { model, prompts, options, stop_tokens, edits: &prepared };
     let mut done = if options.n_beams > 1 { beam::search(&run, on_token)? } else { one_by_one(&run, on_token)? };
     let plan = HookPlan { output: plan.output, capture: plan.capture.clone(), edits: edits.edits.clone() };
     if plan.output != Output::None || !plan.capture.is_empty() {
         let read = |(prompt, done): (usize, &mut Generated)| {
-            let tokens: Vec<u32> = prompts.sentence(prompt).iter().chain(&done.tokens).copied().collect();
+            let tokens: Vec<u32> = run.given(prompt).into_iter().chain(done.tokens.iter().copied()).collect();
             done.trace = run.trace(prompt, &tokens, &plan)?;
             Ok::<(), ModelError>(())
         };
@@ -67,7 +68,11 @@ fn check(model: &LanguageModel, prompts: &Batch, options: &Generation, plan: &Ho
     if !info.has_logits {
         return Err(ModelError::NoLogits { model: info.name.clone() });
     }
-    let why = if !info.causal {
+    let why = if info.encoder.is_some() && !prompts.has_targets() && model.target().start.is_none() {
+        Some("its config has no decoder_start_token_id: expected targets that begin with it".to_owned())
+    } else if info.encoder.is_none() && prompts.has_targets() {
+        Some("it has no encoder, and the prompts are sources and targets".to_owned())
+    } else if !info.causal {
         Some("a position of it sees those after it".to_owned())
     } else if model.n_logits() != info.d_vocab {
         Some(format!("it has {} outputs for {} tokens", model.n_logits(), info.d_vocab))
@@ -85,8 +90,14 @@ fn check(model: &LanguageModel, prompts: &Batch, options: &Generation, plan: &Ho
             let why = format!("prompt {sentence_idx} is empty");
             return Err(ModelError::CannotGenerate { model: info.name.clone(), why });
         }
-        if tokens.len() > info.n_ctx && !model.slides() {
-            return Err(ModelError::TooLong { sentence_idx, n_tokens: tokens.len(), n_ctx: info.n_ctx });
+        let n_source = if info.encoder.is_some() { prompts.n_source(sentence_idx) } else { 0 };
+        let n_tokens = n_source.max(tokens.len() - n_source);
+        if n_tokens > info.n_ctx && !model.slides() {
+            return Err(ModelError::TooLong { sentence_idx, n_tokens, n_ctx: info.n_ctx });
+        }
+        if info.encoder.is_some() && n_source == 0 {
+            let why = format!("prompt {sentence_idx} has a target and no source");
+            return Err(ModelError::CannotGenerate { model: info.name.clone(), why });
         }
         if let Some(&token) = tokens.iter().find(|&&token| token as usize >= info.d_vocab) {
             return Err(ModelError::TokenOutOfRange { token, sentence_idx, d_vocab: info.d_vocab });
@@ -170,6 +181,25 @@ fn regroup<'a>(groups: Vec<(Texts<'a>, Vec<Chooser>)>) -> Vec<(Texts<'a>, Vec<Ch
 }
 
 impl Run<'_> {
+    /// The tokens that a text begins with: a prompt; a source alone is followed by the token that starts its target.
+    fn given(&self, prompt: usize) -> Vec<u32> {
+        let mut tokens = self.prompts.sentence(prompt).to_vec();
+        if self.n_source(prompt) == tokens.len() {
+            tokens.extend(self.target().and_then(|target| target.start));
+        }
+        tokens
+    }
+
+    /// Tokens of a prompt that are its source; 0 if the model has no encoder.
+    fn n_source(&self, prompt: usize) -> usize {
+        if self.model.info().encoder.is_some() { self.prompts.n_source(prompt) } else { 0 }
+    }
+
+    /// How targets begin and end, where the model has an encoder.
+    fn target(&self) -> Option<&Target> {
+        self.model.info().encoder.as_ref().map(|_| self.model.target())
+    }
+
     /// Before the first token; what the caller stops is left like this.
     fn nothing_yet(&self) -> Generated {
         let end = if self.options.max_new_tokens == 0 { End::MaxNewTokens } else { End::Stopped };
@@ -191,7 +221,10 @@ impl Run<'_> {
 
     /// Why a prompt with these new tokens is at its end; none if it is not.
     fn end(&self, new: &[u32], prompt: usize, spells_stop: bool) -> Option<End> {
-        let n_tokens = self.prompts.sentence(prompt).len() + new.len();
+        let n_given = self.prompts.sentence(prompt).len() - self.n_source(prompt);
+        // A target has at least the token that starts it.
+        let n_given = if self.target().is_some() { n_given.max(1) } else { n_given };
+        let n_tokens = n_given + new.len();
         if new.last().is_some_and(|token| self.stop_tokens.contains(token)) {
             Some(End::StopToken)
         } else if spells_stop {
@@ -208,12 +241,23 @@ impl Run<'_> {
     /// The captures and logits of a finished text, in one pass; of its last tokens, where a model reads no more.
     fn trace(&self, prompt: usize, tokens: &[u32], plan: &HookPlan) -> Result<nissl_core::Trace, ModelError> {
         let info = self.model.info();
-        let prepared = Prepared::growing(plan, info.n_ctx);
-        let positions = tokens.len().saturating_sub(info.n_ctx)..tokens.len();
-        let read = Batch::from_sentences([&tokens[positions.clone()]]);
+        let prepared = Prepared::growing(plan, info.n_ctx).of_model(info);
+        let n_source = self.n_source(prompt);
+        let first = if n_source > 0 { 0 } else { tokens.len().saturating_sub(info.n_ctx) };
+        let positions = first..tokens.len();
+        let mut read = Batch::new();
+        if n_source > 0 {
+            read.push_pair(&tokens[..n_source], &tokens[n_source..]);
+        } else {
+            read.push(&tokens[positions.clone()]);
+        }
         let collect = Collect::new(info, &read, plan);
         let sink = if plan.capture.is_empty() { &NoCapture as &dyn nissl_core::CaptureSink } else { &collect };
-        let hooks = Hooks::of_parts(&prepared, sink, vec![Part::new(self.prompts.rows(prompt), positions)]);
+        let hooks = Hooks::of_parts(
+            &prepared,
+            sink,
+            vec![Part::new(self.prompts.rows(prompt), positions).after_source(n_source)],
+        );
         let logits = match self.model.run_group(self.model.engine(), read.tokens(), &hooks, None, plan.output) {
             Ok(logits) => logits,
             Err(Halt::Done) => None,

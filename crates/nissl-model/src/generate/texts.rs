@@ -27,6 +27,10 @@ struct Text {
     /// The prompt's rows in the batch.
     rows: std::ops::Range<usize>,
     tokens: Vec<u32>,
+    /// The first of them are the source, of which there may be none.
+    n_source: usize,
+    /// Tokens of the target, or of all, that were not chosen.
+    n_given: usize,
     /// Tokens that the past knows.
     n_read: usize,
 }
@@ -34,8 +38,10 @@ struct Text {
 impl<'a> Texts<'a> {
     /// A prompt to begin with.
     pub(super) fn new(run: &Run<'a>, prompt: usize) -> Self {
-        let tokens = run.prompts.sentence(prompt).to_vec();
-        let text = Text { prompt, rows: run.prompts.rows(prompt), tokens, n_read: 0 };
+        let tokens = run.given(prompt);
+        let n_source = run.n_source(prompt);
+        let n_given = tokens.len() - n_source;
+        let text = Text { prompt, rows: run.prompts.rows(prompt), tokens, n_source, n_given, n_read: 0 };
         let past = if run.options.cache { run.model.past(1) } else { None };
         Self { model: run.model, edits: run.edits, texts: vec![text], past }
     }
@@ -47,7 +53,8 @@ impl<'a> Texts<'a> {
         let keeps = self.past.is_some();
         let unread = |text: &Text| {
             let first = if keeps { text.n_read } else { text.tokens.len().saturating_sub(n_ctx) };
-            Part::new(text.rows.clone(), first..text.tokens.len())
+            let first = if text.n_source > 0 && !keeps { 0 } else { first };
+            Part::new(text.rows.clone(), first..text.tokens.len()).after_source(text.n_source)
         };
         let parts: Vec<Part> = self.texts.iter().map(unread).collect();
         let new = self.texts.iter().zip(&parts).flat_map(|(text, part)| &text.tokens[part.positions.clone()]);
@@ -70,9 +77,10 @@ impl<'a> Texts<'a> {
         self.texts[idx].prompt
     }
 
-    /// The tokens of a text, and how many of them are its prompt's.
+    /// The tokens of a text, or of its target, and how many of them were not chosen.
     pub(super) fn text(&self, idx: usize) -> (&[u32], usize) {
-        (&self.texts[idx].tokens, self.texts[idx].rows.len())
+        let Text { tokens, n_source, n_given, .. } = &self.texts[idx];
+        (&tokens[*n_source..], *n_given)
     }
 
     /// Adds a token to a text.

@@ -88,12 +88,14 @@ mod on_candle {
     impl Elsewhere for OnCandle {
         fn run_group(&self, input: &Input<'_>, hooks: &Hooks<'_>, output: Output) -> Result<Option<Array2<f32>>, Halt> {
             let Self { engine, network, head, answers_at } = self;
-            let x = input.embeddings.embed(engine, input.checkpoint, input.tokens, hooks.positions());
+            let x = input.embeddings.embed_group(engine, input.checkpoint, input.tokens, hooks);
             let x = network.forward(engine, x, hooks, None)?;
             let rows = hooks.output_rows(output, *answers_at);
             Ok(match (output, head) {
                 (Output::None, _) | (_, None) => None,
-                (_, Some(head)) => Some(engine.read(&head.forward(engine, &x, rows.as_deref()))),
+                (_, Some(head)) => {
+                    Some(hooks.all_rows(output, engine.read(&head.forward(engine, &x, rows.as_deref()))))
+                }
             })
         }
     }

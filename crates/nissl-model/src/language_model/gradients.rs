@@ -27,6 +27,8 @@ pub(super) fn gradients(
     wrt.dedup();
     let wanted = HookPlan::capture(wrt.iter().copied());
     wanted.check(&model.info, batch)?;
+    // The objective is one of logits.
+    model.check(batch, &HookPlan { output: Output::All, ..plan.clone() })?;
     model.check(batch, plan)?;
     model.head()?;
     let terms = terms(model, batch, objectives)?;
@@ -40,7 +42,7 @@ pub(super) fn gradients(
         n_helpers: (n_threads / groups.len().max(1)).saturating_sub(1),
         batch,
         output: plan.output,
-        prepared: Prepared::new(plan, model.info.n_ctx).differentiated(&wrt),
+        prepared: Prepared::new(plan, model.info.n_ctx).of_model(&model.info).differentiated(&wrt),
         terms: &terms,
         captured: &captured,
         collected: &collected,
@@ -66,7 +68,8 @@ fn terms<'a>(
     let (n_logits, causal) = (model.architecture.n_logits(), model.info.causal);
     let sentences = (0..n_sentences).map(|idx| {
         let objective = &objectives[if objectives.len() == 1 { 0 } else { idx }];
-        Sentence { idx, tokens: batch.sentence(idx), n_logits, causal }.terms(objective)
+        let n_source = if model.info.encoder.is_some() { batch.n_source(idx) } else { 0 };
+        Sentence { idx, tokens: batch.sentence(idx), n_source, n_logits, causal }.terms(objective)
     });
     sentences.collect()
 }
@@ -80,8 +83,8 @@ struct Run<'a> {
     prepared: Prepared<'a>,
     /// Of each sentence.
     terms: &'a [Vec<Term<'a>>],
-    captured: &'a Collect<'a>,
-    collected: &'a Collect<'a>,
+    captured: &'a Collect,
+    collected: &'a Collect,
 }
 
 impl Run<'_> {
@@ -105,7 +108,7 @@ impl Run<'_> {
         let first_row = batch.offsets()[sentences.start];
         let tokens = &batch.tokens()[first_row..batch.offsets()[sentences.end]];
         let tape = Tape::new(cpu);
-        let x = model.embeddings.embed(&tape, &model.checkpoint, tokens, hooks.positions());
+        let x = model.embeddings.embed_group(&tape, &model.checkpoint, tokens, hooks);
         let x = model.network.forward(&tape, x, hooks, None)?;
         let asked = model.logits(cpu, x.values(), hooks, self.output)?;
 
@@ -137,7 +140,7 @@ impl Run<'_> {
     }
 }
 
-impl Collect<'_> {
+impl Collect {
     /// Adds a part of a gradient that a group gives.
     fn add(&self, wanted: &Wanted, first_sentence: usize, first_row: usize, values: &ArrayView2<'_, f32>) {
         let stored = match &wanted.piece {

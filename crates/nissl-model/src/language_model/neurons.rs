@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use ndarray::{Array2, ArrayView2, Axis};
-use nissl_core::{HookPoint, Linear, ModelError, NeuronWeights, Norm, PlanError, Site, nearest};
+use nissl_core::{HookPoint, Linear, ModelError, NeuronWeights, Norm, PlanError, Site, Stack, nearest};
 use rayon::prelude::*;
 
 use super::LanguageModel;
@@ -66,7 +66,7 @@ impl NeuronWeights for LanguageModel {
     fn logits(&self, point: HookPoint, rows: ArrayView2<'_, f32>) -> Result<Array2<f32>, ModelError> {
         self.check_head()?;
         let (width, d_model) = (self.width_of(point)?, self.info.d_model);
-        if width != d_model || point.site().is_ragged() || !is_stream(point.site()) {
+        if width != d_model || point.stack() == Stack::Encoder || !is_stream(point.site()) {
             let what = "the head reads the residual stream: ask for resid_post, mlp_out or attn_out".to_owned();
             return Err(ModelError::NoWeights { point, what });
         }
@@ -134,6 +134,8 @@ fn is_stream(site: Site) -> bool {
             | Site::AttnOut
             | Site::MixerOut
             | Site::ResidMid
+            | Site::CrossOut
+            | Site::ResidMidCross
             | Site::MlpOut
             | Site::LstmH
             | Site::ResidPost

@@ -1,6 +1,7 @@
-//! A pre-norm block: x + attention(norm(x)), then that + mlp(norm(that)); or both of x, where they are parallel.
+//! A pre-norm block: x + attention(norm(x)), then that + mlp(norm(that)); or both of x, where they are parallel. Where
+//! there is a source, the attention over it stands between them.
 
-use nissl_core::{HookPoint, Site};
+use nissl_core::Site;
 
 use super::{Block, Here};
 use crate::engine::{Engine, Halt, Packing};
@@ -24,7 +25,12 @@ pub(super) fn block<E: Engine>(
         return block.mlp.forward(engine, now.as_ref().unwrap_or(read), &mid, &here);
     }
     drop(normed);
-    hooks.visit(engine, HookPoint::new(here.layer, Site::ResidMid), &mut mid)?;
+    hooks.visit(engine, here.at(Site::ResidMid), &mut mid)?;
+    if let Some((cross, cross_norm)) = &block.cross {
+        let normed = norm(engine, &mid, cross_norm.as_ref());
+        mid = cross.forward(engine, normed.as_ref().unwrap_or(&mid), &mid, &mut here)?;
+        hooks.visit(engine, here.at(Site::ResidMidCross), &mut mid)?;
+    }
     let normed = norm(engine, &mid, block.mlp_norm.as_ref());
     block.mlp.forward(engine, normed.as_ref().unwrap_or(&mid), &mid, &here)
 }

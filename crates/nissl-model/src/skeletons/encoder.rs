@@ -1,6 +1,7 @@
-//! A post-norm block: norm(x + attention(x)), then norm(that + mlp(that)).
+//! A post-norm block: norm(x + attention(x)), then norm(that + mlp(that)). Where there is a source, the attention over
+//! it stands between them.
 
-use nissl_core::{HookPoint, Site};
+use nissl_core::Site;
 
 use super::{Block, Here};
 use crate::engine::{Engine, Halt, Packing};
@@ -14,7 +15,12 @@ pub(super) fn block<E: Engine>(
 ) -> Result<E::Tensor, Halt> {
     let sum = block.attention.forward(engine, x, x, &mut here)?;
     let mut mid = normed(engine, sum, block.attn_norm.as_ref());
-    here.hooks.visit(engine, HookPoint::new(here.layer, Site::ResidMid), &mut mid)?;
+    here.hooks.visit(engine, here.at(Site::ResidMid), &mut mid)?;
+    if let Some((cross, cross_norm)) = &block.cross {
+        let sum = cross.forward(engine, &mid, &mid, &mut here)?;
+        mid = normed(engine, sum, cross_norm.as_ref());
+        here.hooks.visit(engine, here.at(Site::ResidMidCross), &mut mid)?;
+    }
     let sum = block.mlp.forward(engine, &mid, &mid, &here)?;
     Ok(normed(engine, sum, block.mlp_norm.as_ref()))
 }

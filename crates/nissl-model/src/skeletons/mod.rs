@@ -2,6 +2,7 @@
 
 mod decoder;
 mod encoder;
+mod encoder_decoder;
 mod past;
 mod recurrent;
 mod state_space;
@@ -9,8 +10,11 @@ mod transformer;
 
 use std::sync::Arc;
 
+use nissl_core::{HookPoint, Site, Stack};
+
 use crate::engine::{DistanceBias, Engine, Halt, Packing, Rotary};
 use crate::hooks::Hooks;
+pub(crate) use encoder_decoder::EncoderDecoder;
 pub(crate) use past::{At, LayerPast, Past};
 pub(crate) use recurrent::{Average, Padding, Recurrent};
 pub(crate) use state_space::{Layer, StateSpace};
@@ -18,6 +22,7 @@ pub(crate) use transformer::{Block, Transformer};
 
 /// Where in the network a pass is, and what it takes there.
 pub(crate) struct Here<'a, E: Engine> {
+    pub(crate) stack: Stack,
     pub(crate) layer: u16,
     /// The angles of the model's rotations.
     pub(crate) rotary: &'a [Arc<Rotary>],
@@ -27,6 +32,15 @@ pub(crate) struct Here<'a, E: Engine> {
     pub(crate) bias: Option<&'a DistanceBias>,
     pub(crate) hooks: &'a Hooks<'a>,
     pub(crate) past: Option<At<'a, E>>,
+    /// What the encoder made of the sources, `[T_source, d_model]`, where it is not in the past.
+    pub(crate) source: Option<&'a E::Tensor>,
+}
+
+impl<E: Engine> Here<'_, E> {
+    /// A site in the layer.
+    pub(crate) fn at(&self, site: Site) -> HookPoint {
+        HookPoint::of(self.stack, self.layer, site)
+    }
 }
 
 /// Products and norms, as they are laid out.
@@ -43,6 +57,8 @@ pub(crate) enum Network<P: Packing> {
     Recurrent(Recurrent<P>),
     /// Blocks with a state.
     StateSpace(StateSpace<P>),
+    /// A transformer that reads a source, and one that reads a target and that.
+    EncoderDecoder(EncoderDecoder<P>),
 }
 
 impl<P: Packing> Network<P> {
@@ -53,11 +69,13 @@ impl<P: Packing> Network<P> {
             Self::Transformer(transformer) => transformer.laid_out(&mut all),
             Self::Recurrent(recurrent) => recurrent.laid_out(&mut all),
             Self::StateSpace(model) => model.laid_out(&mut all),
+            Self::EncoderDecoder(both) => both.laid_out(&mut all),
         }
         all
     }
 
-    /// What the head reads, of embedded tokens x `[T, width]`, after the sentences' past where there is one.
+    /// What the head reads, of embedded tokens x `[T, width]`, after the sentences' past where there is one. Where
+    /// sentences are a source and a target, the head reads the rows of the targets alone.
     pub(crate) fn forward<E: Engine<Packing = P>>(
         &self,
         engine: &E,
@@ -69,6 +87,7 @@ impl<P: Packing> Network<P> {
             Self::Transformer(transformer) => transformer.forward(engine, x, hooks, past),
             Self::Recurrent(recurrent) => recurrent.forward(engine, x, hooks, past),
             Self::StateSpace(model) => model.forward(engine, x, hooks, past),
+            Self::EncoderDecoder(both) => both.forward(engine, &x, hooks, past),
         }
     }
 
@@ -84,6 +103,7 @@ impl<P: Packing> Network<P> {
             Self::Transformer(transformer) => transformer.past(n_sentences)?,
             Self::Recurrent(recurrent) => recurrent.past(engine, n_sentences)?,
             Self::StateSpace(model) => model.past(engine, n_sentences),
+            Self::EncoderDecoder(both) => both.past(n_sentences),
         };
         Some(Past { n_sentences, layers, grows: true })
     }
@@ -91,10 +111,8 @@ impl<P: Packing> Network<P> {
     /// What the head reads of x `[T, d_model]`, were it the last residual stream; none if the head reads more.
     pub(crate) fn finish<E: Engine<Packing = P>>(&self, engine: &E, x: E::Tensor) -> Option<E::Tensor> {
         match self {
-            Self::Transformer(transformer) => Some(match &transformer.final_norm {
-                Some(norm) => engine.norm(&x, norm),
-                None => x,
-            }),
+            Self::Transformer(transformer) => Some(transformer.finish(engine, x)),
+            Self::EncoderDecoder(both) => Some(both.decoder.finish(engine, x)),
             Self::Recurrent(recurrent) => recurrent.average.is_none().then_some(x),
             Self::StateSpace(model) => Some(engine.norm(&x, &model.final_norm)),
         }

@@ -14,6 +14,13 @@ pub(crate) struct Past<E: Engine> {
 pub(crate) enum LayerPast<E: Engine> {
     /// Keys and values, one a sentence.
     Attention(Vec<E::Past>),
+    /// Keys and values, one a sentence, of the target and of the source.
+    Both {
+        /// Of the target.
+        own: Vec<E::Past>,
+        /// Of the source.
+        source: Vec<E::Past>,
+    },
     /// Of a recurrence: what the last step left, each `[n_sentences, width]`.
     States(Vec<E::Tensor>),
 }
@@ -21,8 +28,10 @@ pub(crate) enum LayerPast<E: Engine> {
 impl<E: Engine> Past<E> {
     /// The past of some of the sentences, in this order; one that is named twice goes on twice.
     pub(crate) fn choose(&self, engine: &E, sentences: &[usize]) -> Self {
+        let chosen = |past: &[E::Past]| sentences.iter().map(|&i| past[i].clone()).collect();
         let layer = |layer: &LayerPast<E>| match layer {
-            LayerPast::Attention(past) => LayerPast::Attention(sentences.iter().map(|&i| past[i].clone()).collect()),
+            LayerPast::Attention(past) => LayerPast::Attention(chosen(past)),
+            LayerPast::Both { own, source } => LayerPast::Both { own: chosen(own), source: chosen(source) },
             LayerPast::States(states) => {
                 LayerPast::States(states.iter().map(|state| engine.rows(state, sentences)).collect())
             }
@@ -39,6 +48,10 @@ impl<E: Engine> Past<E> {
         for (here, other) in self.layers.iter_mut().zip(other.layers) {
             match (here, other) {
                 (LayerPast::Attention(past), LayerPast::Attention(other)) => past.extend(other),
+                (LayerPast::Both { own, source }, LayerPast::Both { own: other_own, source: other_source }) => {
+                    own.extend(other_own);
+                    source.extend(other_source);
+                }
                 (LayerPast::States(states), LayerPast::States(other)) => {
                     for (state, other) in states.iter_mut().zip(&other) {
                         *state = engine.gather(&[state, other], &places);

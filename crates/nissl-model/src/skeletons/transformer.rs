@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use nissl_core::{HookPoint, Site};
+use nissl_core::{HookPoint, Site, Stack};
 
 use super::{Here, LaidOut, LayerPast, Past, decoder, encoder};
 use crate::arch::Skeleton;
 use crate::blocks::Feed;
 use crate::blocks::attention::Attention;
 use crate::blocks::bias::Biases;
+use crate::blocks::cross::CrossAttention;
 use crate::blocks::rotary::Angles;
 use crate::engine::{Engine, Epilogue, Halt, Packing};
 use crate::hooks::Hooks;
@@ -16,6 +17,7 @@ use crate::hooks::Hooks;
 /// The weights of a transformer, laid out for an engine.
 pub(crate) struct Transformer<P: Packing> {
     pub(crate) skeleton: Skeleton,
+    pub(crate) stack: Stack,
     pub(crate) embedding_norm: Option<P::Norm>,
     /// From the width of the embeddings to that of the residual stream.
     pub(crate) projection: Option<P::Linear>,
@@ -32,6 +34,8 @@ pub(crate) struct Transformer<P: Packing> {
 pub(crate) struct Block<P: Packing> {
     pub(crate) attention: Attention<P>,
     pub(crate) attn_norm: Option<P::Norm>,
+    /// Over the source, where there is one, and its norm.
+    pub(crate) cross: Option<(CrossAttention<P>, Option<P::Norm>)>,
     pub(crate) mlp: Feed<P>,
     pub(crate) mlp_norm: Option<P::Norm>,
     /// Whether the MLP reads what the attention reads.
@@ -47,9 +51,13 @@ impl<P: Packing> Transformer<P> {
             if layer > 0 && Arc::ptr_eq(block, &self.blocks[layer - 1]) {
                 continue;
             }
-            let Block { attention, attn_norm, mlp, mlp_norm, .. } = &**block;
+            let Block { attention, attn_norm, cross, mlp, mlp_norm, .. } = &**block;
             all.linears.extend([&attention.qkv, &attention.out].into_iter().chain(mlp.linears()));
             all.norms.extend(attn_norm.iter().chain(mlp_norm).chain(&attention.out_norm).chain(mlp.out_norm()));
+            if let Some((cross, norm)) = cross {
+                all.linears.extend([&cross.q, &cross.kv, &cross.out]);
+                all.norms.extend(norm);
+            }
             all.norms.extend(attention.qk_norms.iter().flat_map(|(q, k)| [q, k]));
         }
     }
@@ -58,9 +66,21 @@ impl<P: Packing> Transformer<P> {
     pub(crate) fn forward<E: Engine<Packing = P>>(
         &self,
         engine: &E,
+        x: E::Tensor,
+        hooks: &Hooks<'_>,
+        past: Option<&mut Past<E>>,
+    ) -> Result<E::Tensor, Halt> {
+        self.forward_over(engine, x, hooks, past, None)
+    }
+
+    /// The same, where there is a source: what the encoder made of it `[T_source, d_model]`, if it is not in the past.
+    pub(super) fn forward_over<E: Engine<Packing = P>>(
+        &self,
+        engine: &E,
         mut x: E::Tensor,
         hooks: &Hooks<'_>,
         past: Option<&mut Past<E>>,
+        source: Option<&E::Tensor>,
     ) -> Result<E::Tensor, Halt> {
         if let Some(norm) = &self.embedding_norm {
             x = engine.norm(&x, norm);
@@ -68,18 +88,28 @@ impl<P: Packing> Transformer<P> {
         if let Some(projection) = &self.projection {
             x = engine.linear(&x, projection, Epilogue::None);
         }
-        hooks.visit(engine, HookPoint::new(0, Site::Embed), &mut x)?;
-        self.blocks_from(engine, x, 0, hooks, past)
+        hooks.visit(engine, HookPoint::of(self.stack, 0, Site::Embed), &mut x)?;
+        self.run_from(engine, x, 0, (hooks, past, source))
     }
 
     /// The same, of what enters block `first`, or the final norm, x `[T, d_model]`.
     pub(crate) fn blocks_from<E: Engine<Packing = P>>(
         &self,
         engine: &E,
-        mut x: E::Tensor,
+        x: E::Tensor,
         first: usize,
         hooks: &Hooks<'_>,
-        mut past: Option<&mut Past<E>>,
+        past: Option<&mut Past<E>>,
+    ) -> Result<E::Tensor, Halt> {
+        self.run_from(engine, x, first, (hooks, past, None))
+    }
+
+    fn run_from<E: Engine<Packing = P>>(
+        &self,
+        engine: &E,
+        mut x: E::Tensor,
+        first: usize,
+        (hooks, mut past, source): (&Hooks<'_>, Option<&mut Past<E>>, Option<&E::Tensor>),
     ) -> Result<E::Tensor, Halt> {
         let end = hooks.positions().iter().max().map_or(0, |last| last + 1);
         let rotary: Vec<_> = self.rotary.iter().map(|angles| angles.up_to(end)).collect();
@@ -88,24 +118,34 @@ impl<P: Packing> Transformer<P> {
         for (layer, block) in self.blocks.iter().enumerate().skip(first) {
             let past = past.as_mut().map(|past| past.at(layer));
             let layer = layer as u16;
-            let here = Here { layer, rotary: &rotary, n_positions: end, bias, hooks, past };
-            hooks.visit(engine, HookPoint::new(layer, Site::ResidPre), &mut x)?;
+            let at = |site| HookPoint::of(self.stack, layer, site);
+            let here = Here { stack: self.stack, layer, rotary: &rotary, n_positions: end, bias, hooks, past, source };
+            hooks.visit(engine, at(Site::ResidPre), &mut x)?;
             x = match self.skeleton {
-                Skeleton::Encoder => encoder::block(engine, block, &x, here)?,
+                Skeleton::Encoder | Skeleton::PostNormDecoder => encoder::block(engine, block, &x, here)?,
                 Skeleton::PreNormEncoder | Skeleton::Decoder => decoder::block(engine, block, &x, here)?,
             };
-            hooks.visit(engine, HookPoint::new(layer, Site::ResidPost), &mut x)?;
+            hooks.visit(engine, at(Site::ResidPost), &mut x)?;
         }
         if let Some(norm) = &self.final_norm {
             x = engine.norm(&x, norm);
-            hooks.visit(engine, HookPoint::new(0, Site::FinalNorm), &mut x)?;
+            hooks.visit(engine, HookPoint::of(self.stack, 0, Site::FinalNorm), &mut x)?;
         }
         Ok(x)
+    }
+
+    /// What the head reads of x `[T, d_model]`, were it the last residual stream.
+    pub(super) fn finish<E: Engine<Packing = P>>(&self, engine: &E, x: E::Tensor) -> E::Tensor {
+        match &self.final_norm {
+            Some(norm) => engine.norm(&x, norm),
+            None => x,
+        }
     }
 
     /// The past of sentences that have nothing behind them; none if positions see those after them.
     pub(super) fn past<E: Engine<Packing = P>>(&self, n_sentences: usize) -> Option<Vec<LayerPast<E>>> {
         let empty = |_: &Arc<Block<P>>| LayerPast::Attention(vec![E::Past::default(); n_sentences]);
-        (self.skeleton == Skeleton::Decoder).then(|| self.blocks.iter().map(empty).collect())
+        matches!(self.skeleton, Skeleton::Decoder | Skeleton::PostNormDecoder)
+            .then(|| self.blocks.iter().map(empty).collect())
     }
 }

@@ -100,7 +100,7 @@ impl Trainer {
         let mut empty = Checkpoint::in_memory(path, Vec::new());
         let weights = match found.architecture(&mut empty)? {
             Architecture::Transformer(spec) => fresh::weights(&spec, seed),
-            Architecture::Recurrent(_) | Architecture::StateSpace(_) => {
+            Architecture::Recurrent(_) | Architecture::StateSpace(_) | Architecture::EncoderDecoder(_) => {
                 unreachable!("families that make models are transformers")
             }
         };
@@ -215,6 +215,9 @@ impl Trainer {
     /// As [`Trainer::step`].
     pub fn loss(&self, examples: &Examples) -> Result<(f64, usize), ModelError> {
         let (batch, targets) = (&examples.batch, &examples.targets);
+        if self.info.encoder.is_some() {
+            return Err(ModelError::NotTrainable { model: self.info.name.clone(), family: self.info.family.clone() });
+        }
         check_batch(&self.info, batch)?;
         assert_eq!(targets.len(), batch.n_tokens(), "there is a target, or none, a token");
         let d_vocab = self.architecture.n_logits();

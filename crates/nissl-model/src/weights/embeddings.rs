@@ -7,6 +7,7 @@ use ndarray::{Array2, ArrayView2};
 
 use crate::checkpoint::{Checkpoint, Weight};
 use crate::engine::Engine;
+use crate::hooks::Hooks;
 
 /// The embedding tables; their rows are read from the file as tokens come.
 pub(crate) struct Embeddings {
@@ -19,6 +20,10 @@ pub(crate) struct Embeddings {
     pub(super) scale: f32,
     /// A token whose embedding is zeros; the others of its sentence are divided by the share that they are of it.
     pub(super) dropped: Option<u32>,
+    /// Whether sines and cosines of the positions are added.
+    pub(super) sines: bool,
+    /// Those of the tokens of sources, where sentences have them.
+    pub(super) source: Option<Box<Self>>,
 }
 
 impl Embeddings {
@@ -64,6 +69,28 @@ impl Embeddings {
         }
     }
 
+    /// The embeddings of every token of a group, `[T, d_model]`, those of sources among them.
+    pub(crate) fn embed_group<E: Engine>(
+        &self,
+        engine: &E,
+        checkpoint: &Checkpoint,
+        tokens: &[u32],
+        hooks: &Hooks<'_>,
+    ) -> E::Tensor {
+        let (Some(tables), Some(sources)) = (&self.source, hooks.source()) else {
+            return self.embed(engine, checkpoint, tokens, hooks.positions());
+        };
+        let mut places = vec![(0, 0); tokens.len()];
+        let mut side = |idx: usize, tables: &Self, hooks: &Hooks<'_>| {
+            let rows = hooks.rows().unwrap_or_default();
+            rows.iter().enumerate().for_each(|(from, &row)| places[row] = (idx, from));
+            let own: Vec<u32> = rows.iter().map(|&row| tokens[row]).collect();
+            tables.embed(engine, checkpoint, &own, hooks.positions())
+        };
+        let parts = [side(0, tables, sources), side(1, self, hooks)];
+        engine.gather(&[&parts[0], &parts[1]], &places)
+    }
+
     /// The sum of the embeddings of every token, `[T, d_model]`: token, then type, then that of its position.
     pub(crate) fn embed<E: Engine>(
         &self,
@@ -91,6 +118,14 @@ impl Embeddings {
             }
             if let Some((table, first)) = &position_table {
                 table.add_to((*first + positions[row]) * self.width, values);
+            }
+            if self.sines {
+                let half = self.width.div_ceil(2);
+                for (i, value) in values.iter_mut().enumerate() {
+                    let step = 2.0 * (i % half) as f64 / self.width as f64;
+                    let angle = positions[row] as f64 / 10_000f64.powf(step);
+                    *value += (if i < half { angle.sin() } else { angle.cos() }) as f32;
+                }
             }
         })
     }

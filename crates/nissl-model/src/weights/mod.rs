@@ -12,7 +12,7 @@ use crate::blocks::head::Head;
 use crate::checkpoint::Checkpoint;
 use crate::engine::{Packing, Vector};
 use crate::error::LoadError;
-use crate::skeletons::Network;
+use crate::skeletons::{EncoderDecoder, Network};
 pub(crate) use embeddings::Embeddings;
 pub(crate) use neurons::Units;
 
@@ -22,6 +22,10 @@ pub(crate) fn embeddings(checkpoint: &Checkpoint, architecture: &Architecture) -
         Architecture::Transformer(spec) => transformer::embeddings(checkpoint, spec),
         Architecture::Recurrent(model) => recurrent::embeddings(checkpoint, model),
         Architecture::StateSpace(model) => state_space::embeddings(checkpoint, model),
+        Architecture::EncoderDecoder(both) => {
+            let source = transformer::embeddings(checkpoint, &both.encoder)?;
+            Ok(Embeddings { source: Some(Box::new(source)), ..transformer::embeddings(checkpoint, &both.decoder)? })
+        }
     }
 }
 
@@ -37,6 +41,10 @@ pub(crate) fn network<P: Packing>(
         }
         Architecture::Recurrent(model) => recurrent::recurrent(packing, checkpoint, model).map(Network::Recurrent),
         Architecture::StateSpace(model) => state_space::network(packing, checkpoint, model).map(Network::StateSpace),
+        Architecture::EncoderDecoder(both) => Ok(Network::EncoderDecoder(EncoderDecoder {
+            encoder: transformer::transformer(packing, checkpoint, &both.encoder)?,
+            decoder: transformer::transformer(packing, checkpoint, &both.decoder)?,
+        })),
     }
 }
 
@@ -46,6 +54,7 @@ pub(crate) fn has_head(checkpoint: &Checkpoint, architecture: &Architecture) -> 
         Architecture::Transformer(spec) => Ok(spec.readout.is_some()),
         Architecture::Recurrent(model) => recurrent::has_head(checkpoint, model),
         Architecture::StateSpace(model) => state_space::has_head(checkpoint, model),
+        Architecture::EncoderDecoder(both) => Ok(both.decoder.readout.is_some()),
     }
 }
 
@@ -70,17 +79,19 @@ pub(crate) fn head<P: Packing>(
     checkpoint: &Checkpoint,
     architecture: &Architecture,
 ) -> Result<Head<P>, LoadError> {
-    match architecture {
-        Architecture::Transformer(spec) => match &spec.readout {
-            Some(readout) => readout.lay_out(packing, checkpoint, spec),
-            None => Err(LoadError::MissingWeight {
-                path: checkpoint.path().to_owned(),
-                name: spec.head.decoder.to_owned(),
-                nearest: None,
-            }),
-        },
-        Architecture::Recurrent(model) => recurrent::head(packing, checkpoint, model),
-        Architecture::StateSpace(model) => state_space::head(packing, checkpoint, model),
+    let spec = match architecture {
+        Architecture::Transformer(spec) => spec,
+        Architecture::EncoderDecoder(both) => &both.decoder,
+        Architecture::Recurrent(model) => return recurrent::head(packing, checkpoint, model),
+        Architecture::StateSpace(model) => return state_space::head(packing, checkpoint, model),
+    };
+    match &spec.readout {
+        Some(readout) => readout.lay_out(packing, checkpoint, spec),
+        None => Err(LoadError::MissingWeight {
+            path: checkpoint.path().to_owned(),
+            name: spec.head.decoder.to_owned(),
+            nearest: None,
+        }),
     }
 }
 

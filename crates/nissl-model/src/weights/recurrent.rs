@@ -15,7 +15,17 @@ use crate::skeletons::{Average, Padding, Recurrent as Network};
 pub(super) fn embeddings(checkpoint: &Checkpoint, model: &Recurrent) -> Result<Embeddings, LoadError> {
     table(checkpoint, model)?;
     let tokens = model.token_embedding.clone();
-    Ok(Embeddings { tokens, positions: None, token_type: None, width: model.d_embed, scale: 1.0, dropped: None })
+    let width = model.d_embed;
+    Ok(Embeddings {
+        tokens,
+        positions: None,
+        token_type: None,
+        width,
+        scale: 1.0,
+        dropped: None,
+        sines: false,
+        source: None,
+    })
 }
 
 fn table<'a>(checkpoint: &'a Checkpoint, model: &Recurrent) -> Result<Weight<'a>, LoadError> {
@@ -92,7 +102,13 @@ pub(super) fn head<P: Packing>(packing: &P, checkpoint: &Checkpoint, model: &Rec
         name: "decoder.weight".to_owned(),
         nearest: None,
     })?;
-    Ok(Head { dense: None, norm: None, decoder: packing.pack(&[part(checkpoint, model, decoder)?]), cap: None })
+    Ok(Head {
+        dense: None,
+        norm: None,
+        decoder: packing.pack(&[part(checkpoint, model, decoder)?]),
+        cap: None,
+        scale: None,
+    })
 }
 
 fn part<'a>(checkpoint: &'a Checkpoint, model: &Recurrent, decoder: &Decoder) -> Result<LinearPart<'a>, LoadError> {

@@ -18,7 +18,16 @@ use crate::skeletons::{Layer, StateSpace as Network};
 pub(super) fn embeddings(checkpoint: &Checkpoint, model: &StateSpace) -> Result<Embeddings, LoadError> {
     matrix(checkpoint, model.token_embedding, [model.d_vocab, model.d_model])?;
     let tokens = model.token_embedding.to_owned();
-    Ok(Embeddings { tokens, positions: None, token_type: None, width: model.d_model, scale: 1.0, dropped: None })
+    Ok(Embeddings {
+        tokens,
+        positions: None,
+        token_type: None,
+        width: model.d_model,
+        scale: 1.0,
+        dropped: None,
+        sines: false,
+        source: None,
+    })
 }
 
 /// Lays out the blocks.
@@ -66,7 +75,7 @@ pub(super) fn head<P: Packing>(packing: &P, checkpoint: &Checkpoint, model: &Sta
     let name = head_name(checkpoint, model)?.unwrap_or(model.head);
     let weight = matrix(checkpoint, name, [model.d_vocab, model.d_model])?;
     let decoder = packing.pack(&[LinearPart::new(weight, false, None)]);
-    Ok(Head { dense: None, norm: None, decoder, cap: None })
+    Ok(Head { dense: None, norm: None, decoder, cap: None, scale: None })
 }
 
 /// A matrix `[n_out, n_in]`.

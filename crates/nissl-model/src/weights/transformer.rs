@@ -7,15 +7,16 @@ mod relative;
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::arch::{DistanceBuckets, Experts, Matrix, Positions, QkNorms, Spec};
+use crate::arch::{Cross, DistanceBuckets, Experts, Matrix, Positions, QkNorms, Spec};
 use crate::blocks::Feed;
 use crate::blocks::attention::Attention;
 use crate::blocks::bias::Biases;
+use crate::blocks::cross::CrossAttention;
 use crate::blocks::mlp::Mlp;
 use crate::blocks::moe::{Expert, Moe};
 use crate::blocks::rotary::Angles;
 use crate::checkpoint::{Checkpoint, Weight};
-use crate::engine::{LinearPart, Packing, Vector};
+use crate::engine::{AttentionShape, LinearPart, Packing, Vector};
 use crate::error::LoadError;
 use crate::skeletons::{Block, Transformer};
 
@@ -65,7 +66,7 @@ pub(super) fn embeddings(checkpoint: &Checkpoint, spec: &Spec) -> Result<Embeddi
             names.vector_or_matrix(checkpoint, table, &[Some(first + spec.n_ctx), Some(spec.d_embed())])?;
             Some((format!("{}{table}", names.prefix), *first))
         }
-        Positions::Rotary(_) | Positions::None => None,
+        Positions::Rotary(_) | Positions::Sines | Positions::None => None,
     };
     let token_type = match spec.type_embedding {
         Some(name) => {
@@ -88,6 +89,8 @@ pub(super) fn embeddings(checkpoint: &Checkpoint, spec: &Spec) -> Result<Embeddi
         width: spec.d_embed(),
         scale: spec.embedding_scale,
         dropped: spec.dropped_token,
+        sines: spec.positions == Positions::Sines,
+        source: None,
     })
 }
 
@@ -120,7 +123,8 @@ pub(super) fn transformer<P: Packing>(
     }
     let bias = spec.distance_bias.map(|buckets| loader.distance_bias(buckets)).transpose()?;
     let final_norm = loader.norm(spec.final_norm, 0)?;
-    Ok(Transformer { skeleton: spec.skeleton, embedding_norm, projection, blocks, final_norm, rotary, bias })
+    let (skeleton, stack) = (spec.skeleton, spec.stack);
+    Ok(Transformer { skeleton, stack, embedding_norm, projection, blocks, final_norm, rotary, bias })
 }
 
 /// Drops a decoder that is a copy of the token embeddings, where the config says that they are one.
@@ -164,7 +168,7 @@ impl<P: Packing> Loader<'_, P> {
         };
         let rotation = match &spec.positions {
             Positions::Rotary(layers) => layers.get(layer).and_then(Option::as_ref),
-            Positions::Learned { .. } | Positions::None => None,
+            Positions::Learned { .. } | Positions::Sines | Positions::None => None,
         };
         let gated = spec.mlp_linear.is_some() || spec.mlp_joint;
         let inner: Vec<Matrix> = std::iter::once(spec.mlp_in).chain(spec.mlp_linear).collect();
@@ -194,6 +198,10 @@ impl<P: Packing> Loader<'_, P> {
                 shape,
             },
             attn_norm: self.norm(spec.attn_norm.filter(|_| layer > 0 || spec.first_attn_norm), layer)?,
+            cross: match &spec.cross {
+                Some(cross) => Some((self.cross(cross, layer)?, self.norm(Some(cross.norm), layer)?)),
+                None => None,
+            },
             mlp: match &spec.experts {
                 Some(experts) => Feed::Moe(self.moe(experts, layer)?),
                 None => Feed::Mlp(Mlp {
@@ -207,6 +215,17 @@ impl<P: Packing> Loader<'_, P> {
             },
             mlp_norm: self.norm(spec.mlp_norm, layer)?,
             parallel: spec.parallel,
+        })
+    }
+
+    fn cross(&self, cross: &Cross, layer: usize) -> Result<CrossAttention<P>, LoadError> {
+        let (spec, d_model) = (self.spec, self.spec.d_model);
+        let shape = AttentionShape { causal: false, window: None, alibi: None, ..spec.attention(layer) };
+        Ok(CrossAttention {
+            q: self.linear(&[cross.q], layer, d_model, &[shape.q().len()])?,
+            kv: self.linear(&[cross.k, cross.v], layer, d_model, &[shape.k().len(), shape.v().len()])?,
+            out: self.linear(&[cross.out], layer, shape.q().end, &[d_model])?,
+            shape,
         })
     }
 

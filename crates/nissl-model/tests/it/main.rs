@@ -4,6 +4,7 @@
 
 mod autograd;
 mod demo;
+mod encoder_decoder;
 mod generation;
 mod gradients;
 mod heads;

@@ -99,7 +99,7 @@ pub(super) fn anchor(neuron: NeuronId) -> String {
 
 /// The name by which people speak of a neuron: `2 mlp_post 341`.
 pub(super) fn short_name(neuron: NeuronId) -> String {
-    let site = neuron.point.site();
+    let site = format!("{}{}", neuron.point.stack().prefix(), neuron.point.site());
     match neuron.point.layer() {
         Some(layer) => format!("{layer} {site} {}", neuron.idx),
         None => format!("{site} {}", neuron.idx),

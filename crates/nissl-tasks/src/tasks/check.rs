@@ -201,7 +201,7 @@ fn chosen(config: &Config, model: &LanguageModel) -> Result<(Vec<HookPoint>, boo
 
 fn encoded(model: &LanguageModel, texts: &[String]) -> Result<(Vec<String>, Batch), TaskError> {
     let encodings = tokenizer(model)?.encode_batch(texts)?;
-    Ok((texts.to_vec(), Batch::from_sentences(encodings.iter().map(|encoding| &encoding.ids))))
+    Ok((texts.to_vec(), model.batch_of(encodings.iter().map(|encoding| &encoding.ids))))
 }
 
 fn compare(
@@ -290,7 +290,7 @@ fn same_tokens(model: &LanguageModel, reference: &Reference) -> Result<Tokenizer
     }
     let Some(tokenizer) = model.tokenizer() else { return not("the model has no tokenizer") };
     for (sentence, encoding) in tokenizer.encode_batch(&reference.texts)?.iter().enumerate() {
-        let expected = reference.batch.sentence(sentence);
+        let expected = &reference.batch.sentence(sentence)[..reference.batch.n_source(sentence)];
         if let Some(token) = (0..expected.len().max(encoding.len())).find(|&i| expected.get(i) != encoding.ids.get(i)) {
             return Ok(TokenizerCheck::Different {
                 sentence,

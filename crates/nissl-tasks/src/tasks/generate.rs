@@ -88,7 +88,7 @@ pub struct TextReport {
 pub struct Piece<'a> {
     /// The prompt, by its place.
     pub prompt: usize,
-    /// The text that is added; at first the prompt itself.
+    /// The text that is added; at first the prompt itself, where it is gone on with and not a source.
     pub text: &'a str,
     /// Whether nothing more comes.
     pub last: bool,
@@ -116,6 +116,10 @@ pub fn run_streaming(
     };
     let mut batch = Batch::new();
     for prompt in &prompts {
+        if model.info().encoder.is_some() {
+            batch.push(&tokenizer.encode(prompt)?.ids); // a source is a whole text, the target begins by itself
+            continue;
+        }
         let tokens = tokenizer.encode_plain(prompt)?.ids;
         batch.push(&[tokenizer.special_prefix(), tokens.as_slice()].concat());
     }
@@ -177,14 +181,17 @@ struct Job<'a> {
 
 impl Job<'_> {
     fn generate(&self, plan: &HookPlan, show: &mut dyn FnMut(Piece<'_>)) -> Result<Vec<TextReport>, TaskError> {
-        let new_stream = |prompt| TextStream::new(self.tokenizer, self.batch.sentence(prompt));
+        // A target is a text of its own; other texts go on.
+        let goes_on = self.model.info().encoder.is_none();
+        let before = |prompt| if goes_on { self.batch.sentence(prompt) } else { &[] };
+        let new_stream = |prompt| TextStream::new(self.tokenizer, before(prompt));
         let mut streams: Vec<(TextStream<'_>, String)> =
             (0..self.prompts.len()).map(|prompt| (new_stream(prompt), String::new())).collect();
         let mut failed = None;
         let mut begun: Option<Instant> = None;
         let mut n_tokens = 0;
         let on_token = &mut |new: NewToken| {
-            if begun.is_none() {
+            if begun.is_none() && goes_on {
                 self.prompts.iter().enumerate().for_each(|(prompt, text)| show(Piece { prompt, text, last: false }));
             }
             // The first token came with the prompt.

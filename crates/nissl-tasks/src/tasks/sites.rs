@@ -1,6 +1,6 @@
 //! What a model is made of: its sizes and its sites.
 
-use nissl_core::{HookPoint, Model, ModelInfo, Progress};
+use nissl_core::{HookPoint, Model, ModelInfo, Progress, SiteInfo, Stack};
 use nissl_model::LanguageModel;
 use serde::{Deserialize, Serialize};
 
@@ -102,14 +102,15 @@ pub fn run(config: &Config, progress: &dyn Progress) -> Result<Report, TaskError
     }
     let model = LanguageModel::load(&config.model, progress)?;
     let info = model.info();
-    let sites = info.sites.iter().map(|site| SiteReport {
-        name: site.site.short(),
-        point: HookPoint::new(0, site.site).to_string(),
+    let site = |stack: Stack, n_layers: usize, site: &SiteInfo| SiteReport {
+        name: format!("{}{}", stack.prefix(), site.site.short()),
+        point: HookPoint::of(stack, 0, site.site).to_string(),
         alias: site.site.alias().map(ToOwned::to_owned),
-        layers: if site.site.in_block() { info.n_layers } else { 0 },
+        layers: if site.site.in_block() { n_layers } else { 0 },
         width: site.width,
         weight: site.weight.clone(),
         groups: groups_of(site.site).map(ToOwned::to_owned).collect(),
-    });
+    };
+    let sites = info.stacks().flat_map(|(stack, n, sites)| sites.iter().map(move |info| site(stack, n, info)));
     Ok(Report { head: head("sites", config), model: ModelSummary::of(info), sites: sites.collect() })
 }

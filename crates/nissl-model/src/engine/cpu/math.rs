@@ -53,6 +53,7 @@ pub(crate) fn activate(isa: Isa, activation: Activation, x: &mut [f32]) {
         Activation::ReluSquared => x.iter_mut().for_each(|x| *x = x.max(0.0) * x.max(0.0)),
         Activation::Softplus => softplus(isa, x),
         Activation::Cap(most) => cap(isa, x, most),
+        Activation::Scale(factor) => x.iter_mut().for_each(|x| *x *= factor),
     }
 }
 

@@ -33,7 +33,7 @@ use ndarray::Array2;
 
 use super::{
     Activation, Added, AttentionShape, Choice, Engine, Epilogue, Flow, Halt, Kernel, LinearPart, NormKind, Packing,
-    Pairs, PatternHook, Rotary, Scan, See, Values, Vector, Wkv,
+    Pairs, PatternHook, Rotary, Scan, See, Sources, Values, Vector, Wkv,
 };
 use crate::engine::cpu::isa::Isa;
 use crate::options::WeightFormat;
@@ -222,6 +222,17 @@ impl Engine for Cpu {
         pattern: Option<PatternHook<'_>>,
     ) -> Result<Tensor, Halt> {
         attention::attention(self.isa, qkv, shape, offsets, past, added, pattern)
+    }
+
+    fn attend(
+        &self,
+        q: &Tensor,
+        sources: Sources<'_, Self>,
+        shape: AttentionShape,
+        offsets: &[usize],
+        pattern: Option<PatternHook<'_>>,
+    ) -> Result<Tensor, Halt> {
+        attention::over_sources(self.isa, q, &sources, shape, offsets, pattern)
     }
 
     fn keep(&self, qkv: &Tensor, shape: AttentionShape, offsets: &[usize], past: &mut [Past]) {

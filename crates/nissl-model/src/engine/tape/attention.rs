@@ -27,6 +27,8 @@ pub(super) struct Attention<'a> {
     pub(super) qkv: &'a Values,
     pub(super) shape: AttentionShape,
     pub(super) added: Added<'a, Values>,
+    /// Keys and values, and the rows of every sentence's, where they are not in `qkv`.
+    pub(super) sources: Option<(&'a Values, &'a [usize])>,
     /// `[T, n_heads D]`.
     pub(super) dz: &'a Values,
 }
@@ -34,6 +36,8 @@ pub(super) struct Attention<'a> {
 /// The gradients that an attention gives, each zeros before, where it is asked for.
 pub(super) struct Given {
     pub(super) qkv: Option<Values>,
+    /// Of the keys and values of sources.
+    pub(super) sources: Option<Values>,
     /// Of [`Relative::of_queries`] and [`Relative::of_keys`].
     pub(super) of_queries: Option<Values>,
     pub(super) of_keys: Option<Values>,
@@ -41,7 +45,7 @@ pub(super) struct Given {
 
 impl Given {
     fn is_asked(&self) -> bool {
-        self.qkv.is_some() || self.of_queries.is_some() || self.of_keys.is_some()
+        self.qkv.is_some() || self.sources.is_some() || self.of_queries.is_some() || self.of_keys.is_some()
     }
 }
 
@@ -57,10 +61,12 @@ pub(super) fn backward(
     let mut scratch = Scratch::default();
     for (idx, rows) in offsets.windows(2).enumerate() {
         let pattern = shown.get(idx);
-        let sentence = Sentence { attention, pattern, first_row: rows[0], len: rows[1] - rows[0] };
+        let keys = attention.sources.map_or(rows[0]..rows[1], |(_, of)| of[idx]..of[idx + 1]);
+        let (first_row, len) = (rows[0], rows[1] - rows[0]);
+        let sentence = Sentence { attention, pattern, first_row, len, first_key: keys.start, n_keys: keys.len() };
         let wanted = pattern.and_then(|pattern| pattern.wanted.as_ref());
         let n_heads = attention.shape.n_heads;
-        let mut dpattern = wanted.map(|_| Array2::zeros((n_heads, sentence.len * sentence.len)));
+        let mut dpattern = wanted.map(|_| Array2::zeros((n_heads, sentence.len * sentence.n_keys)));
         if sentence.len > 0 && (given.is_asked() || dpattern.is_some()) {
             let n_queries = n_heads / attention.shape.n_kv_heads;
             for kv_head in 0..attention.shape.n_kv_heads {
@@ -77,8 +83,9 @@ pub(super) fn backward(
                         }
                     }
                 }
-                if let Some(dqkv) = &mut given.qkv {
-                    sentence.unpack(kv_head, &scratch, dqkv);
+                let keys = if attention.sources.is_some() { &mut given.sources } else { &mut given.qkv };
+                if let Some(keys) = keys {
+                    sentence.unpack(kv_head, &scratch, keys);
                 }
             }
         }
@@ -121,12 +128,20 @@ struct Sentence<'a> {
     pattern: Option<&'a Pattern>,
     first_row: usize,
     len: usize,
+    first_key: usize,
+    n_keys: usize,
 }
 
 impl Sentence<'_> {
+    /// The tensor of the keys and values, and where in its columns they are.
+    fn keys(&self) -> (&Values, AttentionShape) {
+        let Attention { qkv, shape, sources, .. } = *self.attention;
+        sources.map_or((qkv, shape), |(kv, _)| (kv, shape.without_queries()))
+    }
+
     /// Distance of two rows of scores.
     fn stride(&self) -> usize {
-        self.len.next_multiple_of(PANEL)
+        self.n_keys.next_multiple_of(PANEL)
     }
 
     /// Distance of two rows of dK.
@@ -137,25 +152,25 @@ impl Sentence<'_> {
     /// Keys that some of a block's queries see. An edited pattern may look ahead: all keys count.
     fn seen(&self, block: Block) -> usize {
         let causal = self.attention.shape.causal && self.pattern.is_none();
-        if causal { block.first + block.n } else { self.len }
+        if causal { block.first + block.n } else { self.n_keys }
     }
 
     /// Lays the keys and values of a head into panels, and makes their gradients zero.
     fn pack(&self, kv_head: usize, scratch: &mut Scratch) {
-        let (shape, qkv) = (self.attention.shape, self.attention.qkv);
+        let (kv, shape) = self.keys();
         let d_head = shape.d_head;
         let (key, value) = (shape.k().start + kv_head * d_head, shape.v().start + kv_head * d_head);
         for (across, start) in [(&mut scratch.keys_across, key), (&mut scratch.values_across, value)] {
             reset(across, self.stride() * d_head);
-            for position in 0..self.len {
-                let row = &qkv.row(self.first_row + position)[start..start + d_head];
+            for position in 0..self.n_keys {
+                let row = &kv.row(self.first_key + position)[start..start + d_head];
                 let panel = &mut across[position / PANEL * (d_head * PANEL)..];
                 row.iter().enumerate().for_each(|(i, value)| panel[i * PANEL + position % PANEL] = *value);
             }
         }
-        panels(qkv, self.first_row..self.first_row + self.len, key..key + d_head, &mut scratch.keys);
-        reset(&mut scratch.dkeys, self.len * self.depth());
-        reset(&mut scratch.dvalues, self.len * self.depth());
+        panels(kv, self.first_key..self.first_key + self.n_keys, key..key + d_head, &mut scratch.keys);
+        reset(&mut scratch.dkeys, self.n_keys * self.depth());
+        reset(&mut scratch.dvalues, self.n_keys * self.depth());
     }
 
     /// dP of a block, left in `scratch.dp`.
@@ -169,17 +184,17 @@ impl Sentence<'_> {
     /// Copies dP of a block to that of the sentence, `[n_heads, L * L]`.
     fn copy_to(&self, block: Block, scratch: &Scratch, dpattern: &mut Array2<f32>) {
         for query in 0..block.n {
-            let row = &scratch.dp[query * self.stride()..][..self.len];
+            let row = &scratch.dp[query * self.stride()..][..self.n_keys];
             let mut to = dpattern.row_mut(block.head);
-            let at = (block.first + query) * self.len;
-            to.slice_mut(s![at..at + self.len]).assign(&ArrayView1::from(row));
+            let at = (block.first + query) * self.n_keys;
+            to.slice_mut(s![at..at + self.n_keys]).assign(&ArrayView1::from(row));
         }
     }
 
     /// Adds the gradients of a block's queries to what is `given`, those of keys and values to `scratch`.
     fn block(&self, block: Block, scratch: &mut Scratch, given: &mut Given) {
-        let Attention { isa, qkv, shape, ref added, dz } = *self.attention;
-        let (d_head, stride, len, seen) = (shape.d_head, self.stride(), self.len, self.seen(block));
+        let Attention { isa, qkv, shape, ref added, dz, .. } = *self.attention;
+        let (d_head, stride, len, seen) = (shape.d_head, self.stride(), self.n_keys, self.seen(block));
         let queries = block.head * d_head..(block.head + 1) * d_head;
         let rows = self.first_row + block.first..self.first_row + block.first + block.n;
         let left = Rows {
@@ -245,8 +260,8 @@ impl Sentence<'_> {
         if let Some(relative) = &added.relative {
             self.relative(block, relative.columns, &scratch.dp, given);
         }
-        let Some(dqkv) = &mut given.qkv else { return };
         gradient((&scratch.dp, stride), &mut scratch.turned, qkv, &mut scratch.dkeys);
+        let Some(dqkv) = &mut given.qkv else { return };
         let left = Rows { values: &scratch.dp, stride, n_rows: block.n };
         let mut out = [0.0f32; QUERIES * PANEL];
         for (panel, column) in queries.clone().step_by(PANEL).enumerate() {
@@ -277,13 +292,13 @@ impl Sentence<'_> {
         }
     }
 
-    /// Adds the gradients of the keys and values of a head to `dqkv`.
-    fn unpack(&self, kv_head: usize, scratch: &Scratch, dqkv: &mut Values) {
-        let shape = self.attention.shape;
+    /// Adds the gradients of the keys and values of a head to those of their tensor.
+    fn unpack(&self, kv_head: usize, scratch: &Scratch, dkv: &mut Values) {
+        let (_, shape) = self.keys();
         for (gradient, columns) in [(&scratch.dkeys, shape.k()), (&scratch.dvalues, shape.v())] {
             let start = columns.start + kv_head * shape.d_head;
             for (position, gradient) in gradient.chunks_exact(self.depth()).enumerate() {
-                let row = &mut dqkv.row_mut(self.first_row + position)[start..start + shape.d_head];
+                let row = &mut dkv.row_mut(self.first_key + position)[start..start + shape.d_head];
                 row.iter_mut().zip(gradient).for_each(|(to, part)| *to += part);
             }
         }

@@ -163,21 +163,28 @@ fn step(cpu: &Cpu, op: Op, mut dy: Arc<Values>, adjoints: &mut Adjoints, deliver
             cpu.rotate(unshared(&mut dy), columns, d_head, &positions, &back);
             adjoints.add(cpu, Some(x), dy);
         }
-        Op::Attention { qkv, values, shape, offsets, added, shown } => {
-            let attention = Attention { isa, qkv: &values, shape, added: added.added(), dz: &dy };
+        Op::Attention { qkv, values, shape, offsets, added, sources, shown } => {
+            let read = sources.as_ref().map(|(kv, rows)| (&*kv.values, rows.as_slice()));
+            let attention = Attention { isa, qkv: &values, shape, added: added.added(), sources: read, dz: &dy };
+            let source_id = sources.as_ref().and_then(|(kv, _)| kv.id);
             let zeros = |part: &Option<Parent>| {
                 let part = part.as_ref().filter(|part| part.id.is_some())?;
                 Some(Values::zeros(n_rows, part.values.width()))
             };
             let mut given = Given {
                 qkv: qkv.map(|_| Values::zeros(n_rows, values.width())),
+                sources: read.filter(|_| source_id.is_some()).map(|(kv, _)| Values::zeros(kv.n_rows(), kv.width())),
                 of_queries: zeros(&added.of_queries),
                 of_keys: zeros(&added.of_keys),
             };
             attention::backward(&attention, &offsets, &shown, &mut given, deliver);
             let id = |part: &Option<Parent>| part.as_ref().and_then(|part| part.id);
-            let parts =
-                [(qkv, given.qkv), (id(&added.of_queries), given.of_queries), (id(&added.of_keys), given.of_keys)];
+            let parts = [
+                (qkv, given.qkv),
+                (source_id, given.sources),
+                (id(&added.of_queries), given.of_queries),
+                (id(&added.of_keys), given.of_keys),
+            ];
             for (id, part) in parts {
                 if let Some(part) = part {
                     adjoints.add(cpu, id, Arc::new(part));

@@ -19,7 +19,7 @@ use super::cpu::tensor::Tensor as Values;
 use super::cpu::{Cpu, Norm, Weights};
 use super::{
     Activation, Added, AttentionShape, Choice, Columns, DistanceBias, Engine, Epilogue, Flow, Halt, Kernel,
-    PatternHook, Relative, Rotary, Scan, See, Values as Shown, Wanted, Wkv,
+    PatternHook, Relative, Rotary, Scan, See, Sources, Values as Shown, Wanted, Wkv,
 };
 
 /// Records the run of one group.
@@ -131,6 +131,8 @@ enum Op {
         shape: AttentionShape,
         offsets: Vec<usize>,
         added: Kept,
+        /// Keys and values, and the rows of every sentence's, where they are not in `values`.
+        sources: Option<(Parent, Vec<usize>)>,
         shown: Vec<Pattern>,
     },
     LstmGates {
@@ -280,6 +282,24 @@ fn unshared(values: &mut Arc<Values>) -> &mut Values {
     Arc::get_mut(values).expect("a fresh copy is nobody else's")
 }
 
+/// What an attention gives, and the patterns that its hook has seen, if it has one.
+fn watched(
+    pattern: Option<PatternHook<'_>>,
+    attention: impl FnOnce(Option<PatternHook<'_>>) -> Result<Values, Halt>,
+) -> Result<(Values, Vec<Pattern>), Halt> {
+    let Some(see) = pattern else { return Ok((attention(None)?, Vec::new())) };
+    let mut shown = Vec::new();
+    let mut keep = |sentence: usize, mut values: Shown<'_>| {
+        let (mut slope, mut wanted) = (Array2::ones(values.now.dim()), None);
+        let now = values.now.view_mut();
+        see(sentence, Shown { now, slope: Some(slope.view_mut()), wanted: Some(&mut wanted) })?;
+        shown.push(Pattern { values: values.now.to_owned(), slope: told(slope), wanted });
+        Ok(())
+    };
+    let z = attention(Some(&mut keep))?;
+    Ok((z, shown))
+}
+
 /// The slope of edits, if any took something from the gradient.
 fn told(slope: Array2<f32>) -> Option<Array2<f32>> {
     slope.iter().any(|slope| slope.to_bits() != 1f32.to_bits()).then_some(slope)
@@ -390,20 +410,8 @@ impl Engine for Tape {
     ) -> Result<Tensor, Halt> {
         assert!(past.is_empty(), "gradients are taken of whole texts");
         let kept = Kept::of(added);
-        let mut shown = Vec::new();
-        let z = match pattern {
-            None => self.cpu.attention(&qkv.values, shape, offsets, &[], &kept.added(), None)?,
-            Some(see) => {
-                let mut keep = |sentence: usize, mut values: Shown<'_>| {
-                    let (mut slope, mut wanted) = (Array2::ones(values.now.dim()), None);
-                    let now = values.now.view_mut();
-                    see(sentence, Shown { now, slope: Some(slope.view_mut()), wanted: Some(&mut wanted) })?;
-                    shown.push(Pattern { values: values.now.to_owned(), slope: told(slope), wanted });
-                    Ok(())
-                };
-                self.cpu.attention(&qkv.values, shape, offsets, &[], &kept.added(), Some(&mut keep))?
-            }
-        };
+        let (z, shown) =
+            watched(pattern, |pattern| self.cpu.attention(&qkv.values, shape, offsets, &[], &kept.added(), pattern))?;
         let leads = |part: &Option<Parent>| part.as_ref().is_some_and(|part| part.id.is_some());
         let recorded = qkv.id.is_some()
             || leads(&kept.of_queries)
@@ -411,7 +419,34 @@ impl Engine for Tape {
             || shown.iter().any(|pattern| pattern.wanted.is_some());
         let id = recorded.then(|| {
             let (values, offsets) = (Arc::clone(&qkv.values), offsets.to_vec());
-            self.push(Op::Attention { qkv: qkv.id, values, shape, offsets, added: kept, shown })
+            self.push(Op::Attention { qkv: qkv.id, values, shape, offsets, added: kept, sources: None, shown })
+        });
+        Ok(Tensor { values: Arc::new(z), id })
+    }
+
+    fn attend(
+        &self,
+        q: &Tensor,
+        sources: Sources<'_, Self>,
+        shape: AttentionShape,
+        offsets: &[usize],
+        pattern: Option<PatternHook<'_>>,
+    ) -> Result<Tensor, Halt> {
+        let Sources::Rows(kv, source_offsets) = sources else { unreachable!("gradients are taken of whole texts") };
+        let (z, shown) = watched(pattern, |pattern| {
+            self.cpu.attend(&q.values, Sources::Rows(&*kv.values, source_offsets), shape, offsets, pattern)
+        })?;
+        let recorded = q.id.is_some() || kv.id.is_some() || shown.iter().any(|pattern| pattern.wanted.is_some());
+        let id = recorded.then(|| {
+            self.push(Op::Attention {
+                qkv: q.id,
+                values: Arc::clone(&q.values),
+                shape,
+                offsets: offsets.to_vec(),
+                added: Kept::of(&Added::NONE),
+                sources: Some((Parent::of(kv), source_offsets.to_vec())),
+                shown,
+            })
         });
         Ok(Tensor { values: Arc::new(z), id })
     }

@@ -21,6 +21,7 @@ pub(super) fn activate(isa: Isa, activation: Activation, x: &[f32], dy: &mut [f3
         Activation::ReluSquared => dy.iter_mut().zip(x).for_each(|(dy, x)| *dy *= 2.0 * x.max(0.0)),
         Activation::Softplus => softplus(isa, x, dy),
         Activation::Cap(most) => cap(isa, x, most, dy),
+        Activation::Scale(factor) => dy.iter_mut().for_each(|dy| *dy *= factor),
     }
 }
 

@@ -21,7 +21,15 @@ fn a_model_on_a_device_gives_the_numbers_of_the_cpu() {
         let (ours, there) = (load(family.name, Device::Cpu).unwrap(), load(family.name, Device::Candle).unwrap());
         let info = ours.info();
         let token = |i: usize| (i * 31 % info.d_vocab) as u32;
-        let batch = Batch::from_sentences([5, 1, 12].map(|n| (0..n).map(|i| token(i + n)).collect::<Vec<u32>>()));
+        let mut batch = Batch::new();
+        for n in [5, 1, 12] {
+            let sentence: Vec<u32> = (0..n).map(|i| token(i + n)).collect();
+            if info.encoder.is_some() {
+                batch.push_pair(&sentence, &sentence[..n.div_ceil(2)]);
+            } else {
+                batch.push(&sentence);
+            }
+        }
         let points: Vec<_> = info.points().map(|(point, _)| point).filter(|point| !point.site().is_ragged()).collect();
         for output in [Output::All, Output::Last] {
             let plan = HookPlan { capture: points.clone(), output, ..HookPlan::default() };

@@ -7,7 +7,7 @@ use ndarray::{Array1, Axis};
 use nissl_core::{HookPoint, Linear, Norm, Site};
 
 use super::{Names, head_norm};
-use crate::arch::{Matrix, Skeleton, Spec};
+use crate::arch::{Cross, Matrix, Skeleton, Spec};
 use crate::checkpoint::{Checkpoint, Weight};
 use crate::engine::{LinearPart, NormKind};
 use crate::error::LoadError;
@@ -33,6 +33,10 @@ pub(in crate::weights) fn reads(
     if spec.experts.is_some() && point.site() >= Site::MlpRouter {
         return Ok(Err("weights of experts are not told apart by unit yet; attn_v has rows".to_owned()));
     }
+    let cross = |part: fn(&Cross) -> Matrix, n_out| {
+        // The point is one of the model, which then has it.
+        matrix(spec.cross.as_ref().map_or(Matrix::linear("", false), part), n_out)
+    };
     let inner = || matrix(spec.mlp_in, if spec.mlp_joint { 2 * spec.d_mlp } else { spec.d_mlp });
     Ok(Ok(match point.site() {
         Site::AttnQ => attention(0, 0, q)?.outputs(units),
@@ -40,6 +44,10 @@ pub(in crate::weights) fn reads(
         Site::AttnV => attention(2, q + kv, kv)?.outputs(units),
         Site::AttnZ => averaged(spec, &attention(2, q + kv, kv)?, units),
         Site::MlpPre | Site::MlpPost => inner()?.outputs(units),
+        Site::CrossQ => cross(|cross| cross.q, q)?.outputs(units),
+        Site::CrossK => cross(|cross| cross.k, kv)?.outputs(units),
+        Site::CrossV => cross(|cross| cross.v, kv)?.outputs(units),
+        Site::CrossZ => averaged(spec, &cross(|cross| cross.v, kv)?, units),
         Site::MlpPreLinear => match spec.mlp_linear {
             None if spec.mlp_joint => Stored { first: spec.d_mlp, ..inner()? }.outputs(units),
             Some(linear) => matrix(linear, spec.d_mlp)?.outputs(units),
@@ -80,6 +88,12 @@ pub(in crate::weights) fn writes(
             let n_in = spec.n_heads * spec.d_head;
             stored(checkpoint, spec, spec.attn_out, layer, [spec.d_model, n_in])?.inputs(units)
         }
+        Site::CrossZ => {
+            let n_in = spec.n_heads * spec.d_head;
+            // The point is one of the model, which then has it.
+            let out = spec.cross.map_or(Matrix::linear("", false), |cross| cross.out);
+            stored(checkpoint, spec, out, layer, [spec.d_model, n_in])?.inputs(units)
+        }
         Site::MlpPost if spec.experts.is_some() => {
             return Ok(Err("weights of experts are not told apart by unit yet: ask for mlp_out".to_owned()));
         }
@@ -91,6 +105,8 @@ pub(in crate::weights) fn writes(
         | Site::ResidPre
         | Site::AttnOut
         | Site::ResidMid
+        | Site::CrossOut
+        | Site::ResidMidCross
         | Site::MlpOut
         | Site::ResidPost
         | Site::FinalNorm => unit_vectors(units, spec.d_model),
@@ -136,21 +152,27 @@ pub(in crate::weights) fn path(
     }
     let mut passed: Vec<(&str, HookPoint)> = Vec::new();
     if let Some(name) = spec.embedding_norm {
-        passed.push((name, HookPoint::new(0, Site::Embed)));
+        passed.push((name, HookPoint::of(spec.stack, 0, Site::Embed)));
     }
     let layers = 0..spec.n_layers as u16;
     match spec.skeleton {
-        Skeleton::Encoder => passed.extend(layers.flat_map(|layer| {
-            let at = |site| HookPoint::new(layer, site);
-            let norms = [(spec.attn_norm, at(Site::ResidMid)), (spec.mlp_norm, at(Site::ResidPost))];
+        Skeleton::Encoder | Skeleton::PostNormDecoder => passed.extend(layers.flat_map(|layer| {
+            let at = |site| HookPoint::of(spec.stack, layer, site);
+            let over_source = spec.cross.map(|cross| cross.norm);
+            let norms = [
+                (spec.attn_norm, at(Site::ResidMid)),
+                (over_source, at(Site::ResidMidCross)),
+                (spec.mlp_norm, at(Site::ResidPost)),
+            ];
             norms.into_iter().filter_map(|(name, point)| Some((name?, point)))
         })),
         // Nothing but the norm before the reader is on the way.
         Skeleton::PreNormEncoder | Skeleton::Decoder => passed.extend(match reader {
-            None => spec.final_norm.map(|name| (name, HookPoint::new(0, Site::FinalNorm))),
+            None => spec.final_norm.map(|name| (name, HookPoint::of(spec.stack, 0, Site::FinalNorm))),
             Some(reader) if reader.site() == Site::MlpPre => {
                 spec.mlp_norm.or(spec.attn_norm.filter(|_| spec.parallel)).map(|name| (name, reader))
             }
+            Some(reader) if reader.site() == Site::CrossQ => spec.cross.map(|cross| (cross.norm, reader)),
             Some(reader) if reader.layer() == Some(0) && !spec.first_attn_norm => None,
             Some(reader) => spec.attn_norm.map(|name| (name, reader)),
         }),
@@ -171,10 +193,11 @@ fn is_beside(from: HookPoint, reader: HookPoint) -> bool {
 
 /// The site whose matrix reads for a unit of a point; none if none reads.
 fn reader(point: HookPoint) -> Option<HookPoint> {
-    let at = |site| point.layer().map(|layer| HookPoint::new(layer, site));
+    let at = |site| point.layer().map(|layer| HookPoint::of(point.stack(), layer, site));
     match point.site() {
         Site::AttnQ | Site::AttnK | Site::AttnV | Site::AttnZ => at(Site::AttnQ),
         Site::MlpPre | Site::MlpPreLinear | Site::MlpPost => at(Site::MlpPre),
+        Site::CrossQ => at(Site::CrossQ),
         _ => None,
     }
 }

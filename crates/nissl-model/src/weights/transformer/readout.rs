@@ -4,7 +4,7 @@ use super::{Names, head_norm};
 use crate::arch::{AnswersAt, Classifier, Dense, HeadKind, Readout, Spec};
 use crate::blocks::head::Head;
 use crate::checkpoint::{Checkpoint, Weight};
-use crate::engine::{LinearPart, Packing};
+use crate::engine::{LinearPart, Packing, Vector};
 use crate::error::LoadError;
 
 /// Finds the head, whose names and shapes are then checked; none if the checkpoint has none.
@@ -142,9 +142,16 @@ impl Readout {
     /// The last matrix and its bias.
     pub(crate) fn matrix<'a>(&self, checkpoint: &'a Checkpoint) -> Result<LinearPart<'a>, LoadError> {
         let weight = Weight::new(checkpoint.tensor(&self.weight)?, &[Some(self.n_logits), Some(self.n_in)])?;
-        let bias =
-            self.bias.as_ref().map(|name| crate::weights::vector(checkpoint, name, self.n_logits)).transpose()?;
-        Ok(LinearPart::new(weight, false, bias))
+        let bias = self.bias.as_ref().map(|name| {
+            // BART's is a matrix of one row.
+            let is_row = checkpoint.tensor(name).is_ok_and(|tensor| tensor.shape == [1, self.n_logits]);
+            if !is_row {
+                return crate::weights::vector(checkpoint, name, self.n_logits);
+            }
+            let values = crate::weights::matrix(checkpoint, name, [1, self.n_logits])?;
+            Ok(Vector { name: name.clone(), values })
+        });
+        Ok(LinearPart::new(weight, false, bias.transpose()?))
     }
 
     fn dense_part<'a>(&self, checkpoint: &'a Checkpoint, spec: &Spec) -> Result<Option<LinearPart<'a>>, LoadError> {
@@ -169,6 +176,7 @@ impl Readout {
             norm: norm.map(|(gain, bias)| packing.pack_norm(spec.norm, gain, bias)),
             decoder: packing.pack(&[self.matrix(checkpoint)?]),
             cap: spec.logit_cap,
+            scale: spec.logit_scale,
         })
     }
 }

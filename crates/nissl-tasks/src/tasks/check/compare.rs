@@ -80,10 +80,7 @@ pub(super) struct Tolerances {
 pub(super) fn shapes(info: &ModelInfo, model: &LanguageModel, batch: &Batch, parts: &[Part]) -> Vec<Vec<usize>> {
     let shape = |part: &Part| match part {
         Part::Point(point, None) => vec![batch.n_tokens(), info.width(*point).unwrap_or(0)],
-        Part::Point(_, Some(sentence)) => {
-            let len = batch.sentence(*sentence).len();
-            vec![info.n_heads, len, len]
-        }
+        Part::Point(point, Some(sentence)) => info.pattern_shape(*point, batch, *sentence).to_vec(),
         Part::Logits => vec![batch.n_tokens(), model.weights().map_or(info.d_vocab, NeuronWeights::n_logits)],
     };
     parts.iter().map(shape).collect()
@@ -106,7 +103,7 @@ pub(super) fn part(
         }
         Part::Point(point, Some(sentence)) => {
             let values = &trace.patterns[&point][sentence];
-            (values.iter().copied().collect(), info.n_heads * values.dim().2, tolerances.sites)
+            (values.iter().copied().collect(), values.dim().0 * values.dim().2, tolerances.sites)
         }
         Part::Logits => {
             let logits = trace.logits.as_ref().map(|logits| (logits.iter().copied().collect(), logits.ncols()));
@@ -115,9 +112,9 @@ pub(super) fn part(
         }
     };
     let place = |i: usize| {
-        if let Part::Point(_, Some(sentence)) = part {
-            let len = batch.sentence(sentence).len().max(1);
-            let (head, query, key) = (i / len / len, i / len % len, i % len);
+        if let Part::Point(point, Some(sentence)) = part {
+            let [_, queries, keys] = info.pattern_shape(point, batch, sentence).map(|n| n.max(1));
+            let (head, query, key) = (i / keys / queries, i / keys % queries, i % keys);
             Place { sentence, token: query, unit: head * info.n_ctx + key }
         } else {
             let row = i / units.max(1);
@@ -199,7 +196,9 @@ pub(super) fn by_site(
     let mut sites: Vec<(Option<HookPoint>, SiteReport)> = Vec::new();
     for (part, report) in parts.iter().zip(reports) {
         let (point, name, tolerance) = match part {
-            Part::Point(point, _) => (Some(*point), point.site().short(), tolerances.sites),
+            Part::Point(point, _) => {
+                (Some(*point), format!("{}{}", point.stack().prefix(), point.site().short()), tolerances.sites)
+            }
             Part::Logits => (None, "logits".to_owned(), tolerances.logits),
         };
         let idx = sites.iter().position(|(_, site)| site.name == name).unwrap_or_else(|| {
@@ -215,12 +214,13 @@ pub(super) fn by_site(
         site.parts.push(report);
     }
     // In the order of the forward pass within a block.
-    sites.sort_by_key(|(point, _)| point.map_or((true, None), |point| (false, Some(point.site()))));
+    sites.sort_by_key(|(point, _)| point.map_or((true, None), |point| (false, Some((point.stack(), point.site())))));
     sites.into_iter().map(|(_, site)| site).collect()
 }
 
 /// The checkpoint's name of the weight that writes a point.
 fn weight(info: &ModelInfo, point: HookPoint) -> Option<String> {
-    let site = info.sites.iter().find(|site| site.site == point.site() && !site.weight.is_empty())?;
+    let (_, _, sites) = info.stacks().find(|(stack, ..)| *stack == point.stack())?;
+    let site = sites.iter().find(|site| site.site == point.site() && !site.weight.is_empty())?;
     Some(site.weight.replace("{}", &point.layer().unwrap_or(0).to_string()))
 }

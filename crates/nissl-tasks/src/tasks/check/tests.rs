@@ -301,3 +301,21 @@ fn configs_that_ask_for_nothing_or_for_too_much_are_refused() {
     assert!(said(config).contains("the model reads at most 32"));
     assert!(!model.path("out.safetensors").exists());
 }
+
+#[test]
+fn a_model_with_an_encoder_and_a_decoder_reads_a_text_as_source_and_target() {
+    let folder = crate::testing::toy_t5();
+    let out = folder.path().join("own.safetensors");
+    let texts = vec!["the old cat".to_owned(), "dogs".to_owned()];
+    let model = folder.path().display().to_string();
+    let record = Config { model: model.clone(), texts, write: Some(out.clone()), ..Config::default() };
+    run(&record, &NoProgress).unwrap();
+    let report = run(&Config { model, reference: Some(out), ..Config::default() }, &NoProgress).unwrap();
+    let check = report.check.unwrap();
+    assert!(report.agrees, "{:?}", check.first_off);
+    assert_eq!((check.sentences, check.tokens, &check.tokenizer), (2, 10, &TokenizerCheck::Same));
+    let names: Vec<&str> = check.sites.iter().map(|site| site.name.as_str()).collect();
+    for name in ["encoder.attn_pattern", "decoder.attn_pattern", "decoder.cross_attn_pattern", "decoder.final_norm"] {
+        assert!(names.contains(&name), "{names:?}");
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use nissl_core::{HookPlan, HookPoint, Model, Progress};
+use nissl_core::{HookPlan, HookPoint, Model, Progress, Stack};
 use nissl_data::{ColumnSummary, ConceptSource, CorpusSummary, LabelLevel, WindowOptions, survey};
 use nissl_model::{LanguageModel, LoadOptions, Tokenizer};
 use nissl_store::{CorpusRef, ModelRef, Run, SiteWidth};
@@ -83,7 +83,9 @@ impl<'a> Recording<'a> {
         let corpus = survey(&config.text, &config.read)?;
         progress.step(corpus.counts.sentences as u64);
         let info = model.info();
-        let all: Vec<HookPoint> = info.points().map(|(point, _)| point).collect();
+        // The texts are what an encoder reads; a decoder would need targets too.
+        let reads = |point: &HookPoint| point.stack() != Stack::Decoder;
+        let all: Vec<HookPoint> = info.points().map(|(point, _)| point).filter(reads).collect();
         let points = select(&info.name, &all, &config.sites)?;
         let site = |point| Some(SiteWidth { point, width: info.width(point)? as u32 });
 
@@ -92,7 +94,7 @@ impl<'a> Recording<'a> {
         let columns = columns(&corpus.columns, &own);
         let of_level = |level| columns.iter().filter(move |c| c.level == level).map(|c| c.name.clone()).collect();
 
-        let mut window = WindowOptions::new(info.n_ctx, info.causal);
+        let mut window = WindowOptions::new(info.n_ctx, info.causal && info.encoder.is_none());
         window.overlap = config.overlap.unwrap_or(window.overlap);
         let name = |path: &Path| path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
         let run = Run {

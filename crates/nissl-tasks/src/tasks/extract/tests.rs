@@ -227,3 +227,36 @@ fn numbers_depend_on_neither_threads_nor_batches_nor_memory() {
         assert!(same, "{threads} threads, batches of {batch_tokens} tokens, {memory} bytes");
     }
 }
+
+#[test]
+fn a_text_is_the_source_of_a_model_with_an_encoder_and_a_decoder() {
+    let folder = crate::testing::toy_t5();
+    let text = folder.path().join("text.txt");
+    fs::write(&text, "the cats\nold man sees\n").unwrap();
+    let config = Config {
+        model: folder.path().display().to_string(),
+        text,
+        out: folder.path().join("store"),
+        sites: vec!["resid,1.mlp".to_owned()],
+        dtype: Dtype::Float32,
+        ..Config::default()
+    };
+    run(&config, &NoProgress).unwrap();
+    let store = Store::open(&config.out).unwrap();
+    let columns = store.all();
+    let mut points: Vec<String> = columns.neurons().iter().map(|neuron| neuron.point.to_string()).collect();
+    points.dedup();
+    let expected =
+        ["encoder.hook_embed", "encoder.0.hook_resid_post", "encoder.1.mlp.hook_post", "encoder.1.hook_resid_post"];
+    assert_eq!((points, store.n_rows()), (expected.map(str::to_owned).to_vec(), 5));
+    let model = nissl_model::LanguageModel::open(&config.model).unwrap();
+    let point = "encoder.1.hook_resid_post".parse().unwrap();
+    let sentence = nissl_core::Batch::from_sentences([[8, 9, 6]]);
+    let trace = model.run(&sentence, &nissl_core::HookPlan::capture([point])).unwrap();
+    let mut values = ndarray::Array2::<f32>::zeros((3, columns.neurons().len()));
+    columns.read(2..5, 0..columns.neurons().len(), values.view_mut()).unwrap();
+    let first = columns.neurons().iter().position(|neuron| neuron.point == point).unwrap();
+    assert_eq!(values.slice(ndarray::s![.., first..]), trace.sites[&point]);
+    let decoder = Config { sites: vec!["decoder.0.mlp".to_owned()], out: folder.path().join("other"), ..config };
+    assert!(run(&decoder, &NoProgress).unwrap_err().to_string().contains("decoder.0.mlp"));
+}

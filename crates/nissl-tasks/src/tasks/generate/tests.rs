@@ -77,3 +77,20 @@ fn what_is_stopped_keeps_what_was_generated() {
     assert_eq!((report.texts[0].tokens.len(), report.texts[0].end), (1, End::Stopped));
     assert!(!report.texts[0].text.is_empty());
 }
+
+#[test]
+fn a_prompt_is_the_source_of_a_model_with_an_encoder_and_only_the_target_is_shown() {
+    let folder = crate::testing::toy_t5();
+    let config = Config { model: folder.path().display().to_string(), ..config(&["the old cat sees", "a dog"]) };
+    let mut shown = [String::new(), String::new()];
+    let report = run_streaming(&config, &NoProgress, &mut |piece| shown[piece.prompt].push_str(piece.text)).unwrap();
+    let model = LanguageModel::open(&config.model).unwrap();
+    let sources = Batch::from_sentences([[1, 8, 3, 6].as_slice(), &[2, 4]]);
+    let found = model.generate(&sources, &config.options, &HookPlan::default(), &mut |_| ControlFlow::Continue(()));
+    for ((text, found), shown) in report.texts.iter().zip(found.unwrap()).zip(&shown) {
+        assert!(!found.tokens.is_empty());
+        assert_eq!((&text.tokens, &text.text), (&found.tokens, shown));
+    }
+    let edited = Config { edits: vec!["decoder.0.cross_attn_z *= -3".to_owned()], ..config };
+    assert_ne!(run(&edited, &NoProgress).unwrap().texts, report.texts);
+}

@@ -174,7 +174,7 @@ impl Sides {
         let width = info.width(neuron.point);
         // Of the same unit at another site, if that site has the same units.
         let at = |site| {
-            let point = HookPoint::new(layer, site);
+            let point = HookPoint::of(neuron.point.stack(), layer, site);
             (info.width(point).is_some() && info.width(point) == width).then(|| NeuronId::new(point, neuron.idx))
         };
         let all = |sites: &[Site]| sites.iter().filter_map(|&site| at(site)).collect();

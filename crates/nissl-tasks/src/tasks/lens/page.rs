@@ -107,7 +107,7 @@ fn neuron(neuron: &super::NeuronReport) -> LensNeuron {
 
 fn place(point: HookPoint) -> String {
     match point.layer() {
-        Some(layer) => format!("{layer} {}", point.site()),
+        Some(layer) => format!("{layer} {}{}", point.stack().prefix(), point.site()),
         None => point.site().to_string(),
     }
 }

@@ -12,7 +12,7 @@ fn config() -> Config {
         other: Some(other.to_owned()),
         concept: String::new(),
     };
-    let prompts = vec![prompt("The lady said that", "The man said that"), prompt("Her room and", "His room and")];
+    let prompts = vec![prompt("The lady said that", "The man said that"), prompt("The lady was so", "The man was so")];
     let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/demo/model").display().to_string();
     Config { model, prompts, min_prob: 0.0, random: 2, ..Config::default() }
 }

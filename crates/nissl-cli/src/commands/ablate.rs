@@ -6,9 +6,8 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 use nissl_tasks::tasks::ablate::{self, Curve, Report, SetReport, Whole};
 use serde::Serialize;
-use serde_json::Value;
 
-use crate::commands::ask::{One, Read, left_out, without_empty};
+use crate::commands::ask::{One, Read, left_out};
 use crate::door::{Door, Page};
 use crate::progress::thousands;
 use crate::style;
@@ -144,11 +143,7 @@ enum Places {
 }
 
 pub(crate) fn run(args: &Args, door: &Door) -> anyhow::Result<()> {
-    let mut flags = serde_json::to_value(args)?;
-    without_empty(&mut flags);
-    if let Some(prompt) = args.one.prompt() {
-        flags["prompts"] = Value::Array(vec![prompt]);
-    }
+    let flags = args.one.flags(args)?;
     let report = ablate::run(&door.config_with_memory("ablate", &flags)?, door.progress())?;
     door.show(&report, text)
 }

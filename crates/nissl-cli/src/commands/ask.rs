@@ -29,10 +29,20 @@ pub(crate) struct One {
 
 impl One {
     /// The prompt as tasks take it, if one was given.
-    pub(crate) fn prompt(&self) -> Option<Value> {
+    fn prompt(&self) -> Option<Value> {
         let Self { prompt, target, foil, other } = self;
         let text = prompt.as_ref()?;
         Some(json!({ "text": text, "target": target, "foil": foil, "other": other, "concept": "" }))
+    }
+
+    /// The flags of a command as fields of its task's config, the one prompt among them.
+    pub(crate) fn flags(&self, args: &impl Serialize) -> serde_json::Result<Value> {
+        let mut flags = serde_json::to_value(args)?;
+        without_empty(&mut flags);
+        if let Some(prompt) = self.prompt() {
+            flags["prompts"] = Value::Array(vec![prompt]);
+        }
+        Ok(flags)
     }
 }
 

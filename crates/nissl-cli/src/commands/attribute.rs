@@ -8,7 +8,7 @@ use nissl_tasks::tasks::rank::MethodReport;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::commands::ask::{One, Read, left_out, without_empty};
+use crate::commands::ask::{One, Read, left_out};
 use crate::commands::rank::{as_object, assignment, shown};
 use crate::door::{Door, Page};
 use crate::progress::thousands;
@@ -66,11 +66,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, door: &Door) -> anyhow::Result<()> {
-    let mut flags = serde_json::to_value(args)?;
-    without_empty(&mut flags);
-    if let Some(prompt) = args.one.prompt() {
-        flags["prompts"] = Value::Array(vec![prompt]);
-    }
+    let flags = args.one.flags(args)?;
     let report = attribute::run(&door.config_with_memory("attribute", &flags)?, door.progress())?;
     door.show(&report, text)
 }

@@ -6,9 +6,8 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 use nissl_tasks::tasks::mediate::{self, Report, SetEffect};
 use serde::Serialize;
-use serde_json::Value;
 
-use crate::commands::ask::{One, Read, left_out, without_empty};
+use crate::commands::ask::{One, Read, left_out};
 use crate::door::{Door, Page};
 use crate::progress::thousands;
 use crate::style;
@@ -99,11 +98,7 @@ enum Rank {
 }
 
 pub(crate) fn run(args: &Args, door: &Door) -> anyhow::Result<()> {
-    let mut flags = serde_json::to_value(args)?;
-    without_empty(&mut flags);
-    if let Some(prompt) = args.one.prompt() {
-        flags["prompts"] = Value::Array(vec![prompt]);
-    }
+    let flags = args.one.flags(args)?;
     let report = mediate::run(&door.config_with_memory("mediate", &flags)?, door.progress())?;
     door.show(&report, text)
 }

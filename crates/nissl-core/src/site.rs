@@ -78,6 +78,8 @@ pub enum Site {
     MlpPost,
     /// Output of the MLP, as it is added to the residual stream.
     MlpOut,
+    /// What the gates of a multiplicative LSTM read in place of the hidden state: its product with the input.
+    LstmM,
     /// Input gate of an LSTM.
     LstmI,
     /// Forget gate of an LSTM.
@@ -90,6 +92,14 @@ pub enum Site {
     LstmC,
     /// Hidden state of an LSTM.
     LstmH,
+    /// Reset gate of a GRU.
+    GruR,
+    /// Update gate of a GRU: the share of the state that is kept.
+    GruZ,
+    /// Candidate values of a GRU's state (after tanh).
+    GruN,
+    /// Hidden state of a GRU.
+    GruH,
     /// What leaves a block.
     ResidPost,
     /// Output of the norm after the last block.
@@ -130,12 +140,17 @@ const NAMES: &[(Site, &str, Option<&str>)] = &[
     (Site::MlpPreLinear, "mlp.hook_pre_linear", Some("mlp.gate.hook_out")),
     (Site::MlpPost, "mlp.hook_post", Some("mlp.out.hook_in")),
     (Site::MlpOut, "hook_mlp_out", Some("mlp.hook_out")),
+    (Site::LstmM, "lstm.hook_m", None),
     (Site::LstmI, "lstm.hook_i", None),
     (Site::LstmF, "lstm.hook_f", None),
     (Site::LstmG, "lstm.hook_g", None),
     (Site::LstmO, "lstm.hook_o", None),
     (Site::LstmC, "lstm.hook_c", None),
     (Site::LstmH, "lstm.hook_h", None),
+    (Site::GruR, "gru.hook_r", None),
+    (Site::GruZ, "gru.hook_z", None),
+    (Site::GruN, "gru.hook_n", None),
+    (Site::GruH, "gru.hook_h", None),
     (Site::ResidPost, "hook_resid_post", Some("hook_out")),
     (Site::FinalNorm, "ln_final.hook_normalized", Some("ln_final.hook_out")),
 ];
@@ -166,9 +181,9 @@ impl Site {
         !matches!(self, Self::Embed | Self::FinalNorm)
     }
 
-    /// Whether the site is within a recurrence: gates, cell and state of an LSTM.
+    /// Whether the site is within a recurrence: gates, cell and state of an LSTM or a GRU.
     pub fn is_recurrent(self) -> bool {
-        (Self::LstmI..=Self::LstmH).contains(&self)
+        (Self::LstmM..=Self::GruH).contains(&self)
     }
 
     /// Whether the site's rows have another width in every sentence (attention patterns).

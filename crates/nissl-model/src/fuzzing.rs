@@ -26,7 +26,8 @@ pub const READERS: &[Reader] = &[
 ];
 
 /// Folders of `tests/golden/models` whose weights configs are tried with.
-const WEIGHTS: &[&str] = &["bert", "gpt2", "llama", "lstm", "lstm-bidirectional", "char-rnn", "textgenrnn"];
+const WEIGHTS: &[&str] =
+    &["bert", "gpt2", "llama", "lstm", "lstm-bidirectional", "char-rnn", "textgenrnn", "gru-plain", "mlstm"];
 /// Classes that sentencepiece models are tried with.
 const CLASSES: &[&str] =
     &["PreTrainedTokenizer", "LlamaTokenizer", "T5Tokenizer", "XLMRobertaTokenizer", "AlbertTokenizer"];

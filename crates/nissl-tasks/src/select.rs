@@ -35,7 +35,12 @@ pub const GROUPS: &[SiteGroup] = &[
     SiteGroup {
         name: "lstm",
         summary: "the gates, cells and states of LSTM layers",
-        sites: &[Site::LstmI, Site::LstmF, Site::LstmG, Site::LstmO, Site::LstmC, Site::LstmH],
+        sites: &[Site::LstmM, Site::LstmI, Site::LstmF, Site::LstmG, Site::LstmO, Site::LstmC, Site::LstmH],
+    },
+    SiteGroup {
+        name: "gru",
+        summary: "the gates, candidates and states of GRU layers",
+        sites: &[Site::GruR, Site::GruZ, Site::GruN, Site::GruH],
     },
     SiteGroup {
         name: "all",

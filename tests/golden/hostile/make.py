@@ -21,7 +21,7 @@ from safetensors.numpy import save
 
 HERE = pathlib.Path(__file__).parent
 GOLDEN = HERE.parent
-FAMILIES = ["bert", "gpt2", "llama", "lstm", "lstm-bidirectional", "char-rnn", "textgenrnn"]
+FAMILIES = ["bert", "gpt2", "llama", "lstm", "lstm-bidirectional", "char-rnn", "textgenrnn", "gru-plain", "mlstm"]
 
 
 def write(reader, name, data):

@@ -1,6 +1,7 @@
 """Makes the golden gradients: what PyTorch's autograd says of the models that make.py and make_recurrent.py made.
 
-    python gradients.py      # writes gradients.json and gradients.safetensors into bert/, gpt2/, llama/, lstm*/
+    python gradients.py [NAME ...]     # writes gradients.json and gradients.safetensors into bert/, gpt2/, llama/, lstm*/,
+                                       # gru*/ and mlstm/, or those that are named
 
 Made with python 3, torch 2.15.0, transformers 5.23.0, safetensors 0.8.0, numpy 2.4.6.
 
@@ -18,6 +19,7 @@ that with respect to a zero which is added to its values.
 
 import json
 import pathlib
+import sys
 
 import numpy as np
 import torch
@@ -94,10 +96,10 @@ class Recurrent:
         self.t = {name: t.double().requires_grad_() for name, t in load_file(HERE / folder / "model.safetensors").items()}
         self.model.prepare(self.t)
         self.causal = self.model.directions == 1
-        self.n_logits = self.model.config.get("num_labels", make_recurrent.V)
+        self.n_logits = (self.model.config or {}).get("num_labels", make_recurrent.V)
 
     def parameters(self):
-        return self.t
+        return self.t if self.model.is_stored_as_used else None
 
     def run(self, sentences):
         n = sum(map(len, sentences))
@@ -143,18 +145,27 @@ def make(folder, model, seed):
         arrays[f"{i}.values"] = torch.stack(values).detach().float()
         found = joined(gradients(sum(values), probes))
         arrays |= {f"{i}.{name}": g.detach().float() for name, g in found.items()}
-    logits, _ = model.run(sentences)
-    loss = torch.nn.functional.cross_entropy(torch.cat(list(logits)), arrays["targets"], ignore_index=-1, reduction="sum")
-    arrays["loss"] = loss.detach().float()[None]
-    found = gradients(loss, model.parameters())
-    arrays |= {f"parameter.{name}": g.float() for name, g in found.items()}
+    if model.parameters() is not None:
+        arrays |= of_parameters(model, sentences, arrays)
     save_file({name: a.contiguous() for name, a in arrays.items()}, HERE / folder / "gradients.safetensors")
     lines = ",\n".join(json.dumps(objective) for objective in wanted)
     (HERE / folder / "gradients.json").write_text(f"[\n{lines}\n]\n")
 
 
+def of_parameters(model, sentences, arrays):
+    """The loss of all targets and its gradients with respect to the parameters."""
+    logits, _ = model.run(sentences)
+    loss = torch.nn.functional.cross_entropy(torch.cat(list(logits)), arrays["targets"], ignore_index=-1, reduction="sum")
+    found = gradients(loss, model.parameters())
+    return {"loss": loss.detach().float()[None]} | {f"parameter.{name}": g.float() for name, g in found.items()}
+
+
 if __name__ == "__main__":
+    asked = sys.argv[1:]
     for number, name in enumerate(FAMILIES):
-        make(name, Transformer(name), 51 + number)
-    for number, name in enumerate(["lstm", "lstm-bidirectional", "lstm-projection", "lstm-deep"]):
-        make(name, Recurrent(name), 61 + number)
+        if not asked or name in asked:
+            make(name, Transformer(name), 51 + number)
+    recurrent = ["lstm", "lstm-bidirectional", "lstm-projection", "lstm-deep", "gru", "gru-deep", "mlstm"]
+    for number, name in enumerate(recurrent):
+        if not asked or name in asked:
+            make(name, Recurrent(name), 61 + number)

@@ -17,7 +17,7 @@ import pathlib
 import numpy as np
 import torch
 import transformers
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 import gradients
 from make import LENGTHS, apply, close
@@ -236,7 +236,7 @@ class Differentiated:
         self.model = model
 
     def parameters(self):
-        return {}
+        return None
 
     def run(self, sentences):
         probes, logits = {}, []
@@ -314,8 +314,6 @@ def make(name, model, seed):
         lines = ",\n".join(json.dumps(line) for line in lines)
         (folder / f"{file}.json").write_text(f"[\n{lines}\n]\n")
     gradients.make(name, Differentiated(model), seed)
-    arrays = load_file(folder / "gradients.safetensors")
-    save_file({k: v for k, v in arrays.items() if k not in ("loss", "targets")}, folder / "gradients.safetensors")
 
 
 if __name__ == "__main__":

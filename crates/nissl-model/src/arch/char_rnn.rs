@@ -4,7 +4,7 @@
 //! is `vocab.json`, a character and its number each. All sizes are those of the weights.
 
 use super::lstm::MAX_LENGTH;
-use super::recurrent::{Cell, Decoder, Recurrent, Values};
+use super::recurrent::{Cell, CellKind, Decoder, Recurrent, Values};
 use super::{Architecture, Config, Family};
 use crate::checkpoint::{Checkpoint, Weight};
 use crate::engine::Vector;
@@ -34,6 +34,7 @@ fn read(_: &Config, checkpoint: &Checkpoint) -> Result<Architecture, LoadError> 
     let (d_vocab, d_hidden) = (table.shape()[0], decoder.shape()[0]);
     let n_layers = (0..checkpoint.names().len()).take_while(|layer| checkpoint.contains(&name(*layer))).count();
     Ok(Architecture::Recurrent(Recurrent {
+        kind: CellKind::Lstm,
         n_layers,
         d_embed: table.shape()[1],
         d_hidden,
@@ -72,5 +73,6 @@ fn cell(checkpoint: &Checkpoint, model: &Recurrent, layer: usize, _: usize) -> R
         hidden: Values::new([4 * h, h], |gate, from| weights[(n_in + from) * 4 * h + column(gate)]),
         hidden_bias: Some(Vector::unnamed((0..4 * h).map(forget).collect())),
         projection: None,
+        multiplier: None,
     })
 }

@@ -22,7 +22,7 @@
 
 use serde_json::json;
 
-use super::recurrent::{Cell, Decoder, Recurrent, Values};
+use super::recurrent::{Cell, CellKind, Decoder, Recurrent, Values};
 use super::{Architecture, Config, Family};
 use crate::checkpoint::{Checkpoint, Weight};
 use crate::engine::Vector;
@@ -43,11 +43,23 @@ pub(super) const MAX_LENGTH: usize = 4096;
 
 fn read(config: &Config, checkpoint: &Checkpoint) -> Result<Architecture, LoadError> {
     config.only("rnn_type", &json!("LSTM"))?;
+    pytorch(config, checkpoint, CellKind::Lstm, &["rnn", "lstm"])
+}
+
+/// Layers of PyTorch's whose names begin with one of `stems`.
+pub(super) fn pytorch(
+    config: &Config,
+    checkpoint: &Checkpoint,
+    kind: CellKind,
+    stems: &[&str],
+) -> Result<Architecture, LoadError> {
     let first = |names: &[&str], suffix: &str| {
         let name = names.iter().find(|name| checkpoint.contains(&format!("{name}{suffix}")));
         (*name.unwrap_or(&names[0])).to_owned()
     };
-    let stem = first(&["rnn", "lstm"], ".weight_ih_l0");
+    // How sentences are laid out, and what the names of the weights say.
+    config.pass_over(&["batch_first", "bias"]);
+    let stem = first(stems, ".weight_ih_l0");
     let token_embedding = format!("{}.weight", first(&["encoder", "embedding", "embeddings"], ".weight"));
     let head = first(&["decoder", "linear", "fc"], ".weight");
     let (d_vocab, d_hidden) = (config.size("vocab_size")?, config.size("hidden_size")?);
@@ -61,6 +73,7 @@ fn read(config: &Config, checkpoint: &Checkpoint) -> Result<Architecture, LoadEr
     let bias = Some(format!("{head}.bias")).filter(|bias| checkpoint.contains(bias));
     let n_out = config.size_or("num_labels", d_vocab)?;
     Ok(Architecture::Recurrent(Recurrent {
+        kind,
         n_layers: config.size_or("num_layers", 1)?,
         d_embed: config.size("embedding_size")?,
         d_hidden,
@@ -78,7 +91,7 @@ fn read(config: &Config, checkpoint: &Checkpoint) -> Result<Architecture, LoadEr
     }))
 }
 
-/// PyTorch's gates are in our order, i, f, g, o.
+/// PyTorch's gates are in our order.
 fn cell(checkpoint: &Checkpoint, model: &Recurrent, layer: usize, direction: usize) -> Result<Cell, LoadError> {
     let stem = model.gates.trim_end_matches("weight_ih_l{}");
     let name = |what: &str| format!("{stem}{what}_l{layer}{}", if direction == 0 { "" } else { "_reverse" });
@@ -88,7 +101,7 @@ fn cell(checkpoint: &Checkpoint, model: &Recurrent, layer: usize, direction: usi
         weight.decode(0, &mut values);
         Ok(Values::new(shape, |row, column| values[row * shape[1] + column]).named(name(what)))
     };
-    let n_gates = 4 * model.d_hidden;
+    let n_gates = model.kind.gates().len() * model.d_hidden;
     let bias = |what: &str| {
         let bias = checkpoint.contains(&name(what)).then(|| checkpoint.f32(&name(what), &[n_gates]));
         bias.transpose().map(|bias| bias.map(|bias| Vector { name: name(what), values: bias.into_owned() }))
@@ -103,5 +116,6 @@ fn cell(checkpoint: &Checkpoint, model: &Recurrent, layer: usize, direction: usi
             .is_some()
             .then(|| matrix("weight_hr", [model.d_state, model.d_hidden]))
             .transpose()?,
+        multiplier: None,
     })
 }

@@ -20,6 +20,7 @@ mod gpt2;
 mod gpt_neo;
 mod gpt_neox;
 mod gptj;
+mod gru;
 mod harmless;
 mod head;
 mod llama;
@@ -28,6 +29,7 @@ mod mamba;
 mod marian;
 mod mistral;
 mod mixtral;
+mod mlstm;
 mod modernbert;
 mod mpnet;
 mod olmo2;
@@ -64,7 +66,7 @@ pub(crate) use config::Config;
 pub(crate) use encoder_decoder::{EncoderDecoder, Target};
 pub use head::{AnswersAt, HeadInfo, HeadKind};
 pub(crate) use head::{Classifier, Dense, Head, Readout};
-pub(crate) use recurrent::{Cell, Decoder, Recurrent, Values};
+pub(crate) use recurrent::{Cell, CellKind, Decoder, Recurrent, Values};
 pub(crate) use relative::{Distances, RelativeVectors};
 pub(crate) use state_space::{Block, MambaBlock, RwkvBlock, StateSpace};
 pub(crate) use transformer::{Cross, DistanceBuckets, Experts, Matrix, Positions, QkNorms, Skeleton, Spec};
@@ -124,6 +126,8 @@ pub const FAMILIES: &[Family] = &[
     bart::FAMILY,
     marian::FAMILY,
     lstm::FAMILY,
+    gru::FAMILY,
+    mlstm::FAMILY,
     char_rnn::FAMILY,
     textgenrnn::FAMILY,
     rwkv5::FAMILY,
@@ -136,7 +140,7 @@ pub const FAMILIES: &[Family] = &[
 pub(crate) enum Architecture {
     /// Blocks of attention and MLP.
     Transformer(Spec),
-    /// Layers of LSTM.
+    /// Layers of LSTM or GRU.
     Recurrent(Recurrent),
     /// Blocks with a state.
     StateSpace(StateSpace),

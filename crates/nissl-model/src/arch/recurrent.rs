@@ -7,9 +7,31 @@ use crate::checkpoint::{Checkpoint, Weight};
 use crate::engine::Vector;
 use crate::error::LoadError;
 
-/// A model of LSTM layers: the answer of a family to a config and the names of the weights.
+/// What the layers are made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CellKind {
+    /// Gates i, f, g, o.
+    Lstm,
+    /// Gates r, z and candidates n.
+    Gru,
+    /// An LSTM whose gates read, in place of the state, its product with the input.
+    MultiplicativeLstm,
+}
+
+impl CellKind {
+    /// The sites of the gates, in the order of their rows in a layer's matrices.
+    pub(crate) fn gates(self) -> &'static [Site] {
+        match self {
+            Self::Gru => &[Site::GruR, Site::GruZ, Site::GruN],
+            Self::Lstm | Self::MultiplicativeLstm => &[Site::LstmI, Site::LstmF, Site::LstmG, Site::LstmO],
+        }
+    }
+}
+
+/// A model of LSTM or GRU layers: the answer of a family to a config and the names of the weights.
 #[derive(Clone, Debug)]
 pub(crate) struct Recurrent {
+    pub(crate) kind: CellKind,
     pub(crate) n_layers: usize,
     /// Width of the embeddings.
     pub(crate) d_embed: usize,
@@ -49,17 +71,21 @@ pub(crate) struct Decoder {
     pub(crate) n_out: usize,
 }
 
-/// The weights of a layer in a direction. The gates are i, f, g, o, one behind the other.
+/// The weights of a layer in a direction. The gates are in the order of [`CellKind::gates`], one behind the other.
 pub(crate) struct Cell {
-    /// `[4 d_hidden, n_in]`.
+    /// `[n_gates d_hidden, n_in]`.
     pub(crate) input: Values,
-    /// `[4 d_hidden]`, as the one below; what the gates get is the sum of both.
+    /// `[n_gates d_hidden]`, as the one below; what the gates get is the sum of both, but the candidates of a GRU, whose
+    /// bias of the state is reset with it.
     pub(crate) input_bias: Option<Vector>,
-    /// `[4 d_hidden, d_state]`.
+    /// `[n_gates d_hidden, d_state]`.
     pub(crate) hidden: Values,
     pub(crate) hidden_bias: Option<Vector>,
     /// `[d_state, d_hidden]`.
     pub(crate) projection: Option<Values>,
+    /// Of a multiplicative LSTM: what the input, `[d_hidden, n_in]`, and the state, `[d_hidden, d_state]`, give to the
+    /// product.
+    pub(crate) multiplier: Option<[Values; 2]>,
 }
 
 /// A matrix that was put in order, row after row.
@@ -133,9 +159,16 @@ impl Recurrent {
         if self.n_layers == 1 || self.d_embed == out {
             sites.push((Site::ResidPre, self.d_embed, ""));
         }
-        sites.extend([Site::LstmI, Site::LstmF, Site::LstmG, Site::LstmO].map(|site| (site, cell, gates)));
-        sites.push((Site::LstmC, cell, ""));
-        sites.push((Site::LstmH, out, self.projection.as_deref().unwrap_or_default()));
+        if self.kind == CellKind::MultiplicativeLstm {
+            sites.push((Site::LstmM, cell, ""));
+        }
+        sites.extend(self.kind.gates().iter().map(|&site| (site, cell, gates)));
+        if self.kind == CellKind::Gru {
+            sites.push((Site::GruH, out, ""));
+        } else {
+            sites.push((Site::LstmC, cell, ""));
+            sites.push((Site::LstmH, out, self.projection.as_deref().unwrap_or_default()));
+        }
         sites.push((Site::ResidPost, out, ""));
         let info = |(site, width, weight): (Site, usize, &str)| SiteInfo { site, width, weight: weight.to_owned() };
         sites.into_iter().map(info).collect()

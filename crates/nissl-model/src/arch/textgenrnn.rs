@@ -6,7 +6,7 @@
 //! side by side; that of the input holds each gate's `[n_in, units]` values in the order of `[units, n_in]`, that of
 //! the state is transposed. A bias has two halves. The vocabulary is `vocab.json`; all sizes are those of the weights.
 
-use super::recurrent::{Cell, Decoder, Recurrent, Values};
+use super::recurrent::{Cell, CellKind, Decoder, Recurrent, Values};
 use super::{Architecture, Config, Family};
 use crate::checkpoint::{Checkpoint, Weight};
 use crate::engine::Vector;
@@ -32,6 +32,7 @@ fn read(_: &Config, checkpoint: &Checkpoint) -> Result<Architecture, LoadError> 
     let n_layers =
         (0..checkpoint.names().len()).take_while(|layer| checkpoint.contains(&name(*layer, "kernel"))).count();
     Ok(Architecture::Recurrent(Recurrent {
+        kind: CellKind::Lstm,
         n_layers,
         d_embed: table.shape()[1],
         d_hidden,
@@ -72,5 +73,6 @@ fn cell(checkpoint: &Checkpoint, model: &Recurrent, layer: usize, _: usize) -> R
         hidden: Values::new([4 * h, h], |gate, from| block(&recurrent, gate, gate % h * h + from)),
         hidden_bias: Some(Vector::unnamed(bias[4 * h..].to_vec())),
         projection: None,
+        multiplier: None,
     })
 }

@@ -138,6 +138,7 @@ fn is_stream(site: Site) -> bool {
             | Site::ResidMidCross
             | Site::MlpOut
             | Site::LstmH
+            | Site::GruH
             | Site::ResidPost
             | Site::FinalNorm
     )

@@ -53,7 +53,7 @@ pub(crate) struct LaidOut<'a, P: Packing> {
 pub(crate) enum Network<P: Packing> {
     /// Blocks of attention and MLP.
     Transformer(Transformer<P>),
-    /// Layers of LSTM.
+    /// Layers of LSTM or GRU.
     Recurrent(Recurrent<P>),
     /// Blocks with a state.
     StateSpace(StateSpace<P>),

@@ -1,8 +1,8 @@
-//! Layers of LSTM one after the other.
+//! Layers of LSTM or GRU one after the other.
 
 use nissl_core::{HookPoint, Site};
 
-use crate::blocks::lstm::{Layout, Lstm};
+use crate::blocks::recurrence::{Layout, Recurrence};
 use crate::engine::{Added, AttentionShape, Engine, Epilogue, Flow, Halt, Packing};
 use crate::hooks::Hooks;
 
@@ -10,7 +10,7 @@ use super::{LaidOut, LayerPast, Past};
 
 /// The weights of a recurrent model, laid out for an engine.
 pub(crate) struct Recurrent<P: Packing> {
-    pub(crate) layers: Vec<Lstm<P>>,
+    pub(crate) layers: Vec<Recurrence<P>>,
     pub(crate) padding: Option<Padding>,
     pub(crate) average: Option<Average<P>>,
 }
@@ -35,7 +35,7 @@ impl<P: Packing> Recurrent<P> {
     pub(super) fn laid_out<'a>(&'a self, all: &mut LaidOut<'a, P>) {
         for direction in self.layers.iter().flat_map(|layer| &layer.directions) {
             all.linears.extend([&direction.input, &direction.hidden]);
-            all.linears.extend(&direction.projection);
+            all.linears.extend(direction.multiplier.iter().chain(&direction.projection));
         }
         all.linears.extend(self.average.iter().map(|average| &average.qkv));
     }
@@ -55,11 +55,11 @@ impl<P: Packing> Recurrent<P> {
             x = engine.gather(&[&x, &row], &layout.places());
         }
         let mut read = Vec::new();
-        for (layer, lstm) in self.layers.iter().enumerate() {
+        for (layer, recurrence) in self.layers.iter().enumerate() {
             let past = past.as_mut().map(|past| past.at(layer));
             let layer = layer as u16;
             visit(engine, &layout, hooks, HookPoint::new(layer, Site::ResidPre), &mut x)?;
-            let mut y = lstm.forward(engine, &x, &layout, layer, hooks, past)?;
+            let mut y = recurrence.forward(engine, &x, &layout, layer, hooks, past)?;
             visit(engine, &layout, hooks, HookPoint::new(layer, Site::ResidPost), &mut y)?;
             if self.average.is_some() {
                 read.push(x);
@@ -81,8 +81,8 @@ impl<P: Packing> Recurrent<P> {
             return None;
         }
         let zeros = |width| engine.embed(n_sentences, width, &|_, _| {});
-        let empty = |lstm: &Lstm<P>| match lstm.directions.as_slice() {
-            [one] => Some(LayerPast::States(vec![zeros(one.d_hidden), zeros(one.d_state)])),
+        let empty = |recurrence: &Recurrence<P>| match recurrence.directions.as_slice() {
+            [one] => Some(LayerPast::States(one.carried().into_iter().map(zeros).collect())),
             _ => None,
         };
         self.layers.iter().map(empty).collect()

@@ -35,7 +35,7 @@ impl Units<'_> {
     pub(crate) fn reads_state(self, point: HookPoint, units: Range<usize>) -> Answer<Linear> {
         match self.architecture {
             Architecture::Transformer(_) | Architecture::StateSpace(_) | Architecture::EncoderDecoder(_) => {
-                Ok(Err("only gates of an LSTM read a state".to_owned()))
+                Ok(Err("only gates of an LSTM or a GRU read a state".to_owned()))
             }
             Architecture::Recurrent(model) => recurrent::neurons::reads_state(self.checkpoint, model, point, units),
         }

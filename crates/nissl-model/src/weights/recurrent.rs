@@ -5,7 +5,7 @@ pub(super) mod neurons;
 use super::Embeddings;
 use crate::arch::{Decoder, Recurrent, Values};
 use crate::blocks::head::Head;
-use crate::blocks::lstm::{Direction, Lstm};
+use crate::blocks::recurrence::{Direction, Recurrence};
 use crate::checkpoint::{Checkpoint, Weight};
 use crate::engine::{LinearPart, Packing, Vector};
 use crate::error::LoadError;
@@ -45,15 +45,20 @@ pub(super) fn recurrent<P: Packing>(
             let cell = (model.cell)(checkpoint, model, layer, direction)?;
             let pack =
                 |values: &Values, bias: Option<Vector>| packing.pack(&[LinearPart::new(values.weight(), false, bias)]);
+            let input = LinearPart::new(cell.input.weight(), false, cell.input_bias);
+            let multiplied = cell.multiplier.as_ref().map(|[input, _]| LinearPart::new(input.weight(), false, None));
+            let input: Vec<LinearPart<'_>> = [input].into_iter().chain(multiplied).collect();
             directions.push(Direction {
-                input: pack(&cell.input, cell.input_bias),
+                kind: model.kind,
+                input: packing.pack(&input),
+                multiplier: cell.multiplier.as_ref().map(|[_, hidden]| pack(hidden, None)),
                 hidden: pack(&cell.hidden, cell.hidden_bias),
                 projection: cell.projection.as_ref().map(|projection| pack(projection, None)),
                 d_hidden: model.d_hidden,
                 d_state: model.d_state,
             });
         }
-        layers.push(Lstm { directions });
+        layers.push(Recurrence { directions });
     }
     let padding = match model.window {
         None => None,

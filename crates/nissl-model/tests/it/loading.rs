@@ -203,6 +203,11 @@ fn a_model_that_does_not_fit_its_config_is_refused_by_name() {
         (with("lstm", "num_layers", json!(3)), "no weight is called 'rnn.weight_ih_l2'"),
         (with("lstm", "bidirectional", json!(true)), "no weight is called 'rnn.weight_ih_l0_reverse'"),
         (with("lstm", "rnn_type", json!("GRU")), "field rnn_type: expected \"LSTM\""),
+        (with("gru", "rnn_type", json!("LSTM")), "field rnn_type: expected \"GRU\""),
+        (with("gru", "proj_size", json!(4)), "field proj_size: expected 0"),
+        (with("gru", "hidden_size", json!(13)), "rnn.weight_ih_l0: expected [39, 32], got [36, 32]"),
+        (with("gru", "clip", json!(3.0)), "clip"),
+        (with("mlstm", "hidden_size", json!(13)), "field hidden_size: expected 12"),
     ];
     for (message, expected) in cases {
         assert!(message.contains(expected), "{message}: expected {expected}");

@@ -6,7 +6,8 @@ use nissl_model::LanguageModel;
 use crate::parity::golden;
 
 /// Models whose checkpoints hold the weights as they are used.
-const MODELS: [&str; 7] = ["bert", "gpt2", "llama", "lstm", "lstm-bidirectional", "lstm-projection", "lstm-deep"];
+const MODELS: [&str; 9] =
+    ["bert", "gpt2", "llama", "lstm", "lstm-bidirectional", "lstm-projection", "lstm-deep", "gru", "gru-deep"];
 
 fn load(family: &str) -> LanguageModel {
     LanguageModel::from_folder(&golden(family), family).unwrap()
@@ -87,7 +88,7 @@ fn what_cannot_be_trained_or_does_not_fit_is_refused_by_name() {
     let said = |model: &LanguageModel, targets: &[Option<u32>]| {
         model.parameter_gradients(&batch(&[3]), targets).unwrap_err().to_string()
     };
-    for family in ["char-rnn", "textgenrnn", "mpnet", "deberta-v2", "xlnet", "rwkv5", "mamba"] {
+    for family in ["char-rnn", "textgenrnn", "mpnet", "deberta-v2", "xlnet", "rwkv5", "mamba", "mlstm"] {
         let expected = format!("weights of {family} are not used as its checkpoints hold them");
         assert!(said(&load(family), &[Some(1); 3]).contains(&expected));
     }

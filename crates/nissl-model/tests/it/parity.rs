@@ -20,11 +20,11 @@ pub(crate) const ENCODER_DECODERS: &[&str] = &["t5", "t5-gated", "bart", "mbart"
 /// The golden models: one a family, and variants; those of an encoder and a decoder apart.
 pub(crate) fn models() -> impl Iterator<Item = &'static str> {
     let families = FAMILIES.iter().map(|family| family.name).filter(|name| !ENCODER_DECODERS.contains(name));
-    families.chain(["lstm-bidirectional", "lstm-projection", "lstm-deep"])
+    families.chain(["lstm-bidirectional", "lstm-projection", "lstm-deep", "gru-deep"])
 }
 
 /// Models of known families with options that change the numbers alone: they have neither edits nor gradients.
-pub(crate) const VARIANTS: [&str; 9] = [
+pub(crate) const VARIANTS: [&str; 11] = [
     "deberta-v2-apart",
     "falcon-new",
     "falcon-serial",
@@ -34,6 +34,8 @@ pub(crate) const VARIANTS: [&str; 9] = [
     "llama-3",
     "llama-biased",
     "rwkv5-original",
+    "gru-plain",
+    "mlstm-plain",
 ];
 
 /// A family's fixture: the model, its batch, and what the reference computed.

@@ -103,11 +103,14 @@ fn patching_activations_into_themselves_changes_no_bit() {
 fn an_edit_within_a_recurrence_changes_what_comes_after_it_and_nothing_before() {
     let mut n_checked = 0;
     let at = |site| HookPoint::new(0, site);
-    for model in models().filter(|model| model.info().causal && model.info().width(at(Site::LstmC)).is_some()) {
+    let gru = [Site::GruR, Site::GruZ, Site::GruN, Site::GruH];
+    let lstm = [Site::LstmM, Site::LstmI, Site::LstmF, Site::LstmG, Site::LstmC, Site::LstmH];
+    for model in models().filter(|model| model.info().causal) {
+        let has = |site: &Site| model.info().width(at(*site)).is_some();
         let batch = batch(&[9, 30]);
-        let capture = vec![at(Site::LstmC), at(Site::LstmH)];
+        let capture: Vec<HookPoint> = [Site::LstmC, Site::LstmH, Site::GruH].into_iter().filter(has).map(at).collect();
         let plain = model.run(&batch, &HookPlan::capture(capture.clone())).unwrap();
-        for site in [Site::LstmI, Site::LstmF, Site::LstmG, Site::LstmC, Site::LstmH] {
+        for site in lstm.into_iter().chain(gru).filter(has) {
             let edit = EditSpec {
                 point: at(site),
                 units: Units::Some(vec![0, 3]),

@@ -69,7 +69,7 @@ fn variants_give_the_bits_of_single_runs() {
         let edits = edits(&model, sentence.len());
         let point = |site| HookPoint::new(info.n_layers as u16 - 1, site);
         let has = |site: &Site| info.width(point(*site)).is_some();
-        let mlp = [Site::MlpPost, Site::LstmH, Site::MixerZ].into_iter().find(has).unwrap();
+        let mlp = [Site::MlpPost, Site::LstmH, Site::GruH, Site::MixerZ].into_iter().find(has).unwrap();
         let common = EditSpec {
             point: HookPoint::new(0, Site::ResidPost),
             units: Units::Some(vec![0, 3]),

@@ -22,7 +22,7 @@ use crate::weights::{self, Embeddings};
 /// The golden models: one a family, and variants; those of an encoder and a decoder are compared in device/tests.rs.
 pub(crate) fn models() -> impl Iterator<Item = &'static str> {
     let families = FAMILIES.iter().map(|family| family.name).filter(|name| !["t5", "bart", "marian"].contains(name));
-    families.chain(["lstm-bidirectional", "lstm-projection", "lstm-deep"])
+    families.chain(["lstm-bidirectional", "lstm-projection", "lstm-deep", "gru-deep"])
 }
 
 /// A golden model on an engine of choice.

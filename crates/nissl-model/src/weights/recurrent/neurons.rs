@@ -6,7 +6,7 @@ use ndarray::{Array1, Array2};
 use nissl_core::{HookPoint, Linear, Site};
 
 use super::part;
-use crate::arch::{Cell, Recurrent, Values};
+use crate::arch::{Cell, CellKind, Recurrent, Values};
 use crate::checkpoint::Checkpoint;
 use crate::engine::Vector;
 use crate::error::LoadError;
@@ -33,6 +33,9 @@ pub(in crate::weights) fn reads_state(
     point: HookPoint,
     units: Range<usize>,
 ) -> Answer<Linear> {
+    if model.kind == CellKind::MultiplicativeLstm {
+        return Ok(Err("its gates read the product lstm_m in place of the state".to_owned()));
+    }
     let own = model.d_state;
     rows(checkpoint, model, point, units, model.d_out(), |cell| {
         (&cell.hidden, cell.hidden_bias.as_ref().map(Vector::values), own)
@@ -48,14 +51,9 @@ fn rows(
     width: usize,
     of: impl Fn(&Cell) -> (&Values, Option<&[f32]>, usize),
 ) -> Answer<Linear> {
-    let gate = match point.site() {
-        Site::LstmI => 0,
-        Site::LstmF => 1,
-        Site::LstmG => 2,
-        Site::LstmO => 3,
-        site => {
-            return Ok(Err(format!("no row of a matrix makes a unit of {site}: ask for its gates, such as lstm_i")));
-        }
+    let Some(gate) = model.kind.gates().iter().position(|gate| *gate == point.site()) else {
+        let (site, first) = (point.site(), model.kind.gates()[0]);
+        return Ok(Err(format!("no row of a matrix makes a unit of {site}: ask for its gates, such as {first}")));
     };
     let (h, layer) = (model.d_hidden, usize::from(point.layer().unwrap_or(0)));
     let mut weights = Array2::zeros((units.len(), width));
@@ -87,8 +85,8 @@ fn rows(
 /// What units add to what the next layer, or the head, reads.
 pub(in crate::weights) fn writes(point: HookPoint, units: Range<usize>, width: usize) -> Result<Linear, String> {
     match point.site() {
-        Site::Embed | Site::ResidPre | Site::LstmH | Site::ResidPost => Ok(unit_vectors(units, width)),
-        _ => Err("it writes through the state: ask for lstm_h".to_owned()),
+        Site::Embed | Site::ResidPre | Site::LstmH | Site::GruH | Site::ResidPost => Ok(unit_vectors(units, width)),
+        _ => Err("it writes through the state: ask for lstm_h or gru_h".to_owned()),
     }
 }
 
@@ -121,14 +119,14 @@ pub(in crate::weights) fn is_joined(model: &Recurrent, from: Option<HookPoint>, 
         Some(from) => match (from.site(), from.layer()) {
             (Site::Embed, _) => 0,
             (Site::ResidPre, Some(layer)) => usize::from(layer),
-            (Site::LstmH | Site::ResidPost, Some(layer)) => usize::from(layer) + 1,
+            (Site::LstmH | Site::GruH | Site::ResidPost, Some(layer)) => usize::from(layer) + 1,
             _ => return false,
         },
     };
     match to {
         None => after == model.n_layers && model.average.is_none(),
         Some(to) => {
-            let gate = matches!(to.site(), Site::LstmI | Site::LstmF | Site::LstmG | Site::LstmO);
+            let gate = model.kind.gates().contains(&to.site());
             gate && to.layer().is_some_and(|layer| usize::from(layer) == after)
         }
     }

@@ -21,6 +21,7 @@ pub(crate) mod mediate;
 pub(crate) mod methods;
 pub(crate) mod models;
 pub(crate) mod patch;
+pub(crate) mod perplexity;
 pub(crate) mod probe;
 pub(crate) mod rank;
 mod read;
@@ -55,6 +56,7 @@ pub(crate) fn run(command: Command, door: &Door) -> anyhow::Result<()> {
         Command::View(args) => view::run(&args, door),
         Command::Lens(args) => lens::run(&args, door),
         Command::Generate(args) => generate::run(&args, door),
+        Command::Perplexity(args) => perplexity::run(&args, door),
         Command::Methods(args) => methods::run(&args, door),
         Command::Check(args) => check::run(&args, door),
         Command::Bench(args) => bench::run(&args, door),

@@ -141,6 +141,14 @@ pub enum LoadError {
         /// What the tokenizer said.
         source: Box<dyn StdError + Send + Sync>,
     },
+    /// A text for a model without a tokenizer, or with one that cannot be read.
+    #[error("{}: expected a tokenizer to read texts with, got {got}", .path.display())]
+    NoTokenizer {
+        /// The model's folder or file.
+        path: PathBuf,
+        /// That there is none, or what is wrong with it.
+        got: String,
+    },
     /// A Hub name that is neither in the cache nor can be downloaded.
     #[error("{repo}@{revision}: {what}")]
     Hub {

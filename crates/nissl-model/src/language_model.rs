@@ -3,6 +3,7 @@
 mod device;
 mod gradients;
 mod neurons;
+mod predicted;
 mod variants;
 
 use std::ops::{ControlFlow, Range};
@@ -28,7 +29,7 @@ use crate::hooks::{Hooks, NoCapture, Prepared};
 use crate::options::LoadOptions;
 use crate::parameters::{self, ParameterGradients, Trained};
 use crate::skeletons::{Network, Past};
-use crate::tokenizer::Tokenizer;
+use crate::tokenizer::{Held, Tokenizer};
 use crate::weights::{self, Embeddings};
 use crate::{generate, hub};
 use device::{Elsewhere, Input};
@@ -40,7 +41,7 @@ const GROUP: usize = 256;
 pub struct LanguageModel {
     info: ModelInfo,
     head_info: Option<HeadInfo>,
-    tokenizer: Option<Tokenizer>,
+    tokenizer: Held,
     end_tokens: Vec<u32>,
     target: Target,
     checkpoint: Checkpoint,
@@ -119,9 +120,13 @@ impl LanguageModel {
         Self::load(source, &NoProgress)
     }
 
-    /// The tokenizer, if the model's folder has one.
-    pub fn tokenizer(&self) -> Option<&Tokenizer> {
-        self.tokenizer.as_ref()
+    /// The tokenizer.
+    ///
+    /// # Errors
+    /// [`LoadError::NoTokenizer`] if the model's folder has none, or one that cannot be read; the rest of the model
+    /// does not need it.
+    pub fn tokenizer(&self) -> Result<&Tokenizer, LoadError> {
+        self.tokenizer.get()
     }
 
     /// The head that gives the logits; none if the checkpoint has none.
@@ -372,7 +377,7 @@ pub(crate) struct Parts {
     /// The bytes of the config; none where the weights speak for themselves.
     pub(crate) config: Vec<u8>,
     pub(crate) checkpoint: Checkpoint,
-    pub(crate) tokenizer: Option<Tokenizer>,
+    pub(crate) tokenizer: Held,
 }
 
 impl Parts {
@@ -380,7 +385,9 @@ impl Parts {
     pub(crate) fn open(path: &Path) -> Result<Self, LoadError> {
         if gguf::is_gguf(path) {
             let GgufModel { config, checkpoint, tokenizer } = gguf::model(path)?;
-            let tokenizer = tokenizer.map(|json| Tokenizer::from_bytes(path, &json)).transpose()?;
+            let json = tokenizer.transpose();
+            let tokenizer = json.map(|json| Tokenizer::from_bytes(path, &json?)).transpose();
+            let tokenizer = Held::new(path, tokenizer);
             return Ok(Self { found: Found::by_config(path, &config)?, config, checkpoint, tokenizer });
         }
         let config_path = path.join("config.json");
@@ -401,7 +408,7 @@ impl Parts {
         if let Ok(bytes) = std::fs::read(&generation) {
             found.generation = Some(Config::parse(&generation, &bytes)?);
         }
-        Ok(Self { found, config, checkpoint, tokenizer: Tokenizer::from_folder(path)? })
+        Ok(Self { found, config, checkpoint, tokenizer: Held::new(path, Tokenizer::from_folder(path)) })
     }
 }
 

@@ -5,6 +5,7 @@ mod bytes;
 mod charsmap;
 mod check;
 mod folder;
+mod held;
 mod kinds;
 pub(crate) mod sentencepiece;
 pub(crate) mod tokens;
@@ -19,6 +20,8 @@ use rayon::prelude::*;
 use tokenizers as hf;
 
 use crate::error::LoadError;
+
+pub(crate) use held::Held;
 
 /// The tokenizer of a model.
 ///

@@ -8,9 +8,37 @@
 //! bound      > 0.5    < 2
 //! ```
 
-use nissl_core::{Condition, Edit, EditSpec, HookPoint, ModelInfo, NeuronId, Positions, Site, Units};
+use std::path::Path;
+
+use nissl_core::{Condition, Edit, EditSpec, HookPlan, HookPoint, ModelInfo, NeuronId, Positions, Site, Units};
 
 use crate::error::TaskError;
+
+/// The edits of a hook plan in a file, and behind them those of short texts.
+///
+/// # Errors
+/// If the file is no hook plan or captures something, or an edit cannot be read.
+pub(crate) fn plan(file: Option<&Path>, edits: &[String], model: &ModelInfo) -> Result<HookPlan, TaskError> {
+    let mut plan = HookPlan::default();
+    if let Some(path) = file {
+        let bytes = std::fs::read(path).map_err(|source| TaskError::io("read", path, source))?;
+        let format = |expected: &str, got: String| {
+            let expected = expected.to_owned();
+            TaskError::Format { path: path.to_owned(), expected, got }
+        };
+        let read: HookPlan =
+            serde_json::from_slice(&bytes).map_err(|err| format("a hook plan as JSON", err.to_string()))?;
+        if let Some(point) = read.capture.first() {
+            let got = format!("a capture at {point}");
+            return Err(format("edits alone: what a run captures is recorded with nissl extract", got));
+        }
+        plan.edits = read.edits;
+    }
+    for edit in edits {
+        plan.edits.push(parse(edit, model)?);
+    }
+    Ok(plan)
+}
 
 /// Reads an edit of a model's neurons.
 ///

@@ -26,6 +26,7 @@ pub mod html;
 mod labels;
 mod output;
 mod page;
+mod pieces;
 mod progress;
 mod prompts;
 mod ranked;

@@ -8,7 +8,6 @@ use nissl_model::{LanguageModel, LoadOptions};
 use serde::{Deserialize, Serialize};
 
 use crate::error::TaskError;
-use crate::tasks::lens::tokenizer;
 
 mod tokens;
 
@@ -96,7 +95,7 @@ fn tokens_of(
     model: &LanguageModel,
     (texts, skipped): (Vec<TextPrompt>, u64),
 ) -> Result<(Vec<Prompt>, PromptSummary), TaskError> {
-    let coder = Coder::new(model, tokenizer(model)?)?;
+    let coder = Coder::new(model, model.tokenizer()?)?;
     let (prompts, left_out) = coded(&coder, &texts)?;
     if prompts.is_empty() {
         let reasons: Vec<String> = left_out.iter().map(|out| format!("{} ({})", out.why, out.first)).collect();

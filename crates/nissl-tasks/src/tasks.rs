@@ -26,6 +26,7 @@ pub mod mediate;
 pub mod methods;
 pub mod models;
 pub mod patch;
+pub mod perplexity;
 pub mod probe;
 pub mod rank;
 pub mod report;
@@ -59,6 +60,11 @@ pub const TASKS: &[TaskEntry] = &[
     TaskEntry { name: "view", summary: view::SUMMARY, run: |c, p| run_json("view", c, p, view::run) },
     TaskEntry { name: "lens", summary: lens::SUMMARY, run: |c, p| run_json("lens", c, p, lens::run) },
     TaskEntry { name: "generate", summary: generate::SUMMARY, run: |c, p| run_json("generate", c, p, generate::run) },
+    TaskEntry {
+        name: "perplexity",
+        summary: perplexity::SUMMARY,
+        run: |c, p| run_json("perplexity", c, p, perplexity::run),
+    },
     TaskEntry { name: "methods", summary: methods::SUMMARY, run: |c, p| run_json("methods", c, p, methods::run) },
     TaskEntry { name: "check", summary: check::SUMMARY, run: |c, p| run_json("check", c, p, check::run) },
     TaskEntry { name: "bench", summary: bench::SUMMARY, run: |c, p| run_json("bench", c, p, bench::run) },

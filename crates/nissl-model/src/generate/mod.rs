@@ -65,18 +65,12 @@ fn check(model: &LanguageModel, prompts: &Batch, options: &Generation, plan: &Ho
     let info = model.info();
     options.check()?;
     plan.check(info, prompts)?;
-    if !info.has_logits {
-        return Err(ModelError::NoLogits { model: info.name.clone() });
-    }
+    model.check_next()?;
     let why = if info.encoder.is_some() && !prompts.has_targets() && model.target().start.is_none() {
         Some("its config has no decoder_start_token_id: expected targets that begin with it".to_owned())
     } else if info.encoder.is_none() && prompts.has_targets() {
         Some("it has no encoder, and the prompts are sources and targets".to_owned())
-    } else if !info.causal {
-        Some("a position of it sees those after it".to_owned())
-    } else if model.n_logits() != info.d_vocab {
-        Some(format!("it has {} outputs for {} tokens", model.n_logits(), info.d_vocab))
-    } else if !options.stop_texts.is_empty() && model.tokenizer().is_none() {
+    } else if !options.stop_texts.is_empty() && model.tokenizer().is_err() {
         Some("stop texts need a tokenizer, and it has none".to_owned())
     } else {
         None
@@ -214,7 +208,7 @@ impl Run<'_> {
 
     /// What spells the new tokens of a prompt, where there are stop texts.
     fn stream(&self, prompt: usize) -> Option<StopTexts<'_>> {
-        let tokenizer = self.model.tokenizer().filter(|_| !self.options.stop_texts.is_empty())?;
+        let tokenizer = self.model.tokenizer().ok().filter(|_| !self.options.stop_texts.is_empty())?;
         let stream = TextStream::new(tokenizer, self.prompts.sentence(prompt));
         Some(StopTexts { stream, text: String::new(), stops: &self.options.stop_texts })
     }

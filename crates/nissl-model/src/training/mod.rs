@@ -34,14 +34,14 @@ use crate::language_model::{Parts, check_batch, groups};
 use crate::options::WeightFormat;
 use crate::parameters::{Trained, parameter_gradients};
 use crate::skeletons::Network;
-use crate::tokenizer::Tokenizer;
+use crate::tokenizer::{Held, Tokenizer};
 use crate::weights::{self, Embeddings};
 
 /// A model whose parameters can be moved.
 pub struct Trainer {
     /// The bytes of config.json.
     config: Vec<u8>,
-    tokenizer: Option<Tokenizer>,
+    tokenizer: Held,
     info: ModelInfo,
     checkpoint: Checkpoint,
     architecture: Architecture,
@@ -104,7 +104,8 @@ impl Trainer {
                 unreachable!("families that make models are transformers")
             }
         };
-        Self::new(&found, config, Some(tokenizer), Checkpoint::in_memory(path, weights), family)
+        let tokenizer = Held::new(path, Ok(Some(tokenizer)));
+        Self::new(&found, config, tokenizer, Checkpoint::in_memory(path, weights), family)
     }
 
     /// A model that exists, to be trained on: a folder, a GGUF file, or a name on the Hub. All its weights become
@@ -132,7 +133,7 @@ impl Trainer {
     fn new(
         found: &Found,
         config: Vec<u8>,
-        tokenizer: Option<Tokenizer>,
+        tokenizer: Held,
         mut checkpoint: Checkpoint,
         name: &str,
     ) -> Result<Self, LoadError> {
@@ -152,9 +153,12 @@ impl Trainer {
         &self.info
     }
 
-    /// The tokenizer, if there is one.
-    pub fn tokenizer(&self) -> Option<&Tokenizer> {
-        self.tokenizer.as_ref()
+    /// The tokenizer.
+    ///
+    /// # Errors
+    /// As [`crate::LanguageModel::tokenizer`].
+    pub fn tokenizer(&self) -> Result<&Tokenizer, LoadError> {
+        self.tokenizer.get()
     }
 
     /// Steps made, those before a resumption too.

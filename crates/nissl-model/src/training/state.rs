@@ -25,7 +25,7 @@ impl Trainer {
     /// If a file cannot be written.
     pub fn save_model(&self, folder: &Path) -> Result<(), LoadError> {
         write(&folder.join("config.json"), &self.config)?;
-        if let Some(tokenizer) = &self.tokenizer {
+        if let Ok(tokenizer) = self.tokenizer.get() {
             write(&folder.join("tokenizer.json"), tokenizer.to_json()?.as_bytes())?;
         }
         let mut tensors = Vec::new();

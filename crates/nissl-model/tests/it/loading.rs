@@ -363,3 +363,19 @@ fn sizes_that_a_state_cannot_have_are_refused_by_name() {
     });
     assert!(swapped.contains("blocks.1.att.time_faaaa: expected [3, 8], got [8, 3, 1]"), "{swapped}");
 }
+
+#[test]
+fn a_tokenizer_that_cannot_be_read_is_missed_only_where_texts_are_read() {
+    let folder = folder(&config("albert"), &weights("albert"));
+    std::fs::write(folder.path().join("vocab.txt"), "[PAD]\nC\n").unwrap();
+    std::fs::write(folder.path().join("tokenizer_config.json"), r#"{"tokenizer_class":"SmilesTokenizer"}"#).unwrap();
+    let model = load(&folder).unwrap();
+    assert_eq!(logits(&model), golden_logits("albert"));
+    let err = model.tokenizer().unwrap_err().to_string();
+    assert!(err.contains("expected a tokenizer to read texts with") && err.contains("SmilesTokenizer"), "{err}");
+    for file in ["vocab.txt", "tokenizer_config.json"] {
+        std::fs::remove_file(folder.path().join(file)).unwrap();
+    }
+    let err = load(&folder).unwrap().tokenizer().unwrap_err().to_string();
+    assert!(err.contains("expected a tokenizer to read texts with, got none: no tokenizer.json"), "{err}");
+}

@@ -10,7 +10,6 @@ use crate::error::TaskError;
 use crate::reference::{Part, Reference};
 use crate::report::{Head, head};
 use crate::select::select;
-use crate::tasks::lens::tokenizer;
 use crate::tasks::sites::ModelSummary;
 
 mod compare;
@@ -200,7 +199,7 @@ fn chosen(config: &Config, model: &LanguageModel) -> Result<(Vec<HookPoint>, boo
 }
 
 fn encoded(model: &LanguageModel, texts: &[String]) -> Result<(Vec<String>, Batch), TaskError> {
-    let encodings = tokenizer(model)?.encode_batch(texts)?;
+    let encodings = model.tokenizer()?.encode_batch(texts)?;
     Ok((texts.to_vec(), model.batch_of(encodings.iter().map(|encoding| &encoding.ids))))
 }
 
@@ -288,7 +287,10 @@ fn same_tokens(model: &LanguageModel, reference: &Reference) -> Result<Tokenizer
     if reference.texts.is_empty() {
         return not("the reference has no texts");
     }
-    let Some(tokenizer) = model.tokenizer() else { return not("the model has no tokenizer") };
+    let tokenizer = match model.tokenizer() {
+        Ok(tokenizer) => tokenizer,
+        Err(err) => return not(&err.to_string()),
+    };
     for (sentence, encoding) in tokenizer.encode_batch(&reference.texts)?.iter().enumerate() {
         let expected = &reference.batch.sentence(sentence)[..reference.batch.n_source(sentence)];
         if let Some(token) = (0..expected.len().max(encoding.len())).find(|&i| expected.get(i) != encoding.ids.get(i)) {

@@ -21,7 +21,7 @@ mod recording;
 mod sink;
 
 pub(crate) use pipeline::{Counted, Done, Taker};
-pub(crate) use recording::{Recording, check_source, load, tokenizer};
+pub(crate) use recording::{Recording, check_source, load};
 
 use recording::given;
 
@@ -232,7 +232,7 @@ pub struct Failure {
 pub fn run(config: &Config, progress: &dyn Progress) -> Result<Report, TaskError> {
     check(config)?;
     let model = load(config, progress)?;
-    record(config, &model, tokenizer(config, &model)?, progress)
+    record(config, &model, model.tokenizer()?, progress)
 }
 
 /// Records with a model that is loaded.

@@ -110,10 +110,8 @@ pub fn run_streaming(
     let prompts = prompts(config)?;
     let options = LoadOptions { weights: config.weights, ..LoadOptions::default() };
     let model = LanguageModel::load_with(&config.model, &options, progress)?;
-    let plan = plan(config, &model)?;
-    let Some(tokenizer) = model.tokenizer() else {
-        return Err(TaskError::config("model", "a model with a tokenizer", &model.info().name));
-    };
+    let plan = edit_text::plan(config.plan.as_deref(), &config.edits, model.info())?;
+    let tokenizer = model.tokenizer()?;
     let mut batch = Batch::new();
     for prompt in &prompts {
         if model.info().encoder.is_some() {
@@ -148,26 +146,6 @@ fn prompts(config: &Config) -> Result<Vec<String>, TaskError> {
         return Err(TaskError::config("prompts", "a text to go on with", "none"));
     }
     Ok(prompts)
-}
-
-fn plan(config: &Config, model: &LanguageModel) -> Result<HookPlan, TaskError> {
-    let mut plan = HookPlan::default();
-    if let Some(path) = &config.plan {
-        let bytes = std::fs::read(path).map_err(|source| TaskError::io("read", path, source))?;
-        let format =
-            |expected: &str, got: String| TaskError::Format { path: path.clone(), expected: expected.to_owned(), got };
-        let read: HookPlan =
-            serde_json::from_slice(&bytes).map_err(|err| format("a hook plan as JSON", err.to_string()))?;
-        if let Some(point) = read.capture.first() {
-            let got = format!("a capture at {point}");
-            return Err(format("edits alone: what a run captures is recorded with nissl extract", got));
-        }
-        plan.edits = read.edits;
-    }
-    for edit in &config.edits {
-        plan.edits.push(edit_text::parse(edit, model.info())?);
-    }
-    Ok(plan)
 }
 
 struct Job<'a> {

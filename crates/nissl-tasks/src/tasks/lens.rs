@@ -22,7 +22,6 @@ mod tokens;
 pub use neurons::{Connection, NeuronReport, ReaderReport, TokenWeight};
 pub use text::{Guessed, LayerReport, PositionReport, TargetKind, TextReport, TokenReport};
 
-pub(crate) use text::tokenizer;
 use tokens::Names;
 
 /// One sentence about the task.

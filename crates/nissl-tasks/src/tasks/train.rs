@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::TaskError;
 use crate::html;
 use crate::output::{write_json, write_whole};
+use crate::pieces::pieces;
 use crate::report::{Head, head};
 
 mod kept;
@@ -144,9 +145,7 @@ pub fn run(config: &Config, progress: &dyn Progress) -> Result<Report, TaskError
     };
     trainer.optimizer = config.optimizer;
     let resumed_at = (trainer.steps() > 0).then(|| trainer.steps());
-    let tokenizer = trainer.tokenizer().ok_or_else(|| {
-        TaskError::config("model", "a model with a tokenizer", format!("{}, which has none", config.model))
-    })?;
+    let tokenizer = trainer.tokenizer()?;
     let text = text::tokens(&config.text, &config.out, tokenizer, progress)?;
     let context = context(config, trainer.info().n_ctx)?;
     let objective = Objective::of(trainer.info().causal, tokenizer, config)?;
@@ -279,7 +278,7 @@ fn begin(config: &Config, progress: &dyn Progress) -> Result<Trainer, TaskError>
 fn learn(kind: NewTokenizer, config: &Config, progress: &dyn Progress) -> Result<Tokenizer, TaskError> {
     progress.stage("learn the tokenizer", None, "pieces");
     let mut failed = None;
-    let pieces = text::pieces(&config.text).map_while(|piece| match piece {
+    let pieces = pieces(&config.text).map_while(|piece| match piece {
         Ok(piece) => Some(piece.text),
         Err(err) => {
             failed = Some(err);

@@ -68,8 +68,8 @@ pub(crate) struct GgufModel {
     /// The config, as config.json would be.
     pub(crate) config: Vec<u8>,
     pub(crate) checkpoint: Checkpoint,
-    /// The tokenizer, as tokenizer.json would be.
-    pub(crate) tokenizer: Option<Vec<u8>>,
+    /// The tokenizer, as tokenizer.json would be, if it is of a known kind.
+    pub(crate) tokenizer: Result<Option<Vec<u8>>, LoadError>,
 }
 
 /// Whether a path is that of a file of this format.
@@ -80,7 +80,7 @@ pub(crate) fn is_gguf(path: &Path) -> bool {
 /// Opens a file as a model.
 ///
 /// # Errors
-/// If it breaks the format, is of an architecture that is not known, or has a tokenizer that is not known.
+/// If it breaks the format, or is of an architecture that is not known.
 pub(crate) fn model(path: &Path) -> Result<GgufModel, LoadError> {
     let file = MappedFile::open(path).map_err(|source| LoadError::Io { path: path.to_owned(), source })?;
     let mut gguf = Gguf::read(path, file.bytes())?;
@@ -113,7 +113,7 @@ pub(crate) fn model(path: &Path) -> Result<GgufModel, LoadError> {
     if let Some(pair) = gguf.entries.windows(2).find(|pair| pair[0].name == pair[1].name) {
         return Err(malformed(path, &pair[0].name, "one tensor of this name", "several"));
     }
-    let tokenizer = tokenizer::json(&gguf)?.map(|json| json.to_string().into_bytes());
+    let tokenizer = tokenizer::json(&gguf).map(|json| json.map(|json| json.to_string().into_bytes()));
     let tensors = gguf.entries.into_iter().map(|entry| (0, entry)).collect();
     let parts = vec![Part { file: Bytes::Mapped(file), copied: Vec::new() }];
     let checkpoint = Checkpoint { path: path.to_owned(), parts, tensors, fingerprint: OnceLock::new() };

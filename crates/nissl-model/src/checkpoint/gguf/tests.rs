@@ -292,7 +292,7 @@ proptest! {
         fs::write(&path, &bytes).unwrap();
         if let Ok(model) = super::model(&path) {
             read_all(&model.checkpoint);
-            if let Some(json) = model.tokenizer {
+            if let Ok(Some(json)) = model.tokenizer {
                 let tokenizer: Result<Tokenizer, LoadError> = Tokenizer::from_bytes(&path, &json);
                 drop(tokenizer.map(|tokenizer| tokenizer.encode("The cell")));
             }

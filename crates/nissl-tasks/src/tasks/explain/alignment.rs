@@ -11,7 +11,6 @@ use serde::{Deserialize, Serialize};
 use super::{Config, NeuronReport};
 use crate::error::TaskError;
 use crate::tasks::inspect::columns;
-use crate::tasks::lens::tokenizer;
 
 /// How neurons are aligned with repeated text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -149,7 +148,7 @@ struct Repeater<'a> {
 
 impl<'a> Repeater<'a> {
     fn new(model: &'a LanguageModel, text: &TextRows, length: usize) -> Result<Self, TaskError> {
-        let tokenizer = tokenizer(model)?;
+        let tokenizer = model.tokenizer()?;
         let n_sentences = text.sentence_of().chunk_by(|a, b| a == b).count();
         let usual = (text.n_tokens() as f64 / n_sentences.max(1) as f64).round() as usize;
         let length = if length == 0 { usual.max(2) } else { length };
@@ -162,7 +161,7 @@ impl<'a> Repeater<'a> {
     }
 
     fn repeat(&self, text: &str) -> Result<Repeated, TaskError> {
-        let tokenizer = tokenizer(self.model)?;
+        let tokenizer = self.model.tokenizer()?;
         let ids = tokenizer.encode_plain(&vec![text; self.length].join(" "))?.ids;
         Ok(Repeated::new(&ids, self.length, (tokenizer.special_prefix(), tokenizer.special_suffix())))
     }

@@ -25,17 +25,6 @@ pub(crate) fn load(config: &Config, progress: &dyn Progress) -> Result<LanguageM
     Ok(LanguageModel::load_with(&config.model, &options, progress)?)
 }
 
-/// The tokenizer of the model.
-///
-/// # Errors
-/// If it has none.
-pub(crate) fn tokenizer<'m>(config: &Config, model: &'m LanguageModel) -> Result<&'m Tokenizer, TaskError> {
-    model.tokenizer().ok_or_else(|| {
-        let (expected, got) = ("a model with a tokenizer.json", format!("{}, which has none", config.model));
-        TaskError::config("model", expected, got)
-    })
-}
-
 /// Checks that a config names a model and a text.
 ///
 /// # Errors

@@ -2,7 +2,7 @@
 
 use nissl_core::{Batch, Context, HookPlan, HookPoint, Model, ModelError};
 use nissl_methods::lens::{Guess, Lens};
-use nissl_model::{LanguageModel, Tokenizer};
+use nissl_model::LanguageModel;
 use serde::{Deserialize, Serialize};
 
 use super::Config;
@@ -99,7 +99,7 @@ pub(super) fn read(
     if !info.has_logits {
         return Err(ModelError::NoLogits { model: info.name.clone() }.into());
     }
-    let tokenizer = tokenizer(model)?;
+    let tokenizer = model.tokenizer()?;
     let encoding = tokenizer.encode(text)?;
     if encoding.is_empty() {
         return Err(TaskError::config("text", "a text of at least one token", format!("{text:?}")));
@@ -148,14 +148,6 @@ pub(super) fn read(
     let tokens = encoding.ids.iter().zip(&encoding.special);
     let tokens = tokens.map(|(&id, &special)| TokenReport { id, token: names.token(id), special }).collect();
     Ok(TextReport { tokens, target, layers })
-}
-
-/// The tokenizer of a model that must have one.
-pub(crate) fn tokenizer(model: &LanguageModel) -> Result<&Tokenizer, TaskError> {
-    model.tokenizer().ok_or_else(|| {
-        let got = "a model without one";
-        TaskError::config("model", "a folder with a tokenizer.json or vocab.json, to read a text", got)
-    })
 }
 
 /// The chosen positions in the order of the text, each once.

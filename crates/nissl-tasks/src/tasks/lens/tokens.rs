@@ -12,7 +12,7 @@ pub(super) struct Names<'a> {
 
 impl<'a> Names<'a> {
     pub(super) fn new(model: &'a LanguageModel, n_logits: usize) -> Self {
-        Self { tokenizer: model.tokenizer(), tokens_out: n_logits == model.info().d_vocab }
+        Self { tokenizer: model.tokenizer().ok(), tokens_out: n_logits == model.info().d_vocab }
     }
 
     /// A token as people read it; its number if it spells nothing or the tokenizer does not know it.

@@ -17,7 +17,7 @@ use crate::concepts;
 use crate::error::TaskError;
 use crate::labels::digest;
 use crate::progress::Quiet;
-use crate::tasks::extract::{self, Done, Recording, StoreSummary, Taker, check_source, load, tokenizer};
+use crate::tasks::extract::{self, Done, Recording, StoreSummary, Taker, check_source, load};
 
 /// What came of a stream.
 pub(super) struct Streamed {
@@ -45,7 +45,7 @@ pub(super) fn run(
         return Err(TaskError::config("stream.out", "nothing, since nothing is written", got));
     }
     let model = load(&source, ctx.progress)?;
-    let recording = Recording::new(&source, &model, tokenizer(&source, &model)?, ctx.progress)?;
+    let recording = Recording::new(&source, &model, model.tokenizer()?, ctx.progress)?;
     let rows = Rows::read(config, &source, &recording, ctx.progress)?;
     let columns: Vec<(HookPoint, usize)> =
         recording.run.sites.iter().map(|site| (site.point, site.width as usize)).collect();

@@ -60,7 +60,7 @@ fn a_training_learns_and_its_model_loads() {
     assert_eq!(report.history.held_out.iter().map(|e| e.step).collect::<Vec<_>>(), [8, 16, 24]);
     assert!(report.bits_per_byte.unwrap() > 0.0);
     let model = LanguageModel::open(&report.model.display().to_string()).unwrap();
-    assert!(model.tokenizer().is_some());
+    assert!(model.tokenizer().is_ok());
     assert!(fs::read_to_string(&report.page).unwrap().contains("<polyline"));
 }
 

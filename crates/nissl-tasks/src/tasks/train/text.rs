@@ -1,7 +1,7 @@
 //! The text as one long row of tokens in a file, so that no corpus has to fit in memory.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use nissl_core::Progress;
@@ -11,9 +11,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::TaskError;
 use crate::output::{write_json, write_whole};
+use crate::pieces::{Piece, pieces};
 
-/// Bytes of text that are tokenized at once; pieces end at a line's end.
-const PIECE: usize = 1 << 16;
+/// Bytes of a file that are read at once.
+const BLOCK: usize = 1 << 16;
 /// Pieces that are tokenized side by side.
 const AT_ONCE: usize = 64;
 /// The token that stands behind each text, where the tokenizer has it.
@@ -48,12 +49,6 @@ pub(super) struct Tokens {
     pub(super) report: TextReport,
     /// Little-endian 32-bit numbers.
     pub(super) path: PathBuf,
-}
-
-/// A piece of a file, and whether the file ends with it.
-pub(super) struct Piece {
-    pub(super) text: String,
-    last: bool,
 }
 
 /// Tokenizes the files, or finds that it was done before.
@@ -123,63 +118,11 @@ fn digest(path: &Path) -> Result<TextFile, TaskError> {
     let failed = |err| TaskError::io("read", path, err);
     let mut hasher = blake3::Hasher::new();
     let mut file = File::open(path).map_err(failed)?;
-    let mut bytes = vec![0; PIECE];
+    let mut bytes = vec![0; BLOCK];
     loop {
         match file.read(&mut bytes).map_err(failed)? {
             0 => return Ok(TextFile { path: path.to_owned(), digest: hasher.finalize().to_hex().to_string() }),
             n => hasher.update(&bytes[..n]),
         };
     }
-}
-
-/// The files in pieces that end at a line's end.
-pub(super) fn pieces(files: &[PathBuf]) -> impl Iterator<Item = Result<Piece, TaskError>> + Send + '_ {
-    files.iter().flat_map(|path| {
-        let mut state = Some((None, 0u64));
-        std::iter::from_fn(move || {
-            let (reader, line) = state.take()?;
-            match piece(path, reader, line) {
-                Ok((piece, next)) => {
-                    state = next;
-                    piece.map(Ok)
-                }
-                Err(err) => Some(Err(err)),
-            }
-        })
-    })
-}
-
-type Rest = Option<(Option<BufReader<File>>, u64)>;
-
-/// Reads the next piece, and what there is to read after it.
-fn piece(path: &Path, reader: Option<BufReader<File>>, mut line: u64) -> Result<(Option<Piece>, Rest), TaskError> {
-    let failed = |err| TaskError::io("read", path, err);
-    let mut reader = match reader {
-        Some(reader) => reader,
-        None => BufReader::with_capacity(PIECE, File::open(path).map_err(failed)?),
-    };
-    let mut bytes = Vec::with_capacity(PIECE + 1024);
-    let mut last = false;
-    while bytes.len() < PIECE {
-        if reader.read_until(b'\n', &mut bytes).map_err(failed)? == 0 {
-            last = true;
-            break;
-        }
-        line += 1;
-    }
-    let text = String::from_utf8(bytes).map_err(|err| {
-        let valid = err.utf8_error().valid_up_to();
-        let n_lines = |bytes: &[u8]| bytes.split(|&byte| byte == b'\n').count() as u64 - 1;
-        let first = line - n_lines(err.as_bytes());
-        let at = first + n_lines(&err.as_bytes()[..valid]) + 1;
-        let byte = err.as_bytes()[valid];
-        let got = format!("byte {byte:#04x} in line {at}");
-        TaskError::Format { path: path.to_owned(), expected: "text in UTF-8".to_owned(), got }
-    })?;
-    if text.is_empty() {
-        return Ok((None, None));
-    }
-    // A piece that ends where the file does is the last one, though the next read would have to find that out.
-    let last = last || reader.fill_buf().map_err(failed)?.is_empty();
-    Ok((Some(Piece { text, last }), if last { None } else { Some((Some(reader), line)) }))
 }

@@ -10,13 +10,12 @@ use nissl_model::{Encoding, LanguageModel, Tokenizer};
 
 use super::{Colors, Config, Saliency, Sentence, View, Word};
 use crate::error::TaskError;
-use crate::tasks::lens::tokenizer;
 
 /// One view a neuron, or one for the saliency.
 pub(super) fn views(config: &Config, text: &str, progress: &dyn Progress) -> Result<Vec<View>, TaskError> {
     progress.stage("load the model", None, "models");
     let model = LanguageModel::load(&config.source, progress)?;
-    let encoding = tokenizer(&model)?.encode(text)?;
+    let encoding = model.tokenizer()?.encode(text)?;
     let spelled: Vec<usize> = (0..encoding.len()).filter(|&token| !encoding.special[token]).collect();
     if spelled.is_empty() {
         return Err(TaskError::config("text", "a text of at least one token", format!("{text:?}")));
@@ -89,7 +88,7 @@ fn saliency(
 /// What the derivative is taken of.
 fn objective(config: &Config, model: &LanguageModel) -> Result<Objective, TaskError> {
     let Some(target) = &config.target else { return Ok(Objective::sequence()) };
-    let tokenizer: &Tokenizer = tokenizer(model)?;
+    let tokenizer: &Tokenizer = model.tokenizer()?;
     let id = match target.parse() {
         Ok(id) => Some(id),
         Err(_) => tokenizer.token_id(target).or_else(|| match &tokenizer.encode_plain(target).ok()?.ids[..] {

@@ -159,6 +159,10 @@ impl<'a> Design<'a> {
 
     /// The values of some columns, `[n_rows, columns]` column by column.
     pub(crate) fn gathered(&self, columns: &[usize]) -> Result<Cow<'_, [f32]>, MethodError> {
+        if let (&[column], Some(held)) = (columns, &self.held) {
+            let n = self.rows.len();
+            return Ok(Cow::Borrowed(&held[column / PIECE][column % PIECE * n..(column % PIECE + 1) * n]));
+        }
         let is_piece = |piece: usize| self.columns(piece).eq(columns.iter().copied());
         if let Some(piece) = columns.first().map(|first| first / PIECE).filter(|&piece| is_piece(piece)) {
             return self.piece(piece);

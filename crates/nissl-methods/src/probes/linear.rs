@@ -7,8 +7,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 mod coordinate;
+mod dense;
 pub(crate) mod loss;
+mod newton;
 mod products;
+mod quadratic;
 pub(crate) mod solver;
 
 pub use loss::Loss;

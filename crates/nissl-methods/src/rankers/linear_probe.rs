@@ -23,8 +23,9 @@
 //! | `min_count` | 2 | ≥ 1 | concepts with fewer rows are left out, and named |
 //! | `seed` | 0 | | another seed is another split |
 //! ## Cost
-//! Two passes over the neurons that matter a step, some ten to some hundred steps; a few passes over all neurons. What
-//! does not fit into memory is read again at every pass. Beside it 20 bytes a row and concept.
+//! With a penalty of sizes ten steps or some more, each the products of a concept's neurons with a weight with one another,
+//! and about as many passes over all neurons; without, two passes a step and up to some hundred. What does not fit into
+//! memory is read again at every pass. Beside it 40 bytes a row and concept, and 4 for each two neurons with a weight.
 //! ## Errors
 //! `TooFewConcepts`, `TooFewRows`, `NotExclusive`, `NotFinite`, `Parameter`, `Cancelled`.
 //! ## Differs
@@ -126,7 +127,8 @@ impl Ranker for LinearProbe {
         let solver = Solver::new(&design, self.loss, &targets, weights.as_deref());
         ctx.progress.stage("fitting a linear probe", None, "steps");
         let options = self.options();
-        let fit = solver.fit(options.penalty(), options.stop(), None)?;
+        let tell = |steps: usize| ctx.progress.step(steps as u64);
+        let fit = solver.fit_telling(options.penalty(), options.stop(), None, &tell)?;
         if !fit.converged {
             ctx.progress.note(&format!("{} stopped after {} steps above its tolerance", Self::NAME, fit.steps));
         }

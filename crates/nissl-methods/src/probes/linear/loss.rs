@@ -25,6 +25,28 @@ pub enum Loss {
     SquaredHinge,
 }
 
+impl Loss {
+    /// Value, slope and curvature by an output `z` that should be `y`.
+    ///
+    /// Of a softmax `z` is an output less the logarithm of the sum of the exponentials of the others: but for what does not
+    /// change with it, it is the loss of a sigmoid there.
+    pub(super) fn of_one(self, z: f64, y: f64) -> (f64, f64, f64) {
+        match self {
+            Self::Softmax | Self::Sigmoid => {
+                let e = (-z.abs()).exp();
+                let p = if z >= 0.0 { 1.0 / (1.0 + e) } else { e / (1.0 + e) };
+                (z.max(0.0) + e.ln_1p() - y * z, p - y, p * (1.0 - p))
+            }
+            Self::Squared => ((z - y) * (z - y), 2.0 * (z - y), 2.0),
+            Self::SquaredHinge => {
+                let side = 2.0 * y - 1.0;
+                let short = (1.0 - side * z).max(0.0);
+                (short * short, -2.0 * side * short, if short > 0.0 { 2.0 } else { 0.0 })
+            }
+        }
+    }
+}
+
 /// Sums over rows.
 #[derive(Clone, Debug)]
 pub(crate) struct Sums {
@@ -45,7 +67,7 @@ pub(crate) struct Objective<'a> {
 }
 
 impl Objective<'_> {
-    fn weight(&self, row: usize) -> f64 {
+    pub(super) fn weight(&self, row: usize) -> f64 {
         self.row_weights.map_or(1.0, |weights| weights[row])
     }
 
@@ -83,16 +105,7 @@ impl Objective<'_> {
                 let y = self.targets.value(row, output);
                 let (loss, slope, curvature) = match self.loss {
                     Loss::Softmax => (0.0, p[output] - y, p[output] * (1.0 - p[output])),
-                    Loss::Sigmoid => {
-                        let p = sigmoid(z[output]);
-                        (softplus(z[output]) - y * z[output], p - y, p * (1.0 - p))
-                    }
-                    Loss::Squared => ((z[output] - y) * (z[output] - y), 2.0 * (z[output] - y), 2.0),
-                    Loss::SquaredHinge => {
-                        let side = 2.0 * y - 1.0;
-                        let short = (1.0 - side * z[output]).max(0.0);
-                        (short * short, -2.0 * side * short, if short > 0.0 { 2.0 } else { 0.0 })
-                    }
+                    other => other.of_one(z[output], y),
                 };
                 sums.loss += weight * loss;
                 sums.slope[output] += weight * slope;
@@ -165,10 +178,6 @@ pub(crate) fn sigmoid(z: f64) -> f64 {
         let e = z.exp();
         e / (1.0 + e)
     }
-}
-
-fn softplus(z: f64) -> f64 {
-    z.max(0.0) + (-z.abs()).exp().ln_1p()
 }
 
 fn entropy_term(q: f64) -> f64 {

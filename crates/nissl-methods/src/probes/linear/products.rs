@@ -12,16 +12,23 @@ use crate::probes::design::{Design, view};
 
 /// Slope of the mean loss by the weights of a piece, `[columns, K]`, from the slopes of its first rows, `[N, K]`.
 pub(crate) fn gradient(x: &ArrayView2<'_, f32>, slopes: &[f32], k: usize) -> Vec<f64> {
+    gradient_of_some(x, slopes, k, 1)
+}
+
+/// The same over every so many-th [`CHUNK`] of the rows.
+pub(super) fn gradient_of_some(x: &ArrayView2<'_, f32>, slopes: &[f32], k: usize, every: usize) -> Vec<f64> {
     let n = slopes.len() / k;
+    let mut seen = 0;
     let r = ArrayView2::from_shape((n, k), slopes).expect("a slope for each row and output");
     let mut sum = vec![0.0; x.ncols() * k];
     let mut part = Array2::zeros((x.ncols(), k));
-    for first in (0..n).step_by(CHUNK) {
+    for first in (0..n).step_by(CHUNK * every) {
         let rows = first..n.min(first + CHUNK);
+        seen += rows.len();
         general_mat_mul(1.0, &x.slice(s![rows.clone(), ..]).t(), &r.slice(s![rows, ..]), 0.0, &mut part);
         sum.iter_mut().zip(&part).for_each(|(sum, &part)| *sum += part as f64);
     }
-    sum.into_iter().map(|sum| sum / n as f64).collect()
+    sum.into_iter().map(|sum| sum / seen as f64).collect()
 }
 
 /// Products of the columns of two pieces over their first `n` rows, over n.

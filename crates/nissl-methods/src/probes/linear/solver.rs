@@ -1,26 +1,25 @@
 //! Minimizes mean loss + λ1·|w| + λ2·w² over all neurons, and says how far from the minimum it is at most.
 //!
-//! N rows, K outputs, A neurons of the working set. A working set of neurons grows until no neuron outside of it should
-//! be in. On it, steps minimize the penalty plus a quadratic whose curvature is the neurons' Gram matrix (in blocks)
-//! times each output's mean curvature, by coordinate descent; steps are extrapolated, and start over where that fails.
-//! The dual objective at the scaled slopes bounds the minimum from below: the distance is the duality gap.
+//! N rows, K outputs. With a penalty of sizes most weights are 0: `newton.rs` finds the others, output by output, with
+//! penalties that come down to the one asked for. Without, all neurons move at once, `dense.rs`. The dual objective at the
+//! scaled slopes of all neurons bounds the minimum from below: the distance is the duality gap.
 
-use std::borrow::Cow;
-use std::ops::Range;
-
-use ndarray::{Array2, s};
+use ndarray::Array2;
 use nissl_core::MethodError;
 use rayon::prelude::*;
 
-use super::coordinate::coordinate_descent;
 use super::loss::{CHUNK, Loss, Objective, Sums, softmax};
+use super::newton::Newton;
+use super::products::gradient_of_some;
 pub(crate) use super::products::outputs;
-use super::products::{add_outputs, gradient, gram};
-use crate::probes::design::{Design, PIECE, view};
+use crate::probes::design::{Design, view};
 use crate::probes::targets::Targets;
 
-/// Neurons whose Gram matrix is known; those of different blocks count as uncorrelated.
-const BLOCK: usize = 16 * PIECE;
+/// How far the penalty of sizes comes down at once.
+const DOWN: f64 = 0.3;
+/// On the way one chunk in so many is looked at, where there are more than [`MANY`].
+const PART: usize = 4;
+const MANY: usize = 12;
 
 /// What the solver stops at.
 #[derive(Clone, Copy, Debug)]
@@ -56,7 +55,7 @@ pub(crate) struct Penalty {
 }
 
 impl Penalty {
-    fn of(self, weights: &[f64]) -> f64 {
+    pub(super) fn of(self, weights: &[f64]) -> f64 {
         weights.iter().map(|w| self.l1 * w.abs() + self.l2 * w * w).sum()
     }
 
@@ -72,36 +71,27 @@ impl Penalty {
 
 /// A problem with everything that does not depend on the penalty.
 pub(crate) struct Solver<'a> {
-    design: &'a Design<'a>,
-    objective: Objective<'a>,
-    k: usize,
+    pub(super) design: &'a Design<'a>,
+    pub(super) objective: Objective<'a>,
+    pub(super) k: usize,
 }
 
-/// A point: weights of the working set `[A, K]`, bias, and the outputs they give `[N, K]`.
+/// A point: weights `[n_neurons, K]`, bias, and the outputs they give `[N, K]`.
 #[derive(Clone)]
-struct Point {
-    w: Vec<f64>,
-    b: Vec<f64>,
-    z: Vec<f64>,
+pub(super) struct Point {
+    pub(super) w: Vec<f64>,
+    pub(super) b: Vec<f64>,
+    pub(super) z: Vec<f64>,
 }
 
 impl Point {
     /// `self + beta (self - before)`.
-    fn extrapolated(&self, before: &Self, beta: f64) -> Self {
+    pub(super) fn extrapolated(&self, before: &Self, beta: f64) -> Self {
         let go = |now: &[f64], before: &[f64]| {
             now.iter().zip(before).map(|(now, before)| now + beta * (now - before)).collect()
         };
         Self { w: go(&self.w, &before.w), b: go(&self.b, &before.b), z: go(&self.z, &before.z) }
     }
-}
-
-/// The working set.
-struct Working<'a> {
-    columns: Vec<usize>,
-    /// Pieces of the columns where they fit into memory.
-    held: Option<Vec<Cow<'a, [f32]>>>,
-    /// The Gram matrix of each block, `[BLOCK, BLOCK]`, over N.
-    gram: Vec<Array2<f64>>,
 }
 
 impl<'a> Solver<'a> {
@@ -127,6 +117,20 @@ impl<'a> Solver<'a> {
     /// # Errors
     /// If the activations cannot be read or the user stops it.
     pub(crate) fn fit(&self, penalty: Penalty, stop: Stop, start: Option<&Fit>) -> Result<Fit, MethodError> {
+        self.fit_telling(penalty, stop, start, &|_| ())
+    }
+
+    /// The same; `tell` is called with the steps taken, now and then.
+    ///
+    /// # Errors
+    /// As [`Solver::fit`].
+    pub(crate) fn fit_telling(
+        &self,
+        penalty: Penalty,
+        stop: Stop,
+        start: Option<&Fit>,
+        tell: &dyn Fn(usize),
+    ) -> Result<Fit, MethodError> {
         let (d, k) = (self.design.n_columns(), self.k);
         let mut fit = match start {
             Some(start) => start.clone(),
@@ -141,47 +145,65 @@ impl<'a> Solver<'a> {
         };
         fit.steps = 0;
         let mut inner = 0.3 * stop.gap;
-        let mut working: Option<Working<'_>> = None;
+        let mut newton = Newton::new(self);
+        let mut grams = Vec::new();
         let (mut scale, mut first_slope) = (1.0, None);
+        // A start is near already.
+        let mut l1 = if start.is_some() { penalty.l1 } else { f64::INFINITY };
         loop {
             self.design.go_on()?;
-            let mut z = outputs(self.design, &fit.weights, &fit.bias, 0..self.design.n_fit())?;
+            let mut z = if penalty.l1 > 0.0 {
+                newton.outputs(&fit)?
+            } else {
+                outputs(self.design, &fit.weights, &fit.bias, 0..self.design.n_fit())?
+            };
             self.settle_bias(&mut fit.bias, &mut z);
             let (sums, slopes) = self.slopes(&z);
-            let v = self.gradient(&slopes)?;
             fit.objective = sums.loss + penalty.of(&fit.weights);
-            let bound = self.dual(&z, &v, penalty, true);
-            fit.gap = bound.map(|bound| (fit.objective - bound).max(0.0));
-            let first = *first_slope.get_or_insert(largest(&v));
-            fit.converged = match fit.gap {
-                Some(gap) => gap <= stop.gap * fit.objective,
-                None => largest(&v) <= stop.gap * first,
-            };
-            if fit.converged || fit.steps >= stop.steps {
-                return Ok(fit);
+            let last = fit.steps >= stop.steps;
+            let on_the_way = l1 > penalty.l1 && penalty.l1 > 0.0 && !last;
+            // On the way down a part of the rows says well enough which neurons are to come.
+            let every = if on_the_way && self.design.n_fit() > MANY * CHUNK { PART } else { 1 };
+            let v = self.gradient_of_some(&slopes, every)?;
+            if !on_the_way {
+                let bound = self.dual(&z, &v, penalty, true);
+                fit.gap = bound.map(|bound| (fit.objective - bound).max(0.0));
+                let first = *first_slope.get_or_insert(largest(&v));
+                fit.converged = match fit.gap {
+                    Some(gap) => gap <= stop.gap * fit.objective,
+                    None => largest(&v) <= stop.gap * first,
+                };
+                if fit.converged || last {
+                    return Ok(fit);
+                }
             }
-            let mut columns = working.as_ref().map_or_else(Vec::new, |working| working.columns.clone());
-            let before = columns.len();
-            self.grow(&mut columns, &v, &fit.weights, penalty);
-            if columns.len() > before {
-                working = Some(self.working(columns)?);
+            let left = stop.steps - fit.steps;
+            let (more, steps) = if penalty.l1 > 0.0 {
+                l1 = (DOWN * l1.min(largest(&v))).max(penalty.l1);
+                let (new, rest) = newton.grow(&v, &fit.weights, l1)?;
+                // On the way down no minimum is needed.
+                let (decrease, most) = if rest || l1 > penalty.l1 { (0.01, left.min(2)) } else { (inner, left) };
+                let steps = newton.descend(&mut fit, &z, Penalty { l1, ..penalty }, (decrease, most))?;
+                (new || l1 > penalty.l1, steps)
             } else {
+                let first = grams.is_empty();
+                if first {
+                    grams = self.grams()?;
+                }
+                let point = Point { w: std::mem::take(&mut fit.weights), b: std::mem::take(&mut fit.bias), z };
+                let (point, steps) = self.descend(&grams, point, penalty, (inner, left), &mut scale)?;
+                (fit.weights, fit.bias) = (point.w, point.b);
+                (first, steps)
+            };
+            fit.steps += steps.max(1);
+            tell(fit.steps);
+            if !more {
                 inner *= 0.1;
                 if inner < 1e-4 * stop.gap {
                     // Single precision gives no better.
                     return Ok(fit);
                 }
             }
-            let Some(working) = &working else { return Ok(fit) };
-            let point = Point { w: pick(&fit.weights, &working.columns, k), b: fit.bias.clone(), z };
-            let left = stop.steps - fit.steps;
-            let (point, steps) = self.descend(working, point, penalty, (inner, left), &mut scale)?;
-            fit.steps += steps.max(1);
-            fit.weights = vec![0.0; d * k];
-            for (place, &column) in working.columns.iter().enumerate() {
-                fit.weights[column * k..(column + 1) * k].copy_from_slice(&point.w[place * k..(place + 1) * k]);
-            }
-            fit.bias = point.b;
         }
     }
 
@@ -192,15 +214,20 @@ impl<'a> Solver<'a> {
         point
     }
 
-    fn slopes(&self, z: &[f64]) -> (Sums, Vec<f32>) {
+    pub(super) fn slopes(&self, z: &[f64]) -> (Sums, Vec<f32>) {
         let mut slopes = vec![0.0; z.len()];
         (self.objective.evaluate(z, &mut slopes), slopes)
     }
 
     /// Slope of the mean loss by every weight, `[n_neurons, K]`.
-    fn gradient(&self, slopes: &[f32]) -> Result<Vec<f64>, MethodError> {
-        let pieces =
-            self.design.map_pieces(|_, values| gradient(&view(values, self.design.n_rows()), slopes, self.k))?;
+    pub(super) fn gradient(&self, slopes: &[f32]) -> Result<Vec<f64>, MethodError> {
+        self.gradient_of_some(slopes, 1)
+    }
+
+    /// The same over every so many-th chunk of the rows.
+    fn gradient_of_some(&self, slopes: &[f32], every: usize) -> Result<Vec<f64>, MethodError> {
+        let n = self.design.n_rows();
+        let pieces = self.design.map_pieces(|_, values| gradient_of_some(&view(values, n), slopes, self.k, every))?;
         Ok(pieces.into_iter().flatten().collect())
     }
 
@@ -256,7 +283,7 @@ impl<'a> Solver<'a> {
     }
 
     /// A bound of the minimum from below: the dual objective at a share of the slopes; `None` if there is none.
-    fn dual(&self, z: &[f64], v: &[f64], penalty: Penalty, search: bool) -> Option<f64> {
+    pub(super) fn dual(&self, z: &[f64], v: &[f64], penalty: Penalty, search: bool) -> Option<f64> {
         let value = |share: f64| {
             Some(-self.objective.conjugate(z, share) - penalty.conjugate(v, share)?).filter(|value| value.is_finite())
         };
@@ -284,249 +311,8 @@ impl<'a> Solver<'a> {
         }
         Some(best)
     }
-
-    /// Adds the neurons that should not be 0, the furthest first, as many as there are, at least a block's half.
-    fn grow(&self, columns: &mut Vec<usize>, v: &[f64], weights: &[f64], penalty: Penalty) {
-        let (d, k) = (self.design.n_columns(), self.k);
-        if penalty.l1 == 0.0 {
-            *columns = (0..d).collect();
-            return;
-        }
-        let mut is_in = vec![false; d];
-        for &column in &*columns {
-            is_in[column] = true;
-        }
-        let nonzero = |column: usize| weights[column * k..(column + 1) * k].iter().any(|&w| w != 0.0);
-        for column in (0..d).filter(|&column| nonzero(column)) {
-            if !is_in[column] {
-                is_in[column] = true;
-                columns.push(column);
-            }
-        }
-        let over = |column: usize| largest(&v[column * k..(column + 1) * k]) - penalty.l1;
-        let mut wanted: Vec<(f64, usize)> = (0..d)
-            .filter(|&column| !is_in[column])
-            .map(|column| (over(column), column))
-            .filter(|&(over, _)| over > 0.0)
-            .collect();
-        wanted.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
-        wanted.truncate(columns.len().max(BLOCK / 2));
-        columns.extend(wanted.into_iter().map(|(_, column)| column));
-        columns.sort_unstable();
-    }
-
-    fn working(&self, columns: Vec<usize>) -> Result<Working<'a>, MethodError> {
-        let mut working = Working { columns, held: None, gram: Vec::new() };
-        let n_pieces = working.columns.len().div_ceil(PIECE);
-        let copied = if working.columns.len() == self.design.n_columns() { 0 } else { working.columns.len() };
-        let fits = copied * self.design.n_rows() * size_of::<f32>() <= self.design.ctx().memory / 5 * 2;
-        if fits && (copied > 0 || self.design.is_held()) {
-            let held: Result<Vec<_>, _> =
-                working.columns.par_chunks(PIECE).map(|columns| self.design.gathered(columns)).collect();
-            working.held = Some(held?);
-        }
-        let per_block = BLOCK / PIECE;
-        for first in (0..n_pieces).step_by(per_block) {
-            self.design.go_on()?;
-            let pieces = first..n_pieces.min(first + per_block);
-            working.gram.push(self.gram(&working, pieces)?);
-        }
-        Ok(working)
-    }
-
-    /// Products of the columns of some pieces with one another, over N.
-    fn gram(&self, working: &Working<'a>, pieces: Range<usize>) -> Result<Array2<f64>, MethodError> {
-        let width = working.columns.len().min(pieces.end * PIECE) - pieces.start * PIECE;
-        let pairs: Vec<(usize, usize)> = pieces.clone().flat_map(|a| (a..pieces.end).map(move |b| (a, b))).collect();
-        let product = |&(a, b): &(usize, usize)| -> Result<Array2<f64>, MethodError> {
-            let (a, b) = (working.piece(self.design, a)?, working.piece(self.design, b)?);
-            let (a, b) = (view(&a, self.design.n_rows()), view(&b, self.design.n_rows()));
-            Ok(gram(&a, &b, self.design.n_fit()))
-        };
-        let products: Vec<Result<Array2<f64>, MethodError>> = if working.held.is_some() {
-            pairs.par_iter().map(product).collect()
-        } else {
-            pairs.iter().map(product).collect()
-        };
-        let mut gram = Array2::zeros((width, width));
-        for (&(a, b), product) in pairs.iter().zip(products) {
-            let product = product?;
-            let (a, b) = ((a - pieces.start) * PIECE, (b - pieces.start) * PIECE);
-            gram.slice_mut(s![a..a + product.nrows(), b..b + product.ncols()]).assign(&product);
-            gram.slice_mut(s![b..b + product.ncols(), a..a + product.nrows()]).assign(&product.t());
-        }
-        Ok(gram)
-    }
-
-    /// Slope of the mean loss by the weights of the working set, `[A, K]`.
-    fn working_gradient(&self, working: &Working<'a>, slopes: &[f32]) -> Result<Vec<f64>, MethodError> {
-        let pieces: Vec<Vec<f64>> =
-            working.map(self.design, |values| gradient(&view(values, self.design.n_rows()), slopes, self.k))?;
-        Ok(pieces.into_iter().flatten().collect())
-    }
-
-    /// Steps on the working set until the gap there is small enough, or after so many.
-    fn descend(
-        &self,
-        working: &Working<'a>,
-        start: Point,
-        penalty: Penalty,
-        (gap, max_steps): (f64, usize),
-        scale: &mut f64,
-    ) -> Result<(Point, usize), MethodError> {
-        let mut now = start.clone();
-        let mut before = start;
-        let mut value = f64::INFINITY;
-        let (mut momentum, mut small) = (1.0_f64, 0);
-        for step in 0..max_steps {
-            self.design.go_on()?;
-            let next_momentum = 0.5 * (1.0 + (1.0 + 4.0 * momentum * momentum).sqrt());
-            let beta = (momentum - 1.0) / next_momentum;
-            let y = now.extrapolated(&before, beta);
-            let (sums, slopes) = self.slopes(&y.z);
-            let g = self.working_gradient(working, &slopes)?;
-            let at_y = sums.loss + penalty.of(&y.w);
-            if step % 5 == 4 {
-                // The bound holds where the slopes of the bias are 0; what they lack of it is taken off.
-                let unsettled: f64 = sums.slope.iter().zip(&y.b).map(|(slope, b)| slope.abs() * (1.0 + b.abs())).sum();
-                let bound = self.dual(&y.z, &g, penalty, false);
-                if bound.is_some_and(|bound| at_y - bound + unsettled <= gap * at_y) {
-                    // The point at which the gap is small is the one to go on with.
-                    return Ok((if at_y <= value { y } else { now }, step));
-                }
-            }
-            let next = self.step(working, &y, &sums, &g, penalty, scale)?;
-            let (loss, _) = self.slopes(&next.z);
-            let next_value = loss.loss + penalty.of(&next.w);
-            if next_value > value {
-                if beta == 0.0 {
-                    small += 1;
-                    *scale *= 4.0;
-                    if small >= 3 {
-                        return Ok((now, step));
-                    }
-                }
-                momentum = 1.0;
-                before = now.clone();
-                continue;
-            }
-            small = if value - next_value <= 1e-12 * value { small + 1 } else { 0 };
-            if small >= 3 {
-                return Ok((next, step));
-            }
-            value = next_value;
-            before = std::mem::replace(&mut now, next);
-            momentum = next_momentum;
-            *scale *= 0.9;
-        }
-        Ok((now, max_steps))
-    }
-
-    /// Minimizes the quadratic at `y` plus the penalty; its curvature is raised until it bounds the loss.
-    fn step(
-        &self,
-        working: &Working<'a>,
-        y: &Point,
-        sums: &Sums,
-        g: &[f64],
-        penalty: Penalty,
-        scale: &mut f64,
-    ) -> Result<Point, MethodError> {
-        loop {
-            let curvature: Vec<f64> = sums.curvature.iter().map(|c| *scale * c.max(1e-9)).collect();
-            let (w, quadratic) = self.quadratic(working, y, g, &curvature, penalty);
-            let delta: Vec<f64> = w.iter().zip(&y.w).map(|(w, y)| w - y).collect();
-            let shift: Vec<f64> = sums.slope.iter().zip(&curvature).map(|(slope, c)| -slope / c).collect();
-            let mut moved = vec![0.0; y.z.len()];
-            self.move_outputs(working, &delta, &mut moved)?;
-            let mut z = y.z.clone();
-            for (z, moved) in z.chunks_mut(self.k).zip(moved.chunks(self.k)) {
-                for ((z, moved), shift) in z.iter_mut().zip(moved).zip(&shift) {
-                    *z += *moved as f64 + shift;
-                }
-            }
-            let b = y.b.iter().zip(&shift).map(|(b, shift)| b + shift).collect();
-            let (next, _) = self.slopes(&z);
-            let linear: f64 = g.iter().zip(&delta).map(|(g, d)| g * d).sum();
-            let of_bias: f64 = sums.slope.iter().zip(&shift).map(|(slope, shift)| 0.5 * slope * shift).sum();
-            let bound = sums.loss + linear + quadratic + of_bias;
-            // Slopes are in single precision: so much of the model of the loss is noise.
-            let noise = 1e-12 * sums.loss.abs() + 1e-6 * quadratic.abs();
-            if next.loss <= bound + noise || *scale > 1e12 {
-                return Ok(Point { w, b, z });
-            }
-            *scale *= 2.0;
-        }
-    }
-
-    fn move_outputs(&self, working: &Working<'a>, delta: &[f64], moved: &mut [f32]) -> Result<(), MethodError> {
-        let delta: Vec<f32> = delta.iter().map(|&d| d as f32).collect();
-        for (piece, delta) in delta.chunks(PIECE * self.k).enumerate() {
-            if delta.iter().any(|&d| d != 0.0) {
-                add_outputs(&view(&working.piece(self.design, piece)?, self.design.n_rows()), delta, moved);
-            }
-        }
-        Ok(())
-    }
-
-    /// The weights `[A, K]` that minimize the quadratic plus the penalty, and the quadratic's curved part there.
-    fn quadratic(
-        &self,
-        working: &Working<'a>,
-        y: &Point,
-        g: &[f64],
-        curvature: &[f64],
-        penalty: Penalty,
-    ) -> (Vec<f64>, f64) {
-        let k = self.k;
-        let tasks: Vec<(usize, usize)> =
-            (0..working.gram.len()).flat_map(|block| (0..k).map(move |output| (block, output))).collect();
-        let solved: Vec<(Vec<f64>, f64)> = tasks
-            .par_iter()
-            .map(|&(block, output)| {
-                let gram = &working.gram[block];
-                let column = |of: &[f64]| -> Vec<f64> {
-                    (0..gram.nrows()).map(|j| of[(block * BLOCK + j) * k + output]).collect()
-                };
-                coordinate_descent(gram, &column(g), column(&y.w), curvature[output], penalty)
-            })
-            .collect();
-        let mut w = vec![0.0; g.len()];
-        let mut quadratic = 0.0;
-        for (&(block, output), (of_task, curved)) in tasks.iter().zip(&solved) {
-            quadratic += curved;
-            for (j, value) in of_task.iter().enumerate() {
-                w[(block * BLOCK + j) * k + output] = *value;
-            }
-        }
-        (w, quadratic)
-    }
 }
 
-impl<'a> Working<'a> {
-    fn piece(&self, design: &'a Design<'a>, piece: usize) -> Result<Cow<'_, [f32]>, MethodError> {
-        if let Some(held) = &self.held {
-            return Ok(Cow::Borrowed(&held[piece]));
-        }
-        let columns = &self.columns[piece * PIECE..self.columns.len().min((piece + 1) * PIECE)];
-        design.gathered(columns)
-    }
-
-    fn map<T: Send>(
-        &self,
-        design: &'a Design<'a>,
-        map: impl Fn(&[f32]) -> T + Send + Sync,
-    ) -> Result<Vec<T>, MethodError> {
-        let n = self.columns.len().div_ceil(PIECE);
-        let one = |piece| Ok(map(&self.piece(design, piece)?));
-        if self.held.is_some() { (0..n).into_par_iter().map(one).collect() } else { (0..n).map(one).collect() }
-    }
-}
-
-fn pick(weights: &[f64], columns: &[usize], k: usize) -> Vec<f64> {
-    columns.iter().flat_map(|&column| weights[column * k..(column + 1) * k].iter().copied()).collect()
-}
-
-fn largest(values: &[f64]) -> f64 {
+pub(super) fn largest(values: &[f64]) -> f64 {
     values.iter().fold(0.0, |most, value| most.max(value.abs()))
 }

@@ -1,7 +1,7 @@
 //! What methods cost over a store: seconds, reads of the store that take as long, and memory.
 //!
-//! `store_methods STORE LABELS [--memory MB] [--only NAME,..] [--export FOLDER] [--steps N]` prints a line
-//! of JSON a run. Methods are those of `RUNS`, `linear` and `gaussian`; `--export` writes `x.f32` (rows one behind the
+//! `store_methods STORE LABELS [--memory MB] [--only NAME,..] [--export FOLDER] [--steps N]
+//! [--penalties L,..]` prints a line of JSON a run. Methods are those of `RUNS`, `linear` and `gaussian`; `--export` writes `x.f32` (rows one behind the
 //! other) and `y.u32` for peers; `benches/store.py` makes the comparison. The best of three runs counts where one takes
 //! less than five seconds.
 
@@ -31,7 +31,7 @@ const RUNS: &[(&str, &str, usize)] = &[
     ("iou", "{}", usize::MAX),
     ("sensitivity", "{}", usize::MAX),
     ("average-precision", "{}", usize::MAX),
-    ("top-words", "{}", usize::MAX),
+    ("top-words", r#"{"num":20}"#, usize::MAX),
     ("top-contexts", "{}", usize::MAX),
     ("variance-reduction", "{}", usize::MAX),
     ("lookup", "{}", usize::MAX),
@@ -50,6 +50,7 @@ struct Args {
     only: Vec<String>,
     export: Option<String>,
     steps: usize,
+    penalties: Vec<f64>,
 }
 
 fn args() -> Result<Args, Box<dyn Error>> {
@@ -60,6 +61,7 @@ fn args() -> Result<Args, Box<dyn Error>> {
         only: Vec::new(),
         export: None,
         steps: 50,
+        penalties: vec![1e-2, 1e-3, 1e-4, 1e-5],
     };
     let mut rest = std::env::args().skip(1);
     while let Some(arg) = rest.next() {
@@ -69,6 +71,7 @@ fn args() -> Result<Args, Box<dyn Error>> {
             "--only" => found.only = value()?.split(',').map(str::to_owned).collect(),
             "--export" => found.export = Some(value()?),
             "--steps" => found.steps = value()?.parse()?,
+            "--penalties" => found.penalties = value()?.split(',').map(str::parse).collect::<Result<_, _>>()?,
             _ if found.store.is_empty() => found.store = arg,
             _ => found.labels = arg,
         }
@@ -106,17 +109,19 @@ fn main() -> Result<(), Box<dyn Error>> {
     if wanted("linear") {
         let of: Option<Vec<u32>> = (0..x.n_tokens()).map(|row| labels.of(row).first().copied()).collect();
         let of = of.ok_or("a row has no label")?;
-        for (lambda1, lambda2) in [(1e-2, 1e-2), (1e-3, 1e-3), (1e-4, 1e-4), (1e-5, 1e-5)] {
-            let options = LinearOptions { lambda1, lambda2, tolerance: 1e-3, ..LinearOptions::default() };
+        for &penalty in &args.penalties {
+            let options =
+                LinearOptions { lambda1: penalty, lambda2: penalty, tolerance: 1e-3, ..LinearOptions::default() };
             let start = Instant::now();
             let fit = fit_classes(&x, &of, labels.concepts().len(), &options, ctx)?;
-            let told = json!({ "lambda1": lambda1, "lambda2": lambda2, "objective": fit.objective, "gap": fit.gap, "steps": fit.steps });
+            let weights = fit.weights.iter().filter(|&&w| w != 0.0).count();
+            let told = json!({ "penalties": penalty, "objective": fit.objective, "gap": fit.gap, "steps": fit.steps, "weights": weights });
             line("linear", start.elapsed().as_secs_f64(), told);
         }
     }
     if wanted("gaussian") {
         let entry = find("gaussian-probe")?;
-        let method = entry.build(&json!({ "steps": args.steps, "min_gain": 0.0 }))?;
+        let method = entry.build(&json!({ "steps": args.steps, "min_gain": -1e9 }))?;
         let start = Instant::now();
         let picked = run(&method, &x, &labels, &text, ctx)?;
         line("gaussian", start.elapsed().as_secs_f64(), json!({ "steps": args.steps, "picked": picked }));

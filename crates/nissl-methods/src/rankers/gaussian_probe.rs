@@ -18,7 +18,7 @@
 //! |---|---|---|---|
 //! | `steps` | 50 | ≥ 1 | neurons that are picked at most |
 //! | `criterion` | information | information, accuracy | what a picked neuron is to raise |
-//! | `min_gain` | 0.001 | ≥ 0 | picking ends where the criterion rises by less: bits, or a share of the rows |
+//! | `min_gain` | 0.001 | | picking ends where the criterion rises by less: bits, or a share of the rows |
 //! | `prior` | chosen | chosen, all, none | what covariances are drawn towards; `all` as published, for as many neurons as there are |
 //! | `diagonal` | false | | neurons are independent within a class |
 //! | `min_count` | 10 | ≥ 2 | concepts with fewer rows are left out, and named |
@@ -30,9 +30,9 @@
 //! `TooFewConcepts`, `TooFewRows`, `NotExclusive`, `NotFinite`, `Parameter`, `Cancelled`.
 //! ## Differs
 //! The prior counts the picked neurons, not all: `prior = all` gives the published one, whose variances shrink by
-//! n / (n + 2 · n_neurons + 4). Picking ends where nothing is gained; `min_gain = 0` goes on as long as nothing is lost.
-//! NeuroX picks on the rows that it fits on and divides bits by nats. The criterion of the reference, the likelihood, picks
-//! as the information does.
+//! n / (n + 2 · n_neurons + 4). Picking ends where nothing is gained; `min_gain = 0` goes on as long as nothing is lost,
+//! far below 0 to the last step. NeuroX picks on the rows that it fits on and divides bits by nats. The criterion of the
+//! reference, the likelihood, picks as the information does.
 //! ## Source
 //! Torroba Hennigen, Williams and Cotterell 2020, Intrinsic Probing through Dimension Selection, EMNLP,
 //! arXiv:2010.02812; reference: rycolab/intrinsic-probing.
@@ -60,7 +60,6 @@ pub struct GaussianProbe {
     /// What a picked neuron is to raise.
     pub criterion: Criterion,
     /// Picking ends where the criterion rises by less: bits, or a share of the rows.
-    #[schemars(range(min = 0.0))]
     pub min_gain: f64,
     /// What covariances are drawn towards.
     pub prior: Prior,
@@ -102,8 +101,8 @@ impl GaussianProbe {
         if self.min_count < 2 {
             return refuse("min_count", self.min_count.to_string(), "at least 2");
         }
-        if !(self.min_gain >= 0.0 && self.min_gain.is_finite()) {
-            return refuse("min_gain", self.min_gain.to_string(), "a finite number, 0 or more");
+        if !self.min_gain.is_finite() {
+            return refuse("min_gain", self.min_gain.to_string(), "a finite number");
         }
         Ok(())
     }

@@ -3,7 +3,8 @@
 //! ## Computes
 //! For every pair of penalties of the grid a linear probe is fitted; A_l is its accuracy, A_t and A_b its accuracies
 //! with all but the top and the bottom `share` of the neurons set to their means, A_z the accuracy without penalties.
-//! The pair with the largest `alpha` (A_t - A_b) - `beta` (A_z - A_l) is taken; of equal ones the largest. The score is a
+//! The pair with the largest `alpha` (A_t - A_b) - `beta` (A_z - A_l) is taken; of equal ones the largest. A pair that
+//! leaves no weight ranks no neuron and is passed over, if another leaves one. The score is a
 //! neuron's share of its class: `|W[c, n]| / Σ_n |W[c, n]|`.
 //! ## Input
 //! Activations `[n_tokens, n_neurons]`, standardized here; at most one label a row. Fitted on six tenths of the sentences,
@@ -227,7 +228,7 @@ impl Lca {
         ctx.progress.stage("searching penalties", Some((grid.len() * grid.len() + 1) as u64), "fits");
         let free = Stop { gap: 0.01, steps: STEPS / 5 };
         let without_penalty = dev.accuracy(&solver.fit(Penalty { l1: 0.0, l2: 0.0 }, free, None)?, None)?;
-        let mut best: Option<(f64, Fit, Penalty)> = None;
+        let mut best: Option<(f64, bool, Fit, Penalty)> = None;
         let mut done = 1;
         ctx.progress.step(done);
         for &l2 in &grid {
@@ -245,18 +246,20 @@ impl Lca {
                     all: dev.accuracy(&fit, None)?,
                 };
                 let value = accuracies.value(self.alpha, self.beta);
-                let better = best.as_ref().is_none_or(|(most, _, before)| {
-                    value > most + 1e-12 || (value > most - 1e-12 && l1 + l2 > before.l1 + before.l2)
+                let ranks = fit.weights.iter().any(|&w| w != 0.0);
+                let better = best.as_ref().is_none_or(|(most, ranked, _, before)| {
+                    let larger = l1 + l2 > before.l1 + before.l2;
+                    if ranks == *ranked { value > most + 1e-12 || (value > most - 1e-12 && larger) } else { ranks }
                 });
                 if better {
-                    best = Some((value, fit.clone(), penalty));
+                    best = Some((value, ranks, fit.clone(), penalty));
                 }
                 start = Some(fit);
                 done += 1;
                 ctx.progress.step(done);
             }
         }
-        let (_, fit, penalty) = best.expect("the grid has its largest penalty at least");
+        let (_, _, fit, penalty) = best.expect("the grid has its largest penalty at least");
         Ok((fit, penalty))
     }
 }

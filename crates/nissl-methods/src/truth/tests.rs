@@ -129,3 +129,13 @@ fn probeless_without_standardizing_takes_loud_noise_for_a_concept() {
     };
     assert!(loud(false) > loud(true) + 4, "{} {}", loud(false), loud(true));
 }
+
+/// A large penalty leaves no weight, which loses nothing where a tenth of the rows have the concept; it ranks no neuron.
+#[test]
+fn linguistic_correlation_analysis_finds_the_neurons_of_a_single_rare_concept() {
+    let planted = planted(Difficulty { concepts: 1, ..Difficulty::default() });
+    let data = LabeledActivations::new(&planted.x, &planted.labels).unwrap();
+    let scores = crate::rankers::Lca::default().score(data, Context::default()).unwrap();
+    let precision = planted.recovery(&scores, 0).unwrap().precision;
+    assert!(precision > 0.5, "{precision}, by {:?}", scores.provenance.params["chosen"]);
+}

@@ -1,9 +1,9 @@
 //! What methods cost over a store: seconds, reads of the store that take as long, and memory.
 //!
-//! `store_methods STORE LABELS [--memory MB] [--only NAME,..] [--export FOLDER] [--steps N]
-//! [--penalties L,..]` prints a line of JSON a run. Methods are those of `RUNS`, `linear` and `gaussian`; `--export` writes `x.f32` (rows one behind the
-//! other) and `y.u32` for peers; `benches/store.py` makes the comparison. The best of three runs counts where one takes
-//! less than five seconds.
+//! `store_methods STORE LABELS [--memory MB] [--only NAME,..] [--export FOLDER] [--steps N] [--penalties L,..]` prints a
+//! line of JSON a run. Names are `read`, those of `RUNS`, `linear` and `gaussian`; `--export` writes `x.f32` (rows one
+//! behind the other) and `y.u32` for peers; `benches/store.py` makes the comparison. The best of three runs counts where
+//! one takes less than five seconds.
 
 #![expect(clippy::print_stdout, reason = "a program that measures tells what it measured")]
 
@@ -91,7 +91,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let wanted = |name: &str| args.only.is_empty() || args.only.iter().any(|only| only == name);
     let ctx = Context { memory: args.memory, ..Context::default() };
-    let read = if args.only.is_empty() { best_of_three(|| read_once(&x))? } else { f64::NAN };
+    let read = if wanted("read") { best_of_three(|| read_once(&x))? } else { f64::NAN };
     let line = |name: &str, seconds: f64, told: Value| {
         let reads = if read.is_nan() { Value::Null } else { json!(seconds / read) };
         println!("{}", json!({ "name": name, "seconds": seconds, "reads": reads, "peak_mb": peak_mb(), "told": told }));

@@ -81,6 +81,7 @@ pub(crate) enum Command {
     View(commands::view::Args),
     Lens(commands::lens::Args),
     Generate(commands::generate::Args),
+    GenerateInput(commands::generate_input::Args),
     Perplexity(commands::perplexity::Args),
     Methods(commands::methods::Args),
     Check(commands::check::Args),

@@ -15,6 +15,7 @@ pub(crate) mod explain;
 pub(crate) mod extract;
 pub(crate) mod factor;
 pub(crate) mod generate;
+pub(crate) mod generate_input;
 pub(crate) mod inspect;
 pub(crate) mod lens;
 pub(crate) mod mediate;
@@ -56,6 +57,7 @@ pub(crate) fn run(command: Command, door: &Door) -> anyhow::Result<()> {
         Command::View(args) => view::run(&args, door),
         Command::Lens(args) => lens::run(&args, door),
         Command::Generate(args) => generate::run(&args, door),
+        Command::GenerateInput(args) => generate_input::run(&args, door),
         Command::Perplexity(args) => perplexity::run(&args, door),
         Command::Methods(args) => methods::run(&args, door),
         Command::Check(args) => check::run(&args, door),

@@ -1,10 +1,12 @@
-//! What gradients are taken of: a number of the logits of each sentence.
+//! What gradients are taken of: a number of the logits of each sentence, or of its activations.
 
 use serde::{Deserialize, Serialize};
 
-/// A number of a sentence's logits; gradients say how it changes with the activations.
+use crate::neuron::NeuronId;
+
+/// A number of a sentence's logits or activations; gradients say how it changes with the activations before it.
 ///
-/// Positions are places in the sentence whose logits are read; negative ones count from its end, and -1, the last one,
+/// Positions are places in the sentence whose logits or activations are read; negative ones count from its end, and -1, the last one,
 /// is the default. Probabilities are the softmax of a position's logits, logarithms are natural.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -61,6 +63,15 @@ pub enum Objective {
         /// What each place should expect, one a token of the sentence; none where it does not count.
         targets: Vec<Option<u32>>,
     },
+    /// The activation of a neuron, after the plan's edits. The neuron is no part of an attention pattern. A run whose
+    /// objectives ask for neurons alone ends behind them; the model needs no logits for it.
+    Neuron {
+        /// The neuron.
+        neuron: NeuronId,
+        /// The place.
+        #[serde(default = "last")]
+        position: i64,
+    },
     /// A weighted sum.
     Sum {
         /// The parts.
@@ -100,6 +111,11 @@ impl Objective {
     /// How much more a token is expected after the sentence than another.
     pub fn difference(target: u32, foil: u32) -> Self {
         Self::Difference { target, foil, position: last() }
+    }
+
+    /// The activation of a neuron at the sentence's last token.
+    pub fn neuron(neuron: NeuronId) -> Self {
+        Self::Neuron { neuron, position: last() }
     }
 
     /// The log-probability of the sentence's own tokens but the first.

@@ -27,6 +27,7 @@ pub mod clustering;
 pub mod comparison;
 pub mod evaluation;
 pub mod factorization;
+pub mod input_generation;
 pub mod lens;
 pub mod patching;
 pub mod probes;

@@ -66,6 +66,12 @@ impl<'a> Prepared<'a> {
         self
     }
 
+    /// The same, where nothing behind the deepest capture counts.
+    pub(crate) fn differentiated_until_captured(self, wrt: &'a [HookPoint]) -> Self {
+        let last = self.plan.capture.iter().max().copied();
+        Self { last, ..self.differentiated(wrt) }
+    }
+
     /// The same for a model, which may have an encoder and a decoder.
     pub(crate) fn of_model(self, info: &ModelInfo) -> Self {
         Self { pairs: info.encoder.is_some(), ..self }

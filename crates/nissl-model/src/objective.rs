@@ -1,6 +1,9 @@
-//! Objectives as sums of terms of logits: their values, and their gradients with respect to the logits.
+//! Objectives as sums of terms of logits and of activations: their values, and their gradients with respect to the
+//! logits.
 
-use nissl_core::{ModelError, Objective};
+use std::ops::Range;
+
+use nissl_core::{HookPoint, ModelError, ModelInfo, Objective, PlanError};
 
 use crate::engine::cpu::{Cpu, Tensor};
 use crate::engine::tape;
@@ -32,8 +35,27 @@ enum Among<'a> {
     Classes(&'a [u32]),
 }
 
+/// weight · the activation of a unit at a point, in a row.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Read {
+    pub(crate) point: HookPoint,
+    pub(crate) unit: usize,
+    pub(crate) row: usize,
+    pub(crate) weight: f64,
+}
+
+/// What an objective is a sum of.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Terms<'a> {
+    /// Of the logits, rows counted within the sentence, or within its target.
+    pub(crate) logits: Vec<Term<'a>>,
+    /// Of activations, rows counted within the sentence.
+    pub(crate) reads: Vec<Read>,
+}
+
 /// A sentence whose objective is made into terms.
 pub(crate) struct Sentence<'a> {
+    pub(crate) model: &'a ModelInfo,
     pub(crate) idx: usize,
     pub(crate) tokens: &'a [u32],
     /// Tokens that are its source, of which there are no logits.
@@ -44,21 +66,22 @@ pub(crate) struct Sentence<'a> {
 }
 
 impl Sentence<'_> {
-    /// The terms of an objective, rows counted within the sentence, or within its target.
+    /// The terms of an objective.
     ///
     /// # Errors
-    /// [`ModelError::Objective`] if a token, a position or a number does not fit.
-    pub(crate) fn terms<'a>(&self, objective: &'a Objective) -> Result<Vec<Term<'a>>, ModelError> {
-        let mut terms = Vec::new();
+    /// [`ModelError::Objective`] if a token, a position or a number does not fit; [`ModelError::Plan`] if the model has
+    /// not a neuron.
+    pub(crate) fn terms<'a>(&self, objective: &'a Objective) -> Result<Terms<'a>, ModelError> {
+        let mut terms = Terms::default();
         self.add(objective, 1.0, &mut terms)?;
         Ok(terms)
     }
 
-    fn add<'a>(&self, objective: &'a Objective, weight: f64, terms: &mut Vec<Term<'a>>) -> Result<(), ModelError> {
+    fn add<'a>(&self, objective: &'a Objective, weight: f64, terms: &mut Terms<'a>) -> Result<(), ModelError> {
         let n_tokens = self.tokens.len();
         let mut term = |row, weight, token, among| {
             let token = self.token(token)?;
-            terms.push(Term { row, weight, token, among });
+            terms.logits.push(Term { row, weight, token, among });
             Ok(())
         };
         match objective {
@@ -109,6 +132,21 @@ impl Sentence<'_> {
                 let targets = targets.filter_map(|(row, target)| target.map(|token| (row, token)));
                 targets.into_iter().try_for_each(|(row, token)| term(row, share, token, Among::All))
             }
+            Objective::Neuron { neuron, position } => {
+                let (point, unit) = (neuron.point, neuron.idx as usize);
+                let refuse = |why: &str| Err(self.wrong("neuron", why.to_owned(), neuron));
+                match self.model.width(point) {
+                    _ if point.site().is_ragged() => return refuse("a neuron that has a value at every position"),
+                    None => return refuse("a neuron at a point of the model"),
+                    Some(width) if unit >= width => {
+                        return Err(PlanError::UnitOutOfRange { point, idx: neuron.idx, width }.into());
+                    }
+                    Some(_) => {}
+                }
+                let row = self.place(*position, 0..n_tokens)?;
+                terms.reads.push(Read { point, unit, row, weight });
+                Ok(())
+            }
             Objective::Sum { parts } => parts.iter().try_for_each(|part| {
                 if !part.weight.is_finite() {
                     return Err(self.wrong("weight", "a finite number".to_owned(), &part.weight));
@@ -126,12 +164,18 @@ impl Sentence<'_> {
         }
     }
 
+    /// The row of the logits of a position.
     fn row(&self, position: i64) -> Result<usize, ModelError> {
+        Ok(self.place(position, self.n_source..self.tokens.len())? - self.n_source)
+    }
+
+    /// The place of a position, which must be one of `among`.
+    fn place(&self, position: i64, among: Range<usize>) -> Result<usize, ModelError> {
         let n_tokens = self.tokens.len();
         let row = if position < 0 { position.saturating_add_unsigned(n_tokens as u64) } else { position };
         match usize::try_from(row) {
-            Ok(row) if (self.n_source..n_tokens).contains(&row) => Ok(row - self.n_source),
-            _ if self.n_source > 0 => {
+            Ok(row) if among.contains(&row) => Ok(row),
+            _ if among.start > 0 => {
                 let expected = format!("a place in the target, from {} on, below {n_tokens}", self.n_source);
                 Err(self.wrong("position", expected, &position))
             }

@@ -187,7 +187,7 @@ impl Run<'_> {
         drop(x);
         let losses = objective::seeds(cpu, &mut seed, &read, &terms);
         let mut gradient = Array2::zeros((rows.len(), model.embeddings.width()));
-        tape.backward(&result, seed, &mut |_, values| gradient.assign(&values));
+        tape.backward(Some((result, seed)), &(), &mut |_, values| gradient.assign(&values));
         Ok((losses.iter().sum(), gradient))
     }
 }

@@ -20,6 +20,7 @@ pub mod explain;
 pub mod extract;
 pub mod factor;
 pub mod generate;
+pub mod generate_input;
 pub mod inspect;
 pub mod lens;
 pub mod mediate;
@@ -60,6 +61,11 @@ pub const TASKS: &[TaskEntry] = &[
     TaskEntry { name: "view", summary: view::SUMMARY, run: |c, p| run_json("view", c, p, view::run) },
     TaskEntry { name: "lens", summary: lens::SUMMARY, run: |c, p| run_json("lens", c, p, lens::run) },
     TaskEntry { name: "generate", summary: generate::SUMMARY, run: |c, p| run_json("generate", c, p, generate::run) },
+    TaskEntry {
+        name: "generate-input",
+        summary: generate_input::SUMMARY,
+        run: |c, p| run_json("generate-input", c, p, generate_input::run),
+    },
     TaskEntry {
         name: "perplexity",
         summary: perplexity::SUMMARY,

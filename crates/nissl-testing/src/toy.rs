@@ -284,8 +284,25 @@ impl<'a> Alone<'a> {
             edit: Edit::Add { values: vec![step] },
             when: None,
         }));
-        let logits = self.model.run(&self.sentence, &plan)?.logits.unwrap_or_default();
-        self.of(self.objective, &logits)
+        self.measured(self.objective, &mut plan)
+    }
+
+    fn measured(&self, objective: &Objective, plan: &mut HookPlan) -> Result<f64, ModelError> {
+        if let Objective::Sum { parts } = objective {
+            let mut sum = 0.0;
+            for part in parts {
+                sum += part.weight * self.measured(&part.objective, plan)?;
+            }
+            return Ok(sum);
+        }
+        if let Objective::Neuron { neuron, position } = objective {
+            plan.capture.push(neuron.point);
+            let values = &self.model.run(&self.sentence, plan)?.sites[&neuron.point];
+            let place = if *position < 0 { position + values.nrows() as i64 } else { *position };
+            return Ok(f64::from(values[[place as usize, neuron.idx as usize]]));
+        }
+        let logits = self.model.run(&self.sentence, plan)?.logits.unwrap_or_default();
+        self.of(objective, &logits)
     }
 
     fn of(&self, objective: &Objective, logits: &Array2<f32>) -> Result<f64, ModelError> {

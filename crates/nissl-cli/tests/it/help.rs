@@ -23,6 +23,7 @@ const COMMANDS: &[&str] = &[
     "view",
     "lens",
     "generate",
+    "generate-input",
     "perplexity",
     "methods",
     "check",

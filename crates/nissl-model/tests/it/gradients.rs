@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use ndarray::Array2;
 use nissl_core::{
-    Batch, Edit, EditSpec, Gradients, HookPlan, HookPoint, Model, ModelError, Objective, Output, Positions, Site, Units,
+    Batch, Edit, EditSpec, Gradients, HookPlan, HookPoint, Model, ModelError, NeuronId, Objective, Output, Positions,
+    Site, Units,
 };
 use nissl_model::LanguageModel;
 
@@ -227,6 +228,75 @@ fn the_values_are_those_of_the_logits() {
 }
 
 #[test]
+fn a_small_step_changes_a_neuron_as_its_gradient_says() {
+    let embed = HookPoint::new(0, Site::Embed);
+    // Neurons that a ReLU shuts do not move.
+    let (mut moving, mut silent) = (0, 0);
+    for model in models() {
+        let batch = batch(&[9, 1, 30]);
+        let run = |objective: &Objective, plan: &HookPlan| {
+            model.gradients(&batch, plan, std::slice::from_ref(objective), &[embed]).unwrap()
+        };
+        for (point, width) in model.info().points().filter(|(point, _)| !point.site().is_ragged()) {
+            let objective = Objective::neuron(NeuronId::new(point, width as u32 - 1));
+            let found = run(&objective, &HookPlan::default());
+            let values = &model.run(&batch, &HookPlan::capture([point])).unwrap().sites[&point];
+            for (sentence, value) in found.values.iter().enumerate() {
+                let row = batch.rows(sentence).end - 1;
+                // A zero may have another sign.
+                let off = (value - f64::from(values[[row, width - 1]])).abs();
+                assert!(off <= 0.0, "{} {point}: {off}", model.info().name);
+            }
+            let gradients = found.sites[&embed].mapv(f64::from);
+            let length = |row: &usize| gradients.row(*row).iter().map(|v| v * v).sum::<f64>().sqrt();
+            let row = batch.rows(0).max_by(|a, b| length(a).total_cmp(&length(b))).unwrap();
+            let (gradient, length) = (gradients.row(row), length(&row));
+            if length == 0.0 {
+                silent += 1;
+                continue;
+            }
+            moving += 1;
+            // Small enough that no ReLU turns over.
+            let step = (2e-4 / length).min(0.05) / length;
+            let moved = |sign: f64| {
+                let values = gradient.iter().map(|v| (v * step * sign) as f32).collect();
+                let mut plan = with_edit(embed, Edit::Add { values });
+                plan.edits[0].positions = Positions::Rows(vec![row]);
+                run(&objective, &plan).values[0]
+            };
+            let (difference, expected) = (moved(1.0) - moved(-1.0), 2.0 * step * length * length);
+            let (off, size) = ((difference - expected).abs(), 4e-6 * (1.0 + found.values[0].abs()));
+            assert!(off < 0.01 * expected + size, "{} {point}: {difference}, not {expected}", model.info().name);
+        }
+    }
+    assert!(moving > 10 * silent, "{moving} neurons move, {silent} do not");
+}
+
+#[test]
+fn neurons_and_logits_add_up_and_a_neuron_reads_itself() {
+    for model in models() {
+        let batch = batch(&[9, 1, 30]);
+        let all: Vec<HookPoint> = points(&model).into_iter().filter(|point| !point.site().is_ragged()).collect();
+        let last = HookPoint::new(model.info().n_layers as u16 - 1, Site::ResidPost);
+        let neuron = NeuronId::new(last, 1);
+        let run = |objective| model.gradients(&batch, &HookPlan::default(), &[objective], &all).unwrap();
+        let (read, logit) = (run(Objective::neuron(neuron)), run(Objective::log_prob(3)));
+        let sum = run(Objective::sum([(2.0, Objective::neuron(neuron)), (-0.5, Objective::log_prob(3))]));
+        for (point, values) in &sum.sites {
+            let expected = &read.sites[point] * 2.0 + &logit.sites[point] * -0.5;
+            let off = largest(&(values - &expected));
+            assert!(off <= 1e-5 * largest(&expected), "{} {point}: {off}", model.info().name);
+        }
+        let own = &read.sites[&last];
+        for ((row, unit), value) in own.indexed_iter() {
+            let ends = batch.offsets().contains(&(row + 1)) && unit == 1;
+            assert!((value - f32::from(u8::from(ends))).abs() < 1e-6, "{} {row} {unit}: {value}", model.info().name);
+        }
+        assert!(read.trace.sites.is_empty() && read.trace.logits.is_none());
+    }
+}
+
+#[test]
 fn objectives_that_do_not_fit_are_refused_by_name() {
     let (gpt2, bert) = (load("gpt2"), load("bert"));
     let said = |model: &LanguageModel, objective: Objective| {
@@ -248,6 +318,12 @@ fn objectives_that_do_not_fit_are_refused_by_name() {
         (said(&gpt2, Objective::Sequence { from: 1, until: Some(4) }), "sentence 1: until: expected at most 3 tokens"),
         (said(&gpt2, Objective::Loss { targets: vec![None; 5] }), "sentence 1: targets: expected one for each of 3"),
         (said(&gpt2, Objective::sum([(f64::NAN, Objective::logit(1))])), "weight: expected a finite number, got NaN"),
+        (said(&gpt2, Objective::neuron(NeuronId::new(HookPoint::new(0, Site::MlpPost), 9999))), "from 0 to"),
+        (
+            said(&gpt2, Objective::neuron(NeuronId::new(HookPoint::new(0, Site::AttnPattern), 0))),
+            "has a value at every",
+        ),
+        (said(&gpt2, Objective::neuron(NeuronId::new(HookPoint::new(9, Site::MlpPost), 0))), "expected a neuron at"),
         (said(&bert, Objective::sequence()), "sequence: expected a model whose positions see only those before"),
     ];
     for (said, expected) in cases {

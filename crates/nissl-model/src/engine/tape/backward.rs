@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, PoisonError};
 
-use ndarray::ArrayView2;
+use ndarray::{ArrayView2, ArrayViewMut2};
 
 use super::attention::{self, Attention, Given};
 use super::parameters::Group;
@@ -13,6 +13,23 @@ use crate::engine::{Engine, Epilogue, Rotary};
 
 /// Takes a gradient: for whom it is kept, and its values.
 pub(crate) type Deliver<'a> = &'a mut dyn FnMut(&Wanted, ArrayView2<'_, f32>);
+
+/// How a number depends on wanted values by itself, not by what is made of them.
+pub(crate) trait Seeds {
+    /// Whether it does on any of these.
+    fn any(&self, wanted: &Wanted) -> bool;
+    /// Adds its gradient with respect to them.
+    fn add(&self, wanted: &Wanted, gradient: ArrayViewMut2<'_, f32>);
+}
+
+/// A number that depends on a result alone.
+impl Seeds for () {
+    fn any(&self, _: &Wanted) -> bool {
+        false
+    }
+
+    fn add(&self, _: &Wanted, _: ArrayViewMut2<'_, f32>) {}
+}
 
 /// Gradients with respect to tensors of the record, as far as they are known.
 struct Adjoints(Vec<Option<Arc<Values>>>);
@@ -34,21 +51,26 @@ impl Adjoints {
 }
 
 impl Tape {
-    /// Takes the gradients of a number whose gradient with respect to the result `of` is `seed`.
-    pub(crate) fn backward(self, of: &Recorded, seed: Values, deliver: Deliver<'_>) {
-        let Recorded(Some(last)) = *of else { return };
+    /// Takes the gradients of a number whose gradient with respect to a result, if it depends on one, is given, and
+    /// which depends on wanted values as `seeds` says.
+    pub(crate) fn backward(self, result: Option<(Recorded, Values)>, seeds: &dyn Seeds, deliver: Deliver<'_>) {
         let mut record = self.record.into_inner().unwrap_or_else(PoisonError::into_inner);
-        record.truncate(last + 1);
         let mut adjoints = Adjoints((0..record.len()).map(|_| None).collect());
-        adjoints.0[last] = Some(Arc::new(seed));
+        if let Some((Recorded(Some(last)), seed)) = result {
+            adjoints.0[last] = Some(Arc::new(seed));
+        }
         let mut group =
             self.parameters.map(|(parameters, number)| Group::new(self.cpu.isa, parameters, number, &record));
         while let Some(op) = record.pop() {
-            if let Some(dy) = adjoints.0.pop().flatten() {
+            let nothing = || match &op {
+                Op::Want { shape, wanted, .. } if seeds.any(wanted) => Some(Arc::new(Values::zeros(shape.0, shape.1))),
+                _ => None,
+            };
+            if let Some(dy) = adjoints.0.pop().flatten().or_else(nothing) {
                 if let Some(group) = &mut group {
                     parameters(&op, &dy, group);
                 }
-                step(&self.cpu, op, dy, &mut adjoints, deliver);
+                step(&self.cpu, op, dy, &mut adjoints, (seeds, deliver));
             }
         }
         if let Some(group) = group {
@@ -68,10 +90,13 @@ fn parameters(op: &Op, dy: &Arc<Values>, group: &mut Group) {
 }
 
 /// Hands the gradient of a result on to its operands.
-fn step(cpu: &Cpu, op: Op, mut dy: Arc<Values>, adjoints: &mut Adjoints, deliver: Deliver<'_>) {
+fn step(cpu: &Cpu, op: Op, mut dy: Arc<Values>, adjoints: &mut Adjoints, (seeds, deliver): (&dyn Seeds, Deliver<'_>)) {
     let (isa, n_rows) = (cpu.isa, dy.n_rows());
     match op {
-        Op::Want { x, columns, wanted } => {
+        Op::Want { x, columns, wanted, .. } => {
+            if seeds.any(&wanted) {
+                seeds.add(&wanted, unshared(&mut dy).columns_mut(columns.clone()));
+            }
             deliver(&wanted, dy.columns(columns));
             adjoints.add(cpu, x, dy);
         }

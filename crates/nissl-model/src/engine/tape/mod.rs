@@ -12,6 +12,7 @@ mod slopes;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
+pub(crate) use self::backward::Seeds;
 pub(crate) use self::parameters::{Gradients, Parameters};
 use ndarray::Array2;
 
@@ -57,6 +58,8 @@ pub(crate) struct Tensor {
 enum Op {
     Want {
         x: Option<Id>,
+        /// Rows and columns of the whole tensor.
+        shape: (usize, usize),
         columns: Range<usize>,
         wanted: Wanted,
     },
@@ -239,8 +242,8 @@ impl Tape {
 
     /// Asks for the gradient with respect to a whole tensor.
     pub(crate) fn want(&self, x: &mut Tensor, wanted: Wanted) {
-        let columns = 0..x.values.width();
-        x.id = Some(self.push(Op::Want { x: x.id, columns, wanted }));
+        let shape = (x.values.n_rows(), x.values.width());
+        x.id = Some(self.push(Op::Want { x: x.id, shape, columns: 0..shape.1, wanted }));
     }
 
     fn push(&self, op: Op) -> Id {
@@ -501,7 +504,8 @@ impl Engine for Tape {
             x.id = Some(self.push(Op::Edit { x: id, columns: columns.clone(), slope }));
         }
         if let Some(wanted) = wanted {
-            x.id = Some(self.push(Op::Want { x: x.id, columns, wanted }));
+            let shape = (x.values.n_rows(), x.values.width());
+            x.id = Some(self.push(Op::Want { x: x.id, shape, columns, wanted }));
         }
         Ok(())
     }

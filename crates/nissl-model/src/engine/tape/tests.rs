@@ -67,6 +67,7 @@ fn reference(objective: &Objective, logits: &Reference, batch: &Batch) -> Refere
                 parts.iter().map(|part| (part.weight, reference(&part.objective, logits, batch))).collect()
             }
             Objective::Loss { .. } => unreachable!("its targets are a sentence's own"),
+            Objective::Neuron { .. } => unreachable!("it is none of the logits"),
         };
         for (weight, part) in parts {
             sum = (sum + (part * weight).unwrap()).unwrap();

@@ -7,6 +7,8 @@ mod check;
 mod folder;
 mod held;
 mod kinds;
+mod marian;
+mod numbers;
 pub(crate) mod sentencepiece;
 pub(crate) mod tokens;
 pub(crate) mod vocabulary;
@@ -18,8 +20,11 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 use tokenizers as hf;
+use tokenizers::Decoder as _;
 
 use crate::error::LoadError;
+use kinds::Made;
+use numbers::Numbers;
 
 pub(crate) use held::Held;
 
@@ -34,6 +39,10 @@ pub struct Tokenizer {
     digest: String,
     prefix: Vec<u32>,
     suffix: Vec<u32>,
+    /// The numbers of pieces in the model, where they are others than those of `inner`.
+    numbers: Option<Numbers>,
+    /// That of what the model writes, where it is another.
+    target: Option<Box<Self>>,
 }
 
 /// The tokens of a text. The three vectors are equally long.
@@ -63,7 +72,7 @@ impl Encoding {
 
 impl Tokenizer {
     /// Reads `tokenizer.json` of a model folder. Without one, a tokenizer is made from the first of these that is there:
-    /// `vocab.txt` (BERT's), a sentencepiece model, `vocab.json` with `merges.txt` (GPT-2's), `vocab.json` alone
+    /// `vocab.txt` (BERT's), two sentencepiece models with `vocab.json` (Marian's), one such model, `vocab.json` with `merges.txt` (GPT-2's), `vocab.json` alone
     /// (bytes, characters or words), the settings of ByT5. `None` if there is nothing. A model whose numbers follow
     /// from a rule alone gets a tokenizer by a `vocab.json` that writes the rule down, such as `{"\n": 1, " ": 2}`.
     ///
@@ -75,7 +84,24 @@ impl Tokenizer {
             return Self::from_file(&path).map(Some);
         }
         let made = kinds::find(folder)?;
-        made.map(|(path, json)| Self::from_bytes(&path, json.to_string().as_bytes())).transpose()
+        made.map(|(path, made)| Self::made(&path, made)).transpose()
+    }
+
+    /// A tokenizer of what was made of older files.
+    fn made(path: &Path, Made { json, numbers, target }: Made) -> Result<Self, LoadError> {
+        let mut tokenizer = Self::from_bytes(path, json.to_string().as_bytes())?;
+        if let Some(numbers) = numbers {
+            let number = |id: &mut u32| *id = numbers.of(&tokenizer.inner.id_to_token(*id).unwrap_or_default());
+            tokenizer.prefix.iter_mut().chain(&mut tokenizer.suffix).for_each(number);
+            tokenizer.digest = joined(&tokenizer.digest, &numbers.json());
+            tokenizer.numbers = Some(numbers);
+        }
+        if let Some(target) = target {
+            let target = Self::made(path, *target)?;
+            tokenizer.digest = joined(&tokenizer.digest, &target.digest);
+            tokenizer.target = Some(Box::new(target));
+        }
+        Ok(tokenizer)
     }
 
     /// Reads a tokenizer file.
@@ -96,7 +122,7 @@ impl Tokenizer {
         inner.with_padding(None);
         let (prefix, suffix) = specials(&inner).map_err(failed)?;
         let digest = blake3::hash(bytes).to_hex().to_string();
-        Ok(Self { inner, path: path.to_owned(), digest, prefix, suffix })
+        Ok(Self { inner, path: path.to_owned(), digest, prefix, suffix, numbers: None, target: None })
     }
 
     /// Encodes a text, with the special tokens that the file says go around it.
@@ -125,6 +151,12 @@ impl Tokenizer {
         all.into_iter().collect()
     }
 
+    /// The tokenizer of the texts that a model writes: another one where the model was made to translate between two
+    /// vocabularies or two ways to cut up a text, else this one.
+    pub fn target(&self) -> &Self {
+        self.target.as_deref().unwrap_or(self)
+    }
+
     /// The special tokens that [`Tokenizer::encode`] puts before a text.
     pub fn special_prefix(&self) -> &[u32] {
         &self.prefix
@@ -140,19 +172,33 @@ impl Tokenizer {
     /// # Errors
     /// If the tokenizer's decoder refuses. Tokens beyond the vocabulary are passed over.
     pub fn decode(&self, ids: &[u32]) -> Result<String, LoadError> {
-        self.inner.decode(ids, true).map_err(|source| self.error(source))
+        self.spell(ids, true).map_err(|source| self.error(source))
+    }
+
+    fn spell(&self, ids: &[u32], without_special: bool) -> Result<String, hf::Error> {
+        let Some(numbers) = &self.numbers else { return self.inner.decode(ids, without_special) };
+        let added = self.inner.get_added_vocabulary();
+        let pieces = ids.iter().filter_map(|&id| numbers.piece(id));
+        let pieces = pieces.filter(|piece| !(without_special && added.is_special_token(piece))).map(str::to_owned);
+        match self.inner.get_decoder() {
+            Some(decoder) => decoder.decode(pieces.collect()),
+            None => Ok(pieces.collect()),
+        }
     }
 
     /// A token as the vocabulary spells it: `Ġword`, `##ing`.
     pub fn token(&self, id: u32) -> Option<String> {
-        self.inner.id_to_token(id)
+        match &self.numbers {
+            Some(numbers) => numbers.piece(id).map(str::to_owned),
+            None => self.inner.id_to_token(id),
+        }
     }
 
     /// A token as people read it: the text that it spells alone, or the vocabulary's spelling if that is nothing or
     /// a part of a character.
     pub fn token_text(&self, id: u32) -> Option<String> {
         let token = self.token(id)?;
-        match self.inner.decode(&[id], false) {
+        match self.spell(&[id], false) {
             Ok(text) if !text.is_empty() && !text.contains('\u{fffd}') => Some(text),
             _ => Some(token),
         }
@@ -160,23 +206,26 @@ impl Tokenizer {
 
     /// The token of a vocabulary's spelling.
     pub fn token_id(&self, token: &str) -> Option<u32> {
-        self.inner.token_to_id(token)
+        self.numbers.as_ref().map_or_else(|| self.inner.token_to_id(token), |numbers| numbers.id(token))
     }
 
     /// Number of tokens in the vocabulary, with added ones.
     pub fn vocab_size(&self) -> usize {
-        self.inner.get_vocab_size(true)
+        self.numbers.as_ref().map_or_else(|| self.inner.get_vocab_size(true), Numbers::len)
     }
 
     /// What tokenizer.json says of it.
     ///
     /// # Errors
-    /// If it cannot be written down.
+    /// If it cannot be written down, as one of two vocabularies.
     pub fn to_json(&self) -> Result<String, LoadError> {
+        if self.numbers.is_some() {
+            return Err(self.error("numbers that a vocabulary of its own gives have no place in tokenizer.json".into()));
+        }
         self.inner.to_string(true).map_err(|source| self.error(source))
     }
 
-    /// Digest of the file, 64 hexadecimal digits.
+    /// Digest of the file, or of what was made of several, 64 hexadecimal digits.
     pub fn digest(&self) -> &str {
         &self.digest
     }
@@ -186,12 +235,21 @@ impl Tokenizer {
         let special: Vec<bool> = encoding.get_special_tokens_mask().iter().map(|&mask| mask != 0).collect();
         let spans = encoding.get_offsets().iter().zip(&special);
         let offsets = spans.map(|(&(start, end), &special)| if special { 0..0 } else { trim(text, start, end) });
-        Ok(Encoding { ids: encoding.get_ids().to_vec(), offsets: offsets.collect(), special })
+        let ids = match &self.numbers {
+            Some(numbers) => encoding.get_tokens().iter().map(|piece| numbers.of(piece)).collect(),
+            None => encoding.get_ids().to_vec(),
+        };
+        Ok(Encoding { ids, offsets: offsets.collect(), special })
     }
 
     fn error(&self, source: hf::Error) -> LoadError {
         LoadError::Tokenizer { path: self.path.clone(), source }
     }
+}
+
+/// The digest of what has one and more.
+fn joined(digest: &str, more: &str) -> String {
+    blake3::hash(format!("{digest} {more}").as_bytes()).to_hex().to_string()
 }
 
 /// What the post-processor puts before and after a text, seen on a text of one token.

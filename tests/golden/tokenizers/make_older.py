@@ -7,6 +7,7 @@ trained on is that of make.py, and the lines below.
 
     older/<kind>/       the files of a model folder that make a tokenizer
     older/<kind>.json   a list of [text, ids, offsets]: as expected.json, special tokens have the offsets [0, 0]
+    older/marian.target.json    a list of [text, ids, text of the ids] of what a Marian writes
     older/cuts.json     for the ways to cut up a text that GGUF files name, the pieces of every text, in characters
 
 The tokens are those of transformers' tokenizers of the same name; of `llama` those of the converter that made the
@@ -25,7 +26,7 @@ from types import SimpleNamespace
 import sentencepiece
 from tokenizers import AddedToken, Regex, models, normalizers, pre_tokenizers, processors
 from transformers import AlbertTokenizer, BertTokenizer, ByT5Tokenizer, GPT2Tokenizer, MPNetTokenizer
-from transformers import Qwen2Tokenizer, RobertaTokenizer, T5Tokenizer, XLMRobertaTokenizer
+from transformers import MarianTokenizer, Qwen2Tokenizer, RobertaTokenizer, T5Tokenizer, XLMRobertaTokenizer
 from transformers import convert_slow_tokenizer as convert
 from transformers.integrations.gguf.gguf_tokenizer_mapping import GGUF_PRE_TOKENIZER_SPLITS
 
@@ -100,12 +101,12 @@ def rules():
 
 
 def train(path, **options):
-    model = io.BytesIO()
+    model, some = io.BytesIO(), options.pop("some", slice(None))
     normal = {"normalization_rule_name": "identity"}
     if options.pop("normalized", False):
         normal = {"normalization_rule_tsv": str(rules())}
     sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(lines()), model_writer=model, hard_vocab_limit=False, minloglevel=2, num_threads=1,
+        sentence_iterator=iter(lines()[some]), model_writer=model, hard_vocab_limit=False, minloglevel=2, num_threads=1,
         **normal, **options,
     )
     if "normalization_rule_tsv" in normal:
@@ -202,21 +203,25 @@ def byte_level():
     by_transformers("qwen2", Qwen2Tokenizer)
 
 
-def by_converter(name, converter, file, special, reference, cls=None, before=None):
+def by_converter(name, converter, file, special, reference, cls=None, before=None, small=True):
     """The tokenizer that a converter of transformers makes of a sentencepiece model.
 
     `special` are the special tokens in order of their numbers, `reference` is what sentencepiece makes of a text, in
     the numbers of the model; `cls` is the class that the tokens, not the offsets, are compared with.
     """
     original = SimpleNamespace(vocab_file=str(HERE / name / file), legacy=True, add_prefix_space=True, _extra_ids=100,
-                               keep_accents=False, do_lower_case=True)
+                               keep_accents=False, do_lower_case=small, split_by_punct=False, pad_token="<pad>",
+                               eos_token="<eos>", bos_token="<bos>")
     original.convert_ids_to_tokens = special.__getitem__
-    original.convert_tokens_to_ids = special.index
-    tokenizer = converter(original).converted()
+    original.convert_tokens_to_ids = lambda token: numbers.get(token, special.index(token))
+    numbers = {}
+    converter = converter(original)
+    numbers |= {row[0]: i for i, row in enumerate(converter.vocab(converter.proto))}
+    tokenizer = converter.converted()
     mask = ("<mask>", "[MASK]")
     tokenizer.add_special_tokens([AddedToken(t, lstrip=t in mask, special=True, normalized=False) for t in special])
     if before:
-        ids = [(before, special.index(before))]
+        ids = [(before, numbers[before])]
         tokenizer.post_processor = processors.TemplateProcessing(single=f"{before} $A", special_tokens=ids)
     if cls:
         other = cls.from_pretrained(HERE / name).backend_tokenizer
@@ -232,6 +237,13 @@ class Albert(convert.AlbertConverter):
         return normalizers.Sequence([super().normalizer(proto), normalizers.Strip(left=False, right=True)])
 
 
+class XLNet(convert.XLNetConverter):
+    """The same."""
+
+    def normalizer(self, proto):
+        return normalizers.Sequence([super().normalizer(proto), normalizers.Strip(left=False, right=True)])
+
+
 class Llama(convert.LlamaConverter):
     is_bpe = True
 
@@ -241,6 +253,18 @@ class Llama(convert.LlamaConverter):
         merges = convert.generate_merges(vocab, scores) if self.is_bpe else []
         options = {"fuse_unk": True, "byte_fallback": self.is_bpe}
         return convert.Tokenizer(models.BPE(vocab, merges, unk_token="<unk>", **options))
+
+
+class Gemma(Llama):
+    """Without a space before a text, and with the symbols of the user found where spaces are marks."""
+
+    def tokenizer(self, proto):
+        tokenizer = super().tokenizer(proto)
+        tokenizer.add_tokens([AddedToken(piece.piece, normalized=True) for piece in proto.pieces if piece.type == 4])
+        return tokenizer
+
+    def normalizer(self, proto):
+        return normalizers.Replace(" ", "▁")
 
 
 class Characters(Llama):
@@ -288,6 +312,90 @@ def sentencepiece_models():
                  lambda text: albert.encode(folded(text)), AlbertTokenizer)
 
 
+def more_sentencepiece_models():
+    names = {"pad_id": 0, "bos_id": 1, "eos_id": 2, "unk_id": 3, "pad_piece": "[PAD]", "bos_piece": "[CLS]",
+             "eos_piece": "[SEP]", "unk_piece": "[UNK]"}
+    deberta = train(HERE / "deberta-v2/spm.model", model_type="unigram", vocab_size=190, normalized=True, **names)
+    folder("deberta-v2", config__json={"model_type": "deberta-v2"}, tokenizer_config__json={
+        "do_lower_case": False, "split_by_punct": False, "vocab_type": "spm"})
+
+    class Deberta(convert.DebertaV2Converter):
+        """With the mask behind the file's pieces, where the class in Python alone has put it."""
+
+        normalizer = convert.SpmConverter.normalizer
+
+        def vocab(self, proto):
+            return [*super().vocab(proto), ("[MASK]", 0.0)]
+
+        def unk_id(self, proto):
+            return 3
+
+    special = ["[PAD]", "[CLS]", "[SEP]", "[UNK]", "[MASK]"]
+    by_converter("deberta-v2", Deberta, "spm.model", special, deberta.encode, small=False)
+    controls = ["<cls>", "<sep>", "<pad>", "<mask>", "<eod>", "<eop>"]
+    xlnet = train(HERE / "xlnet/spiece.model", model_type="unigram", vocab_size=190, normalized=True,
+                  control_symbols=controls)
+    folder("xlnet", config__json={"model_type": "xlnet"})
+    unaccented = lambda text: "".join(
+        c for c in unicodedata.normalize("NFKD", text.replace("``", '"').replace("''", '"'))
+        if not unicodedata.combining(c)
+    )
+    by_converter("xlnet", XLNet, "spiece.model", ["<unk>", "<s>", "</s>", *controls],
+                 lambda text: xlnet.encode(unaccented(text)), small=False)
+    camembert = train(HERE / "camembert/sentencepiece.bpe.model", model_type="unigram", vocab_size=180, normalized=True)
+    folder("camembert", config__json={"model_type": "camembert"})
+    unused = ["<s>NOTUSED", "</s>NOTUSED", "<unk>NOTUSED"]
+    by_converter("camembert", convert.CamembertConverter, "sentencepiece.bpe.model",
+                 [*unused, "<s>", "<pad>", "</s>", "<unk>", "<mask>"],
+                 lambda text: [i + 4 if i else 3 for i in camembert.encode(text)])
+    for name, converter, files in [
+        ("mbart", convert.MBartConverter, {"config__json": {"model_type": "mbart"}}),
+        ("mbart50", convert.MBart50Converter, {"tokenizer_config__json": {"tokenizer_class": "MBart50TokenizerFast",
+                                                                          "src_lang": "en_XX"}}),
+    ]:
+        mbart = train(HERE / name / "sentencepiece.bpe.model", model_type="unigram", vocab_size=150, normalized=True)
+        folder(name, **files)
+        languages = convert.MBART_LANGUAGES if name == "mbart" else convert.MBART50_LANGUAGES
+        by_converter(name, converter, "sentencepiece.bpe.model",
+                     ["<s>", "<pad>", "</s>", "<unk>", "<mask>", *languages],
+                     lambda text: [i + 1 if i else 3 for i in mbart.encode(text)])
+    gemma = train(HERE / "gemma/tokenizer.model", model_type="bpe", vocab_size=440, remove_extra_whitespaces=False,
+                  allow_whitespace_only_pieces=True, byte_fallback=True, add_dummy_prefix=False, pad_id=0, eos_id=1,
+                  bos_id=2, unk_id=3, bos_piece="<bos>", eos_piece="<eos>",
+                  user_defined_symbols=["<mask>", "\n", "\n\n", "▁▁", "▁▁▁", "<b>", "</b>"])
+    folder("gemma", config__json={"model_type": "gemma2"})
+    by_converter("gemma", Gemma, "tokenizer.model", ["<pad>", "<eos>", "<bos>", "<unk>"], gemma.encode, before="<bos>")
+
+
+def marian():
+    """Two models of two halves of the text, and a vocabulary that lacks some of their pieces and has others.
+
+    The tokens are those of transformers' class in Python, the offsets those of its converter of such a model.
+    """
+    sides, half = {}, len(lines()) // 2
+    for name, some, size in [("source", slice(0, half), 150), ("target", slice(half, None), 140)]:
+        sides[name] = train(HERE / f"marian/{name}.spm", model_type="unigram", vocab_size=size, normalized=True, some=some)
+    pieces = [side.id_to_piece(i) for side in sides.values() for i in range(3, side.vocab_size()) if i % 9]
+    tokens = ["</s>", "<unk>", *dict.fromkeys([*pieces, "神", ">>fra<<", ">>deu<<", "🧠"]), "<pad>"]
+    folder("marian", vocab__json={token: i for i, token in enumerate(tokens)}, config__json={"model_type": "marian"},
+           tokenizer_config__json={"source_lang": "en", "target_lang": "fr", "separate_vocabs": False})
+    tokenizer = MarianTokenizer.from_pretrained(HERE / "marian")
+    original = SimpleNamespace(vocab_file=str(HERE / "marian/source.spm"), legacy=True, add_prefix_space=True)
+    cutter = convert.SpmConverter(original).converted()
+    rows = []
+    for text in [*TEXTS, ">>fra<< The cell keeps the grains.", ">>deu<<The cell  神 🧠"]:
+        ids, found = tokenizer(text)["input_ids"], cutter.encode(text)
+        rows.append(case(text, ids, [*found.offsets, (0, 0)], [*found.special_tokens_mask, 1]))
+        if found.tokens != sides["source"].encode(text, out_type=str) or text.startswith("\u0001"):
+            rows[-1][2] = None
+        if any(spelled in text for spelled in (*SPELLED, ">>")):
+            rows[-1][2] = None
+    write("marian", rows)
+    targets = [tokenizer(text_target=text)["input_ids"] for text in TEXTS]
+    texts = [tokenizer.decode(ids, skip_special_tokens=True) for ids in targets]
+    write("marian.target", [list(row) for row in zip(TEXTS, targets, texts)])
+
+
 def byt5():
     folder("byt5", tokenizer_config__json={"tokenizer_class": "ByT5Tokenizer"})
     tokenizer = ByT5Tokenizer()
@@ -312,5 +420,7 @@ if __name__ == "__main__":
     wordpiece()
     byte_level()
     sentencepiece_models()
+    more_sentencepiece_models()
+    marian()
     byt5()
     cuts()

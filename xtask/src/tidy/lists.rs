@@ -49,7 +49,7 @@ const KINDS: &[Kind] = &[
         folder: "crates/nissl-model/src/tokenizer",
         lists: &["crates/nissl-model/src/tokenizer/kinds.rs"],
         begins: "const KINDS:",
-        shared: &["charsmap", "check", "folder", "held", "kinds", "older_tests", "tokens"],
+        shared: &["charsmap", "check", "folder", "held", "kinds", "numbers", "older_tests", "tokens"],
     },
     Kind {
         folder: "crates/nissl-data/src/formats",

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value as Json, json};
 
 use super::folder::{Convention, Folder};
-use super::kinds::Kind;
+use super::kinds::{Kind, Made};
 use super::tokens::{Around, Role, Tokens, role};
 use crate::checkpoint::cursor::malformed;
 use crate::error::LoadError;
@@ -221,7 +221,7 @@ fn find(folder: &Folder<'_>) -> Result<Option<PathBuf>, LoadError> {
     Ok(folder.file("merges.txt").and_then(|_| folder.file("vocab.json")))
 }
 
-fn read(folder: &Folder<'_>, path: &Path) -> Result<Json, LoadError> {
+fn read(folder: &Folder<'_>, path: &Path) -> Result<Made, LoadError> {
     let rules = folder.choose(CONVENTIONS)?;
     let mut tokens = Tokens::default();
     for (token, id) in vocabulary(path)? {
@@ -246,7 +246,7 @@ fn read(folder: &Folder<'_>, path: &Path) -> Result<Json, LoadError> {
     } else {
         tokens.around(folder, Around::flags(false, false))?
     };
-    Ok(rules.cut.tokenizer(&Parts { added: tokens.added(), around, vocab, merges, space_before }))
+    Ok(rules.cut.tokenizer(&Parts { added: tokens.added(), around, vocab, merges, space_before }).into())
 }
 
 /// Whether a line of merges.txt is a merge, not the version of the file or nothing.

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Value as Json, json};
 
 use super::folder::Folder;
-use super::kinds::Kind;
+use super::kinds::{Kind, Made};
 use super::tokens::{Added, Around, Role, Tokens};
 use crate::error::LoadError;
 
@@ -31,7 +31,7 @@ pub(super) fn name(byte: u8) -> String {
     format!("<0x{byte:02X}>")
 }
 
-fn read(folder: &Folder<'_>, _: &Path) -> Result<Json, LoadError> {
+fn read(folder: &Folder<'_>, _: &Path) -> Result<Made, LoadError> {
     let n_extra = folder.size("extra_ids")?.unwrap_or(EXTRA);
     if n_extra > MAX_EXTRA {
         return Err(folder.wrong("extra_ids", format!("at most {MAX_EXTRA}"), n_extra));
@@ -49,8 +49,8 @@ fn read(folder: &Folder<'_>, _: &Path) -> Result<Json, LoadError> {
         tokens.add(Added::special(&token));
     }
     tokens.add_special(folder, SPECIAL)?;
-    let around = Around { before: false, after: true, ..Around::flags(false, true) };
-    Ok(tokenizer(&tokens.vocab().into(), &tokens.added(), &tokens.around(folder, around)?))
+    let around = tokens.around(folder, Around::flags(false, true))?;
+    Ok(tokenizer(&tokens.vocab().into(), &tokens.added(), &around).into())
 }
 
 /// What tokenizer.json would say of a vocabulary of bytes.

@@ -33,8 +33,32 @@ const KINDS: &[&str] = &[
     "t5",
     "xlm-roberta",
     "albert",
+    "deberta-v2",
+    "xlnet",
+    "camembert",
+    "mbart",
+    "mbart50",
+    "gemma",
+    "marian",
     "byt5",
 ];
+
+#[test]
+fn what_a_marian_writes_is_cut_up_and_spelled_by_its_other_model() {
+    let tokenizer = Tokenizer::from_folder(&golden().join("marian")).unwrap().unwrap();
+    let cases: Vec<(String, Vec<u32>, String)> =
+        serde_json::from_slice(&fs::read(golden().join("marian.target.json")).unwrap()).unwrap();
+    let mut others = 0;
+    for (text, ids, spelled) in cases {
+        assert_eq!(tokenizer.target().encode(&text).unwrap().ids, ids, "{text:?}");
+        assert_eq!(tokenizer.target().decode(&ids).unwrap().trim(), spelled, "{text:?}");
+        others += usize::from(tokenizer.encode(&text).unwrap().ids != ids);
+    }
+    assert!(others > 20, "the two models are to be different: {others}");
+    assert_ne!(tokenizer.digest(), tokenizer.target().digest());
+    assert_eq!(tokenizer.token(tokenizer.token_id(">>fra<<").unwrap()).unwrap(), ">>fra<<");
+    assert!(tokenizer.to_json().unwrap_err().to_string().contains("no place in tokenizer.json"));
+}
 
 #[test]
 fn older_files_give_the_tokens_and_offsets_of_the_reference() {

@@ -10,7 +10,8 @@ use super::folder::Folder;
 use crate::error::LoadError;
 
 /// What special tokens are for, as tokenizer_config.json calls it.
-const ROLES: &[&str] = &["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
+const ROLES: &[&str] =
+    &["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token", "src_lang"];
 
 /// A token that is found in a text as it is, before anything else is done with the text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +45,11 @@ impl Added {
     pub(super) fn new(content: &str, special: bool) -> Self {
         Self { special, ..Self::special(content) }
     }
+
+    /// A token of the text that is found when it is normalized.
+    pub(super) fn in_normalized(content: &str) -> Self {
+        Self { normalized: true, ..Self::new(content, false) }
+    }
 }
 
 /// A special token that a convention has if no file says otherwise.
@@ -69,29 +75,49 @@ pub(super) struct Tokens {
     roles: BTreeMap<&'static str, String>,
 }
 
+/// A token that is put before or after a text.
+#[derive(Clone, Copy)]
+pub(super) struct Put {
+    role: &'static str,
+    /// Whether it is there unless a setting says otherwise.
+    usual: bool,
+    /// The setting that turns it on and off.
+    flag: Option<&'static str>,
+}
+
+impl Put {
+    const fn always(role: Option<&'static str>) -> Option<Self> {
+        match role {
+            Some(role) => Some(Self { role, usual: true, flag: None }),
+            None => None,
+        }
+    }
+}
+
 /// What is put around a text, by roles.
 #[derive(Clone, Copy)]
 pub(super) struct Around {
-    /// Whether it has a token before it, unless a setting says otherwise.
-    pub(super) before: bool,
-    /// Whether it has a token after it, unless a setting says otherwise.
-    pub(super) after: bool,
-    /// The role of the token before it, and the setting that turns it on and off.
-    pub(super) first: (&'static str, Option<&'static str>),
-    /// The role of the token after it, and the setting that turns it on and off.
-    pub(super) last: (&'static str, Option<&'static str>),
+    before: Option<Put>,
+    after: [Option<Put>; 2],
 }
 
 impl Around {
     /// The beginning and the end of a sequence, as flags say.
     pub(super) const fn flags(before: bool, after: bool) -> Self {
-        let first = ("bos_token", Some("add_bos_token"));
-        Self { before, after, first, last: ("eos_token", Some("add_eos_token")) }
+        let first = Put { role: "bos_token", usual: before, flag: Some("add_bos_token") };
+        let last = Put { role: "eos_token", usual: after, flag: Some("add_eos_token") };
+        Self { before: Some(first), after: [Some(last), None] }
+    }
+
+    /// Always these.
+    pub(super) const fn always(before: Option<&'static str>, after: [Option<&'static str>; 2]) -> Self {
+        Self { before: Put::always(before), after: [Put::always(after[0]), Put::always(after[1])] }
     }
 
     /// Always the class before and the separator after it.
-    pub(super) const CLASS: Self =
-        Self { before: true, after: true, first: ("cls_token", None), last: ("sep_token", None) };
+    pub(super) const CLASS: Self = Self::always(Some("cls_token"), [Some("sep_token"), None]);
+    /// Always the end of a sequence after it.
+    pub(super) const END: Self = Self::always(None, [Some("eos_token"), None]);
 }
 
 impl Tokens {
@@ -180,11 +206,14 @@ impl Tokens {
 
     /// The `post_processor` that puts special tokens around a text.
     pub(super) fn around(&self, folder: &Folder<'_>, around: Around) -> Result<Json, LoadError> {
-        let token = |usual: bool, (role, flag): (&'static str, Option<&str>)| {
-            let wanted = flag.map(|flag| folder.flag(flag)).transpose()?.flatten().unwrap_or(usual);
-            wanted.then(|| self.of_role(folder, role)).transpose()
+        let token = |put: &Put| {
+            let wanted = put.flag.map(|flag| folder.flag(flag)).transpose()?.flatten().unwrap_or(put.usual);
+            wanted.then(|| self.of_role(folder, put.role)).transpose()
         };
-        Ok(template(token(around.before, around.first)?, token(around.after, around.last)?))
+        let all = |puts: &[Option<Put>]| -> Result<Vec<_>, _> {
+            puts.iter().flatten().filter_map(|put| token(put).transpose()).collect()
+        };
+        Ok(template(&all(&[around.before])?, &all(&around.after)?))
     }
 
     /// `model.vocab` of models that look up tokens.
@@ -203,20 +232,20 @@ impl Tokens {
     }
 }
 
-/// A `post_processor` with at most one token before a text and one after it.
-pub(crate) fn template(before: Option<(u32, &str)>, after: Option<(u32, &str)>) -> Json {
-    if before.is_none() && after.is_none() {
+/// A `post_processor` that puts tokens before a text and after it.
+pub(crate) fn template(before: &[(u32, &str)], after: &[(u32, &str)]) -> Json {
+    if before.is_empty() && after.is_empty() {
         return Json::Null;
     }
-    let special = |(_, token): (u32, &str)| json!({"SpecialToken": {"id": token, "type_id": 0}});
+    let special = |(_, token): &(u32, &str)| json!({"SpecialToken": {"id": token, "type_id": 0}});
     let texts = |names: &[&str]| -> Vec<Json> {
         let texts = names.iter().map(|id| json!({"Sequence": {"id": id, "type_id": 0}}));
-        before.map(special).into_iter().chain(texts).chain(after.map(special)).collect()
+        before.iter().map(special).chain(texts).chain(after.iter().map(special)).collect()
     };
-    let known: Map<String, Json> = [before, after]
-        .into_iter()
-        .flatten()
-        .map(|(id, token)| (token.to_owned(), json!({"id": token, "ids": [id], "tokens": [token]})))
+    let known: Map<String, Json> = before
+        .iter()
+        .chain(after)
+        .map(|(id, token)| ((*token).to_owned(), json!({"id": token, "ids": [id], "tokens": [token]})))
         .collect();
     json!({"type": "TemplateProcessing", "single": texts(&["A"]), "pair": texts(&["A", "B"]), "special_tokens": known})
 }
@@ -246,6 +275,11 @@ fn numbered(folder: &Folder<'_>) -> Result<Vec<(u32, Added)>, LoadError> {
         }
     }
     Ok(found)
+}
+
+/// The text of a token as files spell it.
+pub(super) fn content(value: &Json) -> Option<String> {
+    added(value).map(|token| token.content)
 }
 
 /// A token as files spell it: its text alone, or an object.

@@ -3,10 +3,10 @@
 use std::fs;
 use std::path::Path;
 
-use serde_json::{Value as Json, json};
+use serde_json::json;
 
 use super::folder::{Convention, Folder};
-use super::kinds::Kind;
+use super::kinds::{Kind, Made};
 use super::tokens::{Around, Role, Tokens, role};
 use crate::error::LoadError;
 
@@ -51,7 +51,7 @@ const CONVENTIONS: &[Convention<&[Role]>] = &[
 /// Longer words are unknown.
 const MAX_CHARACTERS: usize = 100;
 
-fn read(folder: &Folder<'_>, path: &Path) -> Result<Json, LoadError> {
+fn read(folder: &Folder<'_>, path: &Path) -> Result<Made, LoadError> {
     let text = fs::read_to_string(path).map_err(|source| LoadError::Io { path: path.to_owned(), source })?;
     let usual = folder.choose(CONVENTIONS)?;
     if folder.flag("do_basic_tokenize")? == Some(false) {
@@ -81,5 +81,6 @@ fn read(folder: &Folder<'_>, path: &Path) -> Result<Json, LoadError> {
             "type": "WordPiece", "unk_token": unknown, "continuing_subword_prefix": "##",
             "max_input_chars_per_word": MAX_CHARACTERS, "vocab": tokens.vocab(),
         },
-    }))
+    })
+    .into())
 }

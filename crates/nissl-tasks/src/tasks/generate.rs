@@ -112,6 +112,8 @@ pub fn run_streaming(
     let model = LanguageModel::load_with(&config.model, &options, progress)?;
     let plan = edit_text::plan(config.plan.as_deref(), &config.edits, model.info())?;
     let tokenizer = model.tokenizer()?;
+    // Where a source is read, what is written may have another one.
+    let target = if model.info().encoder.is_some() { tokenizer.target() } else { tokenizer };
     let mut batch = Batch::new();
     for prompt in &prompts {
         if model.info().encoder.is_some() {
@@ -121,7 +123,7 @@ pub fn run_streaming(
         let tokens = tokenizer.encode_plain(prompt)?.ids;
         batch.push(&[tokenizer.special_prefix(), tokens.as_slice()].concat());
     }
-    let job = Job { config, progress, model: &model, tokenizer, prompts: &prompts, batch };
+    let job = Job { config, progress, model: &model, tokenizer: target, prompts: &prompts, batch };
     // What the edits change is told apart best if it is known what would have been.
     let unedited = if config.compare { Some(job.generate(&HookPlan::default(), &mut |_| ())?) } else { None };
     let texts = job.generate(&plan, show)?;
@@ -152,6 +154,7 @@ struct Job<'a> {
     config: &'a Config,
     progress: &'a dyn Progress,
     model: &'a LanguageModel,
+    /// Of what is written.
     tokenizer: &'a Tokenizer,
     prompts: &'a [String],
     batch: Batch,

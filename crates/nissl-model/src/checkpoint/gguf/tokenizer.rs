@@ -80,7 +80,7 @@ impl Tokens<'_> {
         };
         let before = token("tokenizer.ggml.add_bos_token", "tokenizer.ggml.bos_token_id", bos)?;
         let after = token("tokenizer.ggml.add_eos_token", "tokenizer.ggml.eos_token_id", false)?;
-        Ok(template(before, after))
+        Ok(template(before.as_slice(), after.as_slice()))
     }
 }
 

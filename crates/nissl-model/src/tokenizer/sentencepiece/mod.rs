@@ -1,118 +1,39 @@
-//! Sentencepiece models: `tokenizer.model`, `spiece.model`, `sentencepiece.bpe.model`, or the only `.spm`.
+//! Sentencepiece models: `tokenizer.model`, `spiece.model`, `sentencepiece.bpe.model`, `spm.model`, or the only `.spm`.
 //!
 //! How a text is normalized and cut stands in the file. Which numbers its pieces have in a model, and what goes
 //! around a text, is a convention of the tokenizer's class.
 
+mod conventions;
 mod merges;
 mod proto;
 mod text;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value as Json, json};
 
+use self::conventions::CONVENTIONS;
+pub(super) use self::conventions::{Folded, Numbers, Rules};
 pub(crate) use self::merges::{Scored, merges};
 use self::proto::{Algorithm, ModelProto, PieceKind};
 use self::text::Text;
-use super::folder::{Convention, Folder};
-use super::kinds::Kind;
-use super::tokens::{Added, Around, Role, Tokens, role};
+use super::folder::Folder;
+use super::kinds::{Kind, Made};
+use super::tokens::{Added, Tokens};
 use crate::checkpoint::cursor::malformed;
 use crate::checkpoint::source;
 use crate::error::LoadError;
 
 pub(super) const KIND: Kind = Kind { find, read };
 
-const NAMES: &[&str] = &["tokenizer.model", "spiece.model", "sentencepiece.bpe.model"];
+const NAMES: &[&str] = &["tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "spm.model"];
 /// What a piece loses that a digit and a comma end, where they are to be kept apart.
 const APART: f64 = 100.0;
 /// How many tokens for blanks T5 has after its pieces, if nothing is said, and at most.
 const EXTRA: u64 = 100;
 const MAX_EXTRA: u64 = 1 << 16;
-
-/// What sets the tokenizers of a class apart.
-struct Rules {
-    special: &'static [Role],
-    around: Around,
-    numbers: Numbers,
-    /// Whether letters are made small and accents taken off, unless a setting says otherwise; numbers before a comma
-    /// are kept apart from it.
-    folded: bool,
-}
-
-/// Which numbers the pieces have in a model.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Numbers {
-    /// Those of the file.
-    Own,
-    /// Those of the file, then tokens for blanks, the last first.
-    Blanks,
-    /// Those of fairseq: its four special tokens first, the file's pieces from the fourth on, the mask.
-    Fairseq,
-}
-
-const USUAL: &[Role] = &[role("bos_token", "<s>"), role("eos_token", "</s>"), role("unk_token", "<unk>")];
-
-const CONVENTIONS: &[Convention<Rules>] = &[
-    Convention {
-        classes: &[],
-        model_types: &["lstm"],
-        rules: Rules { special: USUAL, around: Around::flags(false, false), numbers: Numbers::Own, folded: false },
-    },
-    Convention {
-        classes: &["LlamaTokenizer", "CodeLlamaTokenizer"],
-        model_types: &["llama", "mistral"],
-        rules: Rules { special: USUAL, around: Around::flags(true, false), numbers: Numbers::Own, folded: false },
-    },
-    Convention {
-        classes: &["T5Tokenizer"],
-        model_types: &["t5", "mt5"],
-        rules: Rules {
-            special: &[role("eos_token", "</s>"), role("unk_token", "<unk>"), role("pad_token", "<pad>")],
-            around: Around { before: false, after: true, first: ("eos_token", None), last: ("eos_token", None) },
-            numbers: Numbers::Blanks,
-            folded: false,
-        },
-    },
-    Convention {
-        classes: &["XLMRobertaTokenizer"],
-        model_types: &["xlm-roberta"],
-        rules: Rules {
-            special: &[
-                role("bos_token", "<s>"),
-                role("eos_token", "</s>"),
-                role("sep_token", "</s>"),
-                role("cls_token", "<s>"),
-                role("unk_token", "<unk>"),
-                role("pad_token", "<pad>"),
-                Role { role: "mask_token", content: "<mask>", spaces: (true, false) },
-            ],
-            around: Around::CLASS,
-            numbers: Numbers::Fairseq,
-            folded: false,
-        },
-    },
-    Convention {
-        classes: &["AlbertTokenizer"],
-        model_types: &["albert"],
-        rules: Rules {
-            special: &[
-                role("bos_token", "[CLS]"),
-                role("eos_token", "[SEP]"),
-                role("sep_token", "[SEP]"),
-                role("cls_token", "[CLS]"),
-                role("unk_token", "<unk>"),
-                role("pad_token", "<pad>"),
-                Role { role: "mask_token", content: "[MASK]", spaces: (true, false) },
-            ],
-            around: Around::CLASS,
-            numbers: Numbers::Own,
-            folded: true,
-        },
-    },
-];
 
 fn find(folder: &Folder<'_>) -> Result<Option<PathBuf>, LoadError> {
     if let Some(path) = NAMES.iter().find_map(|name| folder.file(name)) {
@@ -132,23 +53,37 @@ fn find(folder: &Folder<'_>) -> Result<Option<PathBuf>, LoadError> {
     }
 }
 
-fn read(folder: &Folder<'_>, path: &Path) -> Result<Json, LoadError> {
+fn read(folder: &Folder<'_>, path: &Path) -> Result<Made, LoadError> {
+    tokenizer(folder, path, folder.choose(CONVENTIONS)?, &[]).map(Made::from)
+}
+
+/// What tokenizer.json would say of a model and special tokens behind all others.
+pub(super) fn tokenizer(folder: &Folder<'_>, path: &Path, rules: &Rules, more: &[String]) -> Result<Json, LoadError> {
     let file = fs::read(path).map_err(|source| LoadError::Io { path: path.to_owned(), source })?;
     let model = ModelProto::read(path, &file)?;
-    let rules = folder.choose(CONVENTIONS)?;
-    let pieces = pieces(folder, path, &model, rules)?;
+    if folder.flag("split_by_punct")? == Some(true) {
+        return Err(folder.wrong("split_by_punct", "false (nothing else yet)", true));
+    }
+    let mut pieces = pieces(folder, path, &model, rules)?;
+    let own: HashSet<&str> = model.pieces.iter().map(|piece| piece.text).collect();
+    let known: HashSet<String> = pieces.iter().map(|(text, _)| text.clone()).collect();
+    pieces.extend(more.iter().filter(|text| !known.contains(*text)).map(|text| (text.clone(), 0.0)));
     let mut tokens = Tokens::default();
     for (id, (text, _)) in pieces.iter().enumerate() {
         tokens.set(id as u32, text.as_str());
     }
-    let n_own = if rules.numbers == Numbers::Blanks { model.pieces.len() } else { pieces.len() };
-    let blanks = pieces[n_own..].iter().map(|(text, _)| Added::special(text));
-    let own = model.pieces.iter().filter_map(|piece| match piece.kind {
-        PieceKind::Control => Some(Added::special(piece.text)),
-        PieceKind::UserDefined => Some(Added::new(piece.text, false)),
-        _ => None,
-    });
-    own.chain(blanks).for_each(|token| tokens.add(token));
+    let text = Text::new(folder, &model, rules.folded)?;
+    for piece in &model.pieces {
+        match piece.kind {
+            PieceKind::Control => tokens.add(Added::special(piece.text)),
+            PieceKind::UserDefined => tokens.add(text.found(piece.text)),
+            _ => {}
+        }
+    }
+    // What has a role is described by it.
+    let has_role = |text: &str| rules.special.iter().any(|role| role.content == text);
+    let others = pieces.iter().map(|(text, _)| text.as_str()).filter(|text| !own.contains(text) && !has_role(text));
+    others.for_each(|text| tokens.add(Added::special(text)));
     tokens.add_special(folder, rules.special)?;
     let unknown = model.unknown().text;
     let inner = match model.algorithm {
@@ -159,7 +94,6 @@ fn read(folder: &Folder<'_>, path: &Path) -> Result<Json, LoadError> {
             "ignore_merges": false, "vocab": tokens.vocab(), "merges": bpe_merges(path, &model)?,
         }),
     };
-    let text = Text::new(folder, &model, rules.folded)?;
     Ok(json!({
         "version": "1.0",
         "added_tokens": tokens.added(),
@@ -179,7 +113,7 @@ fn pieces(
     rules: &Rules,
 ) -> Result<Vec<(String, f64)>, LoadError> {
     let own = model.pieces.iter().map(|piece| {
-        let kept_apart = rules.folded && piece.text.ends_with(',') && {
+        let kept_apart = rules.folded.accents && piece.text.ends_with(',') && {
             let before = piece.text.chars().nth_back(1);
             before.is_some_and(char::is_numeric)
         };
@@ -188,6 +122,14 @@ fn pieces(
     let special = |text: &str| (text.to_owned(), 0.0);
     Ok(match rules.numbers {
         Numbers::Own => own.collect(),
+        Numbers::Behind(last) => {
+            let lacks = |text: &&&str| !model.pieces.iter().any(|piece| piece.text == **text);
+            own.chain(last.iter().filter(lacks).map(|text| special(text))).collect()
+        }
+        Numbers::Elsewhere => {
+            let kinds = model.pieces.iter().map(|piece| piece.kind);
+            own.zip(kinds).filter(|(_, kind)| *kind != PieceKind::Control).map(|(piece, _)| piece).collect()
+        }
         Numbers::Blanks => {
             let n = folder.size("extra_ids")?.unwrap_or(EXTRA);
             if n > MAX_EXTRA {
@@ -195,14 +137,14 @@ fn pieces(
             }
             own.chain((0..n).rev().map(|i| special(&format!("<extra_id_{i}>")))).collect()
         }
-        Numbers::Fairseq => {
+        Numbers::Between { first, from, last } => {
             let begins = model.pieces.iter().take(3).map(|piece| piece.text);
             if !begins.clone().eq(["<unk>", "<s>", "</s>"]) {
                 let got: Vec<&str> = begins.collect();
                 return Err(malformed(path, "pieces", "<unk>, <s>, </s> first", format!("{got:?}")));
             }
-            let first = ["<s>", "<pad>", "</s>", "<unk>"].into_iter().map(special);
-            first.chain(own.skip(3)).chain([special("<mask>")]).collect()
+            let (first, last) = (first.iter().map(|text| special(text)), last.iter().map(|text| special(text)));
+            first.chain(own.skip(from)).chain(last).collect()
         }
     })
 }

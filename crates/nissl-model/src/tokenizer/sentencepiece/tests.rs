@@ -127,8 +127,8 @@ fn settings_that_do_not_fit_are_refused_by_name() {
     let small = model(&SMALL, &[], &[]);
     let cases = [
         (
-            r#"{"tokenizer_class": "GemmaTokenizer"}"#,
-            "tokenizer_class: expected LlamaTokenizer, CodeLlamaTokenizer, T5Tok",
+            r#"{"tokenizer_class": "PegasusTokenizer"}"#,
+            "tokenizer_class: expected LlamaTokenizer, CodeLlamaTokenizer, GemmaTok",
         ),
         (r#"{"tokenizer_class": 7}"#, "tokenizer_class: expected a text, got 7"),
         (r#"{"tokenizer_class": "AlbertTokenizer"}"#, "field cls_token: expected a token of the vocabulary, got [CLS]"),
@@ -147,6 +147,7 @@ fn settings_that_do_not_fit_are_refused_by_name() {
             "added_tokens_decoder: expected a token, got {\"content\":5}",
         ),
         (r#"{"added_tokens_decoder": {"0": {"content": "x"}}}"#, "expected the unknown piece among the tokens"),
+        (r#"{"split_by_punct": true}"#, "split_by_punct: expected false (nothing else yet), got true"),
         (r#"{"bos_token": ["<s>"]}"#, "bos_token: expected a token, got [\"<s>\"]"),
         (r#"{"add_bos_token": true, "bos_token": "<t>"}"#, "bos_token: expected a token of the vocabulary, got <t>"),
         (r#"{"add_bos_token": true, "bos_token": null}"#, "bos_token: expected a token of the vocabulary, got none"),
@@ -172,7 +173,20 @@ fn two_models_in_a_folder_are_not_guessed_at() {
     }
     let message = Tokenizer::from_folder(folder.path()).unwrap_err().to_string();
     assert!(message.contains("expected one .spm file") && message.ends_with("got 2 .spm files"), "{message}");
-    fs::remove_file(folder.path().join("source.spm")).unwrap();
+    for (vocabulary, expected) in [
+        ("{}", "vocab.json: tokens: expected '</s>' among them, got 0 others"),
+        (r#"{"</s>": 0, "<pad>": 1}"#, "expected '<unk>' among them, got 2 others"),
+        (r#"{"</s>": -1}"#, "vocab.json: invalid value"),
+        ("[", "vocab.json: "),
+    ] {
+        fs::write(folder.path().join("vocab.json"), vocabulary).unwrap();
+        fs::write(folder.path().join("config.json"), r#"{"model_type": "marian"}"#).unwrap();
+        let message = Tokenizer::from_folder(folder.path()).unwrap_err().to_string();
+        assert!(message.contains(expected), "{vocabulary}: {message}");
+    }
+    for name in ["source.spm", "vocab.json", "config.json"] {
+        fs::remove_file(folder.path().join(name)).unwrap();
+    }
     assert_eq!(Tokenizer::from_folder(folder.path()).unwrap().unwrap().vocab_size(), 3);
 }
 
@@ -228,7 +242,7 @@ fn try_bytes(bytes: &[u8]) {
     if ModelProto::read(Path::new("x"), bytes).is_err() {
         return;
     }
-    for class in ["LlamaTokenizer", "T5Tokenizer", "XLMRobertaTokenizer", "AlbertTokenizer"] {
+    for class in CONVENTIONS.iter().flat_map(|convention| convention.classes) {
         fs::write(folder.path().join("tokenizer_config.json"), format!(r#"{{"tokenizer_class": "{class}"}}"#)).unwrap();
         if let Ok(Some(tokenizer)) = Tokenizer::from_folder(folder.path()) {
             for text in ["", "The cell  keeps\tﬁne \u{1}神", "e\u{301}<s> x"] {

@@ -2,10 +2,12 @@
 
 use serde_json::{Value as Json, json};
 
+use super::conventions::Folded;
 use super::proto::{Algorithm, ModelProto, PieceKind};
 use crate::error::LoadError;
 use crate::tokenizer::charsmap::base64;
 use crate::tokenizer::folder::Folder;
+use crate::tokenizer::tokens::Added;
 
 /// What stands for a space in pieces.
 const MARK: &str = "▁";
@@ -22,12 +24,14 @@ enum Prefix {
 pub(super) struct Text {
     prefix: Prefix,
     mark: &'static str,
-    /// For texts that are folded: whether accents are kept, and whether letters are made small.
-    folded: Option<(bool, bool)>,
+    /// Whether quotes become one sign, accents are taken off, and letters are made small.
+    quotes: bool,
+    accents: bool,
+    small: bool,
 }
 
 impl Text {
-    pub(super) fn new(folder: &Folder<'_>, model: &ModelProto<'_>, folded: bool) -> Result<Self, LoadError> {
+    pub(super) fn new(folder: &Folder<'_>, model: &ModelProto<'_>, folded: Folded) -> Result<Self, LoadError> {
         let mark = if model.escape_whitespaces { MARK } else { " " };
         let first = folder.flag("legacy")? == Some(false) && model.escape_whitespaces;
         let prefix = match folder.flag("add_prefix_space")?.unwrap_or(model.add_dummy_prefix) {
@@ -35,26 +39,33 @@ impl Text {
             true if first => Prefix::First,
             true => Prefix::Every,
         };
-        let folded = if folded {
-            Some((folder.flag("keep_accents")?.unwrap_or(false), folder.flag("do_lower_case")?.unwrap_or(true)))
-        } else {
-            None
+        let accents = folded.accents && !folder.flag("keep_accents")?.unwrap_or(false);
+        let small = match folded.small {
+            Some(usual) => folder.flag("do_lower_case")?.unwrap_or(usual),
+            None => false,
         };
-        Ok(Self { prefix, mark, folded })
+        Ok(Self { prefix, mark, quotes: folded.accents, accents, small })
+    }
+
+    /// A piece that is found in a text before it is cut up. One with a mark in it is found where the text's spaces are
+    /// marks; where a mark is put before a text, it would be put before the piece too.
+    pub(super) fn found(&self, piece: &str) -> Added {
+        let in_marked = self.prefix == Prefix::None && piece.contains(self.mark);
+        if in_marked { Added::in_normalized(piece) } else { Added::new(piece, false) }
     }
 
     pub(super) fn normalizer(&self, model: &ModelProto<'_>) -> Json {
         let string = |from: &str, to: &str| json!({"type": "Replace", "pattern": {"String": from}, "content": to});
         let regex = |from: &str, to: &str| json!({"type": "Replace", "pattern": {"Regex": from}, "content": to});
         let mut all = Vec::new();
-        if let Some((keep_accents, lower_case)) = self.folded {
+        if self.quotes {
             all.extend([string("``", "\""), string("''", "\"")]);
-            if !keep_accents {
-                all.extend([json!({"type": "NFKD"}), json!({"type": "StripAccents"})]);
-            }
-            if lower_case {
-                all.push(json!({"type": "Lowercase"}));
-            }
+        }
+        if self.accents {
+            all.extend([json!({"type": "NFKD"}), json!({"type": "StripAccents"})]);
+        }
+        if self.small {
+            all.push(json!({"type": "Lowercase"}));
         }
         if self.prefix == Prefix::Every {
             all.push(json!({"type": "Prepend", "prepend": " "}));

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use nissl_core::NoProgress;
@@ -93,4 +94,41 @@ fn a_prompt_is_the_source_of_a_model_with_an_encoder_and_only_the_target_is_show
     }
     let edited = Config { edits: vec!["decoder.0.cross_attn_z *= -3".to_owned()], ..config };
     assert_ne!(run(&edited, &NoProgress).unwrap().texts, report.texts);
+}
+
+#[test]
+fn a_marian_reads_pieces_of_its_source_model_and_its_target_model_spells_what_it_writes() {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden");
+    let (weights, pieces) = (golden.join("models/marian"), golden.join("tokenizers/older/marian"));
+    let folder = tempfile::TempDir::new().unwrap();
+    for name in ["config.json", "generation_config.json", "model.safetensors"] {
+        std::fs::copy(weights.join(name), folder.path().join(name)).unwrap();
+    }
+    for name in ["source.spm", "target.spm"] {
+        std::fs::copy(pieces.join(name), folder.path().join(name)).unwrap();
+    }
+    // The vocabulary is that of the pieces, as far as the weights go.
+    let all: BTreeMap<String, u32> =
+        serde_json::from_slice(&std::fs::read(pieces.join("vocab.json")).unwrap()).unwrap();
+    let mut kept: BTreeMap<&str, u32> =
+        all.iter().filter(|(_, id)| **id < 40).map(|(piece, id)| (piece.as_str(), *id)).collect();
+    kept.insert("<pad>", 40);
+    std::fs::write(folder.path().join("vocab.json"), serde_json::to_string(&kept).unwrap()).unwrap();
+
+    let config = Config { model: folder.path().display().to_string(), ..config(&["The cell keeps the grains."]) };
+    let report = run(&config, &NoProgress).unwrap();
+    let full: nissl_model::Tokenizer = nissl_model::Tokenizer::from_folder(&pieces).unwrap().unwrap();
+    let source: Vec<u32> = full.encode("The cell keeps the grains.").unwrap().ids;
+    let source: Vec<u32> = source.into_iter().map(|id| if id < 40 { id } else { 1 }).collect();
+    assert!(source.iter().filter(|id| **id != 1).count() > 5, "{source:?}");
+    let model = LanguageModel::open(&config.model).unwrap();
+    let sources = Batch::from_sentences([source.as_slice()]);
+    let found = model.generate(&sources, &config.options, &HookPlan::default(), &mut |_| ControlFlow::Continue(()));
+    let [text] = &report.texts[..] else { panic!("one text") };
+    assert_eq!(text.tokens, found.unwrap()[0].tokens);
+    let spell = |id: &u32| kept.iter().find(|(_, known)| *known == id).map(|(piece, _)| *piece);
+    let special = |piece: &&str| !["</s>", "<unk>", "<pad>"].contains(piece);
+    let spelled: String = text.tokens.iter().filter_map(spell).filter(special).collect();
+    assert!(!text.text.is_empty());
+    assert_eq!(text.text.trim_start(), spelled.replace('▁', " ").trim_start());
 }

@@ -1,5 +1,6 @@
 //! Plain text in pieces, so that no file has to fit in memory.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -30,6 +31,11 @@ pub(crate) fn pieces(files: &[PathBuf]) -> impl Iterator<Item = Result<Piece, Ta
             }
         })
     })
+}
+
+/// A text whose lines end with line feeds alone, as Python reads files.
+pub(crate) fn with_line_feeds(text: &str) -> Cow<'_, str> {
+    if text.contains('\r') { text.replace("\r\n", "\n").replace('\r', "\n").into() } else { text.into() }
 }
 
 type Rest = Option<(Option<BufReader<File>>, u64)>;

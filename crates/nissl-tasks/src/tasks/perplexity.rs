@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::edit_text;
 use crate::error::TaskError;
-use crate::pieces::{Piece, pieces};
+use crate::pieces::{Piece, pieces, with_line_feeds};
 use crate::report::{Head, head};
 use crate::tasks::sites::ModelSummary;
 
@@ -28,7 +28,7 @@ const AT_ONCE: usize = 32;
 pub struct Config {
     /// Folder, GGUF file or Hub name.
     pub model: String,
-    /// Plain text files, UTF-8.
+    /// Plain text files, UTF-8; all line ends are read as line feeds.
     pub text: Vec<PathBuf>,
     /// Tokens that the model reads at once, those that it puts before a text with them; none: its context, at most
     /// 1,024.
@@ -255,6 +255,7 @@ impl<'a> Reader<'a> {
             let line = text.bytes().enumerate().skip(place.saturating_sub(1)).find(|(_, byte)| *byte == b'\n');
             text = line.map_or("", |(at, _)| &text[at + 1..]);
         }
+        let text = &*with_line_feeds(text);
         let encoding = self.tokenizer.encode_plain(text)?;
         let mut spelled = 0;
         for (idx, (&id, own)) in encoding.ids.iter().zip(&encoding.offsets).enumerate() {

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::TaskError;
 use crate::html;
 use crate::output::{write_json, write_whole};
-use crate::pieces::pieces;
+use crate::pieces::{pieces, with_line_feeds};
 use crate::report::{Head, head};
 
 mod kept;
@@ -279,7 +279,7 @@ fn learn(kind: NewTokenizer, config: &Config, progress: &dyn Progress) -> Result
     progress.stage("learn the tokenizer", None, "pieces");
     let mut failed = None;
     let pieces = pieces(&config.text).map_while(|piece| match piece {
-        Ok(piece) => Some(piece.text),
+        Ok(piece) => Some(with_line_feeds(&piece.text).into_owned()),
         Err(err) => {
             failed = Some(err);
             None

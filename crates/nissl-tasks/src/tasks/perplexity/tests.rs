@@ -90,6 +90,16 @@ fn a_share_of_the_text_is_passed_over_up_to_a_line() {
 }
 
 #[test]
+fn line_ends_of_any_kind_are_line_feeds() {
+    let measured = |text: &str| {
+        let (_folder, config) = written(text);
+        let report = run(&Config { skip: 0.5, ..config }, &NoProgress).unwrap();
+        (report.text, report.whole)
+    };
+    assert_eq!(measured(&TEXT.replace('\n', "\r\n")), measured(TEXT));
+}
+
+#[test]
 fn edits_are_measured_on_the_same_windows() {
     let (_folder, config) = written(TEXT);
     let config = Config { window: Some(16), ..config };
@@ -119,7 +129,7 @@ fn characters_that_the_vocabulary_lacks_are_left_out_and_counted() {
         let (_folder, config) = written(text);
         run(&Config { model: model.clone(), window: Some(5), ..config }, &NoProgress).unwrap()
     };
-    let with = measured(&format!("\u{1F422}{known}\r\u{1F422}{known}"));
+    let with = measured(&format!("\u{1F422}{known}\u{1F422}\u{1F422}{known}"));
     let without = measured(&format!("{known}{known}"));
     assert_eq!(with.whole, without.whole);
     assert_eq!((with.text.left_out, without.text.left_out), (3, 0));

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::TaskError;
 use crate::output::{write_json, write_whole};
-use crate::pieces::{Piece, pieces};
+use crate::pieces::{Piece, pieces, with_line_feeds};
 
 /// Bytes of a file that are read at once.
 const BLOCK: usize = 1 << 16;
@@ -28,7 +28,7 @@ pub struct TextReport {
     pub files: Vec<TextFile>,
     /// Digest of the tokenizer.
     pub tokenizer: String,
-    /// Bytes of all files.
+    /// Bytes of all files, every line end counted as one.
     pub n_bytes: u64,
     /// Tokens of all files.
     pub n_tokens: u64,
@@ -68,10 +68,10 @@ pub(super) fn tokens(
     {
         return Ok(Tokens { report, path });
     }
-    let n_bytes = files.iter().map(|file| std::fs::metadata(file).map_or(0, |found| found.len())).sum();
-    progress.stage("tokenize", Some(n_bytes), "bytes");
+    let size = files.iter().map(|file| std::fs::metadata(file).map_or(0, |found| found.len())).sum();
+    progress.stage("tokenize", Some(size), "bytes");
     let end = tokenizer.token_id(END);
-    let (mut n_tokens, mut done) = (0, 0);
+    let (mut n_tokens, mut n_bytes, mut done) = (0, 0, 0);
     // What failed inside, for the writer of the file knows only errors of its own.
     let mut failed = None;
     let written = write_whole(&path, |out| {
@@ -86,12 +86,17 @@ pub(super) fn tokens(
                 let resume = "nothing was trained yet; the same command begins again".to_owned();
                 return Err(stopped(&mut failed, TaskError::Cancelled { resume }));
             }
-            let encoded: Vec<_> = some.par_iter().map(|piece| tokenizer.encode_plain(&piece.text)).collect();
-            for (piece, encoded) in some.iter().zip(encoded) {
+            let encode = |piece: &Piece| {
+                let text = with_line_feeds(&piece.text);
+                (text.len(), tokenizer.encode_plain(&text))
+            };
+            let encoded: Vec<_> = some.par_iter().map(encode).collect();
+            for (piece, (len, encoded)) in some.iter().zip(encoded) {
                 let mut ids = encoded.map_err(|err| stopped(&mut failed, err.into()))?.ids;
                 ids.extend(end.filter(|_| piece.last));
                 n_tokens += ids.len() as u64;
                 done += piece.text.len() as u64;
+                n_bytes += len as u64;
                 for id in ids {
                     out.write_all(&id.to_le_bytes())?;
                 }

@@ -1,4 +1,4 @@
-//! How long work reports where it is, and is told to stop.
+//! How long work reports where it is, is told to stop, and goes on where it was.
 
 /// Receives progress and says whether to go on. Doors implement it: a bar, plain lines, server-sent events.
 pub trait Progress: Send + Sync {
@@ -10,6 +10,17 @@ pub trait Progress: Send + Sync {
     fn note(&self, line: &str);
     /// Whether the user asked to stop. Work checks it between blocks and leaves nothing half-written.
     fn cancelled(&self) -> bool;
+    /// Keeps what is done under a name, in place of what was kept under it before, for a later run that is asked for the
+    /// same. What it is is computed only when it is kept: that may be less often than it is offered. By default nothing
+    /// is kept.
+    fn keep(&self, name: &str, done: &dyn Fn() -> Vec<u8>) {
+        let _ = (name, done);
+    }
+    /// What an earlier run that was asked for the same kept under a name.
+    fn kept(&self, name: &str) -> Option<Vec<u8>> {
+        let _ = name;
+        None
+    }
 }
 
 /// Reports to nobody and never stops.

@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use nissl_core::{Context, EditSpec, HookPlan, HookPoint, MethodError, Model, NeuronId, Prompt};
 use serde::{Deserialize, Serialize};
 
+use crate::kept::{keep, kept};
 pub use crate::replacement::{Removal, Replacement};
 use crate::study::Study;
 
@@ -186,23 +187,32 @@ pub(crate) fn outcomes(
     edits: impl Fn(usize, usize) -> Vec<EditSpec>,
 ) -> Result<(Vec<Outcome>, Vec<Vec<Outcome>>), MethodError> {
     study.ctx.progress.stage("run the prompts", Some((study.prompts.len() * n) as u64), "texts");
-    let (mut whole, mut each) = (Vec::new(), Vec::new());
-    for (prompt, Prompt { tokens, .. }) in study.prompts.iter().enumerate() {
+    let (progress, n_prompts) = (study.ctx.progress, study.prompts.len());
+    // Of every prompt that is done the outcome as it is, then those of the edits.
+    let fits = |prompts: u64| {
+        let prompts = usize::try_from(prompts).ok().filter(|prompts| *prompts <= n_prompts)?;
+        prompts.checked_mul((n + 1) * NUMBERS)
+    };
+    let (first, numbers) = kept(progress, NAME, fits).unwrap_or_default();
+    let mut all: Vec<Outcome> = numbers.chunks_exact(NUMBERS).map(Outcome::of_numbers).collect();
+    for (prompt, Prompt { tokens, .. }) in study.prompts.iter().enumerate().skip(first as usize) {
         study.go_on()?;
         let expected = Predicted::new(study, prompt, &study.logits(prompt, tokens, &HookPlan::default())?)?;
-        whole.push(expected.outcome(study, prompt, &expected)?);
-        let mut of_prompt = Vec::with_capacity(n);
+        let mut of_prompt = Vec::with_capacity(n + 1);
+        of_prompt.push(expected.outcome(study, prompt, &expected)?);
         for first in (0..n).step_by(TOGETHER) {
             study.go_on()?;
             let edits: Vec<Vec<EditSpec>> = (first..n.min(first + TOGETHER)).map(|idx| edits(prompt, idx)).collect();
             of_prompt.extend(study.variants(prompt, tokens, &edits, |logits| {
                 Predicted::new(study, prompt, logits)?.outcome(study, prompt, &expected)
             })?);
-            study.ctx.progress.step((prompt * n + of_prompt.len()) as u64);
+            progress.step((prompt * n + of_prompt.len() - 1) as u64);
         }
-        each.push(of_prompt);
+        all.extend(of_prompt);
+        keep(progress, NAME, prompt as u64 + 1, &|| all.iter().flat_map(Outcome::numbers).collect());
     }
-    Ok((whole, each))
+    let of_prompts = all.chunks_exact(n + 1);
+    Ok(of_prompts.map(|of_prompt| (of_prompt[0], of_prompt[1..].to_vec())).unzip())
 }
 
 /// The log-probabilities of a prediction.
@@ -247,7 +257,22 @@ impl Predicted {
     }
 }
 
+/// Numbers of an outcome.
+const NUMBERS: usize = 6;
+
 impl Outcome {
+    /// As numbers; NaN for what is not there.
+    fn numbers(&self) -> [f64; NUMBERS] {
+        let Self { loss, correct, agrees, difference, divergence, flipped } = *self;
+        [loss, correct, agrees.unwrap_or(f64::NAN), difference.unwrap_or(f64::NAN), divergence, flipped]
+    }
+
+    fn of_numbers(numbers: &[f64]) -> Self {
+        let there = |number: f64| (!number.is_nan()).then_some(number);
+        let (agrees, difference) = (there(numbers[2]), there(numbers[3]));
+        Self { loss: numbers[0], correct: numbers[1], agrees, difference, divergence: numbers[4], flipped: numbers[5] }
+    }
+
     /// The mean over draws.
     fn mean(draws: &[Self]) -> Self {
         let mean = |of: fn(&Self) -> f64| draws.iter().map(of).sum::<f64>() / draws.len() as f64;

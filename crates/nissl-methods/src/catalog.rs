@@ -8,7 +8,8 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 
 use crate::attributors::{
-    Ablation, AttributionPatching, GradientActivation, IntegratedGradients, KnowledgeNeurons, Mediation,
+    Ablation, AttributionPatching, Conductance, GradientActivation, IntegratedGradients, KnowledgeNeurons, Mediation,
+    Shapley,
 };
 use crate::profilers::{Compositional, GateSaturation, Lookup, TopContexts, TopWords, TxRay, VarianceReduction};
 use crate::rankers::{
@@ -35,6 +36,8 @@ pub const METHODS: &[MethodEntry] = &[
     MethodEntry::attributor::<KnowledgeNeurons>(),
     MethodEntry::attributor::<AttributionPatching>(),
     MethodEntry::attributor::<Mediation>(),
+    MethodEntry::attributor::<Conductance>(),
+    MethodEntry::attributor::<Shapley>(),
     MethodEntry::profiler::<VarianceReduction>(),
     MethodEntry::profiler::<Compositional>(),
     MethodEntry::profiler::<TxRay>(),

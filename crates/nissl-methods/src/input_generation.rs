@@ -26,6 +26,7 @@ use serde::{Deserialize, Serialize};
 
 use self::climb::Climb;
 use self::table::Table;
+use crate::kept::{keep, kept_all};
 
 #[cfg(test)]
 mod tests;
@@ -142,6 +143,28 @@ pub struct Found {
     pub curve: Vec<f64>,
 }
 
+impl Found {
+    /// Keeps it for a later run.
+    fn keep(&self, name: &str, ctx: Context<'_>) {
+        keep(ctx.progress, name, self.origin as u64, &|| {
+            let tokens = self.tokens.iter().map(|&token| f64::from(token));
+            let values = [self.activation, self.relaxed.unwrap_or(f64::NAN)];
+            tokens.chain(values).chain(self.curve.iter().copied()).collect()
+        });
+    }
+
+    /// What an earlier run kept.
+    fn kept(optimizer: Optimizer, name: &str, words: usize, ctx: Context<'_>) -> Option<Self> {
+        let (origin, numbers) = kept_all(ctx.progress, name)?;
+        let (tokens, rest) = numbers.split_at_checked(words)?;
+        let ([activation, relaxed], curve) = rest.split_first_chunk()?;
+        let relaxed = (!relaxed.is_nan()).then_some(*relaxed);
+        let tokens = tokens.iter().map(|&token| token as u32).collect();
+        let (origin, curve) = (usize::try_from(origin).ok()?, curve.to_vec());
+        Some(Self { optimizer, tokens, activation: *activation, relaxed, origin, curve })
+    }
+}
+
 impl InputGeneration {
     /// The best text of each optimizer, in their order. `corpus` has texts as tokens, for the search.
     ///
@@ -161,7 +184,13 @@ impl InputGeneration {
         let mut table = None;
         let mut found = Vec::new();
         for optimizer in self.chosen(!corpus.is_empty()) {
-            found.push(if optimizer == Optimizer::Search {
+            let names: Vec<String> = neurons.iter().map(ToString::to_string).collect();
+            let name = format!("{NAME} {optimizer:?} {}", names.join(" "));
+            if let Some(known) = Found::kept(optimizer, &name, self.words, ctx) {
+                found.push(known);
+                continue;
+            }
+            let own = if optimizer == Optimizer::Search {
                 texts.search(corpus)?
             } else {
                 if table.is_none() {
@@ -169,7 +198,9 @@ impl InputGeneration {
                 }
                 let table = table.as_ref().expect("it was made");
                 Climb::new(&texts, table, optimizer).run()?
-            });
+            };
+            own.keep(&name, ctx);
+            found.push(own);
         }
         Ok(found)
     }

@@ -14,6 +14,7 @@ use nissl_core::{
 use serde::{Deserialize, Serialize};
 
 use crate::ablating::points;
+use crate::kept::{keep, kept};
 use crate::study::{Metric, Study};
 
 #[cfg(test)]
@@ -53,7 +54,7 @@ pub struct Patching {
 }
 
 /// What became of a prompt.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Patched {
     /// The metric after the text.
     pub own: f64,
@@ -101,7 +102,26 @@ impl Patching {
     ) -> Result<Vec<Patched>, MethodError> {
         let study = Study::of_points(NAME, (model, prompts, ctx), points(NAME, model, sets)?)?;
         ctx.progress.stage("move activations", Some((prompts.len() * sets.len()) as u64), "sets");
-        (0..prompts.len()).map(|prompt| self.one(&study, prompt, sets)).collect()
+        let mut found = Vec::with_capacity(prompts.len());
+        for (prompt, Prompt { tokens, .. }) in prompts.iter().enumerate() {
+            let name = format!("{NAME} {prompt}");
+            let mut patched = Patched { n_tokens: tokens.len(), ..Patched::default() };
+            let n_places = if self.places == Where::Each { tokens.len() } else { 1 };
+            let n_held = if self.both { sets.len() } else { 0 };
+            let fits = |_| Some(2 + (sets.len() + n_held) * n_places);
+            if let Some((_, numbers)) = kept(ctx.progress, &name, fits) {
+                (patched.own, patched.other) = (numbers[0], numbers[1]);
+                let mut moved = numbers[2..].chunks(n_places.max(1)).map(<[f64]>::to_vec);
+                patched.patched = moved.by_ref().take(sets.len()).collect();
+                patched.held = moved.collect();
+            } else {
+                patched = self.one(&study, prompt, sets)?;
+                let moved = || patched.patched.iter().chain(&patched.held).flatten().copied();
+                keep(ctx.progress, &name, 1, &|| [patched.own, patched.other].into_iter().chain(moved()).collect());
+            }
+            found.push(patched);
+        }
+        Ok(found)
     }
 
     fn one(self, study: &Study<'_>, prompt: usize, sets: &[Vec<NeuronId>]) -> Result<Patched, MethodError> {

@@ -12,6 +12,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::kept::{keep, kept};
+
 /// Tokens of a batch, at most, if a prompt is not longer by itself.
 const TOKENS: usize = 4096;
 
@@ -284,6 +286,26 @@ impl<'a> Study<'a> {
     /// Sums of effects, one row a concept, to which prompts are added in order.
     pub(crate) fn effects(&self) -> Effects {
         Effects(Array2::zeros((self.concepts.len(), self.n_neurons())))
+    }
+
+    /// Sums that an earlier run kept after some of `n_steps` steps, and how many; zeros after none if there are no such.
+    pub(crate) fn resumed(&self, n_steps: usize) -> (Effects, usize) {
+        let mut effects = self.effects();
+        let fits = |steps| (steps <= n_steps as u64).then_some(effects.0.len());
+        let Some((steps, numbers)) = kept(self.ctx.progress, self.method, fits) else { return (effects, 0) };
+        effects.0.iter_mut().zip(numbers).for_each(|(sum, kept)| *sum = kept);
+        (effects, steps as usize)
+    }
+
+    /// Tells how many steps are done, and keeps their sums.
+    pub(crate) fn done(&self, effects: &Effects, steps: usize) {
+        self.ctx.progress.step(steps as u64);
+        self.keep(effects, steps);
+    }
+
+    /// Keeps the sums of some steps.
+    pub(crate) fn keep(&self, effects: &Effects, steps: usize) {
+        keep(self.ctx.progress, self.method, steps as u64, &|| effects.0.iter().copied().collect());
     }
 
     /// Adds the effects of a prompt on the neurons of a point.

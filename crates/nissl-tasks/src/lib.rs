@@ -23,6 +23,7 @@ mod concepts;
 mod edit_text;
 mod error;
 pub mod html;
+mod keeping;
 mod labels;
 mod output;
 mod page;

@@ -3,11 +3,13 @@
 use std::path::Path;
 
 use nissl_core::{HookPoint, ModelInfo, NeuronId, Ranking, Site};
+use serde::Deserialize;
 
 use crate::edit_text;
 use crate::error::TaskError;
 use crate::ranking_file::load_ranking;
 use crate::select::select;
+use crate::tasks::cluster::Cluster;
 
 /// Neurons that are removed or moved together.
 pub(crate) struct Set {
@@ -79,6 +81,45 @@ impl Set {
     fn named(name: String, info: &ModelInfo) -> Result<Self, TaskError> {
         Ok(Self { neurons: edit_text::neurons(&name, info)?, name })
     }
+}
+
+/// The file of a cluster task, as far as sets are made of it.
+#[derive(Deserialize)]
+struct ClusterFile {
+    clusters: Vec<Cluster>,
+}
+
+/// The clusters of several neurons in the file of a cluster task, the largest first, `most` at most.
+///
+/// # Errors
+/// If the file cannot be read, is none of a cluster task, or has a neuron that the model has not.
+pub(crate) fn clusters(path: &Path, most: usize, info: &ModelInfo) -> Result<Vec<Set>, TaskError> {
+    let failed = |source| TaskError::Io { action: "read", path: path.to_owned(), source };
+    let bytes = std::fs::read(path).map_err(failed)?;
+    let refuse = |expected: &str, got: String| {
+        Err(TaskError::Format { path: path.to_owned(), expected: expected.to_owned(), got })
+    };
+    let mut found = match serde_json::from_slice::<ClusterFile>(&bytes) {
+        Ok(file) => file.clusters,
+        Err(err) => return refuse("the clusters that nissl cluster --out writes", err.to_string()),
+    };
+    found.retain(|cluster| cluster.members.len() > 1);
+    found.sort_by_key(|cluster| std::cmp::Reverse(cluster.members.len()));
+    found.truncate(most);
+    let mut sets = Vec::with_capacity(found.len());
+    for Cluster { name, mut members } in found {
+        let known = |neuron: &NeuronId| info.width(neuron.point).is_some_and(|width| (neuron.idx as usize) < width);
+        if let Some(neuron) = members.iter().find(|neuron| !known(neuron)) {
+            return refuse(&format!("neurons of {}", info.name), neuron.to_string());
+        }
+        members.sort_unstable();
+        members.dedup();
+        sets.push(Set {
+            name: format!("cluster of {}[{}]", edit_text::point_name(name.point), name.idx),
+            neurons: members,
+        });
+    }
+    Ok(sets)
 }
 
 /// The ranking of a concept in a file, or of its first one, with the concept's name.

@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use clap::ValueEnum;
-use nissl_tasks::tasks::ablate::{self, Curve, Report, SetReport, Whole};
+use nissl_tasks::tasks::ablate::{self, Curve, Joined, Report, SetReport, Whole};
 use serde::Serialize;
 
 use crate::commands::ask::{One, Read, left_out};
@@ -28,6 +28,7 @@ Examples:
   nissl ablate MODEL agreement.txt --set '8.mlp_post[42]' --random 20
   nissl ablate MODEL agreement.txt --layers mlp_post --heads --value mean
   nissl ablate MODEL pararel --only P36 --ranking facts/integrated-gradients.parquet --top 10,100 --random 20
+  nissl ablate MODEL prompts.jsonl --clusters clusters.json --value mean --grow 5
   nissl ablate MODEL pararel --only P36 --ranking facts/integrated-gradients.parquet --steps 20 --out curve.json")]
 pub(crate) struct Args {
     /// Folder of a model, a GGUF file, or its name on the Hugging Face Hub
@@ -52,6 +53,22 @@ pub(crate) struct Args {
     #[arg(long)]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     heads: bool,
+    /// Clusters, the file of nissl cluster --out: each of several neurons is a set
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    clusters: Option<PathBuf>,
+    /// The largest N of them [default: 100]
+    #[arg(long, value_name = "N", requires = "clusters")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    most_clusters: Option<usize>,
+    /// Join so many of the sets, the one that costs most first
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    grow: Option<usize>,
+    /// Joined sets that are kept at each step [default: 1, a greedy search]
+    #[arg(long, value_name = "N", requires = "grow")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    beam: Option<usize>,
     /// A ranking, the Parquet table of rank or attribute
     #[arg(long, value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -157,7 +174,20 @@ fn text(report: &Report, page: &mut Page<'_>) -> io::Result<()> {
     if !report.sets.is_empty() {
         sets(&report.sets, page)?;
     }
+    if let Some(joined) = &report.joined {
+        together(joined, page)?;
+    }
     report.curve.as_ref().map_or(Ok(()), |curve| steps(curve, page))
+}
+
+/// The sets that cost most together.
+fn together(joined: &Joined, page: &mut Page<'_>) -> io::Result<()> {
+    let mut table = Table::new(&[("sets", Align::Right), ("loss rises by", Align::Right), ("joined", Align::Left)]);
+    for step in &joined.steps {
+        table.row([thousands(step.names.len() as u64), format!("{:.4}", step.loss), step.names.join(" + ")]);
+    }
+    table.print(page.out, page.width)?;
+    writeln!(page.out, "most together: {:.4} without {}\n", joined.loss, joined.names.join(" + "))
 }
 
 /// Loss, accuracy, and agreement where there are foils.

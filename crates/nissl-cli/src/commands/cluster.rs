@@ -24,6 +24,7 @@ const SHOWN: usize = 6;
 #[command(after_help = "\
 Examples:
   nissl cluster minilm.store --sites resid_post --threshold 0.3
+  nissl cluster minilm.store --sites mlp_post -k 81 --out clusters.json
   nissl cluster minilm.store --linkage complete --memory 2GB --out clusters.json")]
 pub(crate) struct Args {
     /// Folder of the store
@@ -45,6 +46,18 @@ pub(crate) struct Args {
     #[arg(long, value_enum, value_name = "HOW")]
     #[serde(skip_serializing_if = "Option::is_none")]
     linkage: Option<Linkage>,
+    /// So many clusters by k-means instead, of standardized activations
+    #[arg(short, long, value_name = "K", conflicts_with_all = ["threshold", "signed", "linkage"])]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    k: Option<usize>,
+    /// Beginnings of k-means [default: 10]
+    #[arg(long, value_name = "N", requires = "k")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    restarts: Option<usize>,
+    /// Seed of k-means [default: 0]
+    #[arg(long, value_name = "N", requires = "k")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seed: Option<u64>,
     /// Largest clusters in the report [default: 10]
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -81,6 +94,9 @@ fn text(report: &Report, page: &mut Page<'_>) -> io::Result<()> {
         100.0 * report.clusters as f64 / report.neurons.max(1) as f64,
         count(report.alone)
     )?;
+    if let Some(inertia) = report.inertia {
+        writeln!(page.out, "inertia {inertia:.1}")?;
+    }
     let windows: Vec<String> =
         report.windows.iter().map(|window| format!("{}: {}", window.layers, count(window.clusters))).collect();
     if !windows.is_empty() {

@@ -26,7 +26,7 @@ const SHOWN: usize = 5;
 #[command(after_help = "\
 Examples:
   nissl compare seed1.store seed2.store seed3.store --sites mlp_post
-  nissl compare base.store finetuned.store --out shared --top 50
+  nissl compare base.store finetuned.store --words --out shared --top 50
   nissl compare minilm.store mpnet.store --baseline none --json")]
 pub(crate) struct Args {
     /// Folder of the store whose neurons are looked for
@@ -56,6 +56,10 @@ pub(crate) struct Args {
     #[arg(long)]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     whole: bool,
+    /// Also tell which words each neuron wins in one store and in the other: of a model and its fine-tuning
+    #[arg(long)]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    words: bool,
     /// Folder for the ranking of all neurons, a Parquet table, and the report
     #[arg(long, short, value_name = "DIR")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -143,6 +147,23 @@ fn likeness(other: &OtherReport, page: &mut Page<'_>) -> io::Result<()> {
     table.print(page.out, page.width)?;
     if !other.wholes.is_empty() {
         wholes(other, page)?;
+    }
+    if let Some(words) = &other.words {
+        writeln!(
+            page.out,
+            "neurons that win words in both: {} (mean distance {:.3}), here alone: {}, there alone: {}",
+            words.shared, words.distance, words.only_own, words.only_other
+        )?;
+        for moved in words.moved.iter().take(SHOWN) {
+            let (name, own, there) = (neuron::short(moved.name), &moved.own_word, &moved.other_word);
+            writeln!(
+                page.out,
+                "{name} {:.3}: {own} and {} more, there {there} and {} more",
+                moved.distance,
+                moved.own - 1,
+                moved.other - 1
+            )?;
+        }
     }
     for pair in other.pairs.iter().take(SHOWN) {
         writeln!(page.out, "{} ~ {} {:+.3}", neuron::short(pair.name), neuron::short(pair.partner), pair.correlation)?;

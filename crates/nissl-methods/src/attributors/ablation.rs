@@ -127,18 +127,19 @@ impl Attributor for Ablation {
         let study = Study::new(Self::NAME, (model, prompts, ctx), &self.site, &self.layers)?;
         let removal = self.removal();
         let remover = removal.learn(Self::NAME, &study)?;
-        let mut effects = study.effects();
-        let n_steps = (prompts.len() * study.points.len()) as u64;
-        ctx.progress.stage("ablation", Some(n_steps), "layers of prompts");
-        let mut done = 0;
-        for (prompt, Prompt { tokens, .. }) in prompts.iter().enumerate() {
+        let n_steps = prompts.len() * study.points.len();
+        ctx.progress.stage("ablation", Some(n_steps as u64), "layers of prompts");
+        let (mut effects, mut done) = study.resumed(n_steps);
+        let (n_points, first) = (study.points.len(), done);
+        for (prompt, Prompt { tokens, .. }) in prompts.iter().enumerate().skip(first / n_points.max(1)) {
             let logits = study.logits(prompt, tokens, &HookPlan::default())?;
             let whole = study.measure(self.metric, prompt, &logits)?;
-            for (idx, start) in study.starts().into_iter().enumerate() {
+            let starts = study.starts().into_iter().enumerate();
+            for (idx, start) in starts.skip(first.saturating_sub(prompt * n_points)) {
                 let lost = self.lost(&study, &remover, (prompt, idx), whole)?;
                 study.add(&mut effects, prompt, start, lost.into_iter());
                 done += 1;
-                ctx.progress.step(done);
+                study.done(&effects, done);
             }
         }
         study.scores(effects, params_of(self))

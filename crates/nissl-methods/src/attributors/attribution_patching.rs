@@ -16,6 +16,7 @@
 //! | `layers` | [] | | only these layers; all if empty |
 //! | `metric` | difference | probability, log_prob, logit, difference | what is measured |
 //! | `places` | all | target, all | the positions that are moved |
+//! | `differing` | false | | of these only the positions where the texts differ |
 //! | `steps` | 1 | ≥ 1 | gradients of the way; 1 is the text's own |
 //! ## Cost
 //! Two forward passes and one backward pass a batch of prompts for all neurons; with more steps, `steps` of both a layer.
@@ -54,6 +55,8 @@ pub struct AttributionPatching {
     pub metric: Metric,
     /// The positions that are moved.
     pub places: Places,
+    /// Of these only the positions where the texts differ.
+    pub differing: bool,
     /// Gradients of the way; 1 is the text's own.
     #[schemars(range(min = 1))]
     pub steps: usize,
@@ -62,7 +65,8 @@ pub struct AttributionPatching {
 impl Default for AttributionPatching {
     fn default() -> Self {
         let (layers, metric) = (Vec::new(), Metric::Difference);
-        Self { site: "mlp_post".to_owned(), layers, metric, places: Places::All, steps: 1 }
+        let (places, differing) = (Places::All, false);
+        Self { site: "mlp_post".to_owned(), layers, metric, places, differing, steps: 1 }
     }
 }
 
@@ -76,6 +80,20 @@ impl Describe for AttributionPatching {
 }
 
 impl AttributionPatching {
+    /// The rows of a prompt in a batch that are moved.
+    fn rows(
+        &self,
+        study: &Study<'_>,
+        batch: &Batch,
+        sentence: usize,
+        prompt: usize,
+    ) -> Result<Vec<usize>, MethodError> {
+        let (own, other) = (&study.prompts[prompt].tokens, study.other(prompt)?);
+        let first = batch.rows(sentence).start;
+        let moves = |row: &usize| !self.differing || own[row - first] != other[row - first];
+        Ok(study.rows(batch, sentence, prompt, self.places).filter(moves).collect())
+    }
+
     /// Mean gradients of the way from some prompts to their other texts, by point, `[n_tokens, width]`.
     fn slopes(
         &self,
@@ -112,7 +130,7 @@ impl AttributionPatching {
                 let share = (step as f32 + 0.5) / self.steps as f32;
                 let mut values = own[&point].clone();
                 for (sentence, prompt) in chunk.clone().enumerate() {
-                    for row in study.rows(&batch, sentence, prompt, self.places) {
+                    for row in self.rows(study, &batch, sentence, prompt)? {
                         let way = &other[&point].row(row) - &own[&point].row(row);
                         values.row_mut(row).scaled_add(share, &way);
                     }
@@ -142,9 +160,9 @@ impl Attributor for AttributionPatching {
         }
         let study = Study::new(Self::NAME, (model, prompts, ctx), &self.site, &self.layers)?;
         let plan = HookPlan::capture(study.hook_points());
-        let mut effects = study.effects();
         ctx.progress.stage("attribution patching", Some(prompts.len() as u64), "prompts");
-        for chunk in study.chunks(2) {
+        let (mut effects, first) = study.resumed(prompts.len());
+        for chunk in study.chunks(2).into_iter().filter(|chunk| chunk.end > first) {
             study.go_on()?;
             let batch = study.batch(chunk.clone());
             let others = chunk.clone().map(|prompt| study.other(prompt)).collect::<Result<Vec<_>, _>>()?;
@@ -152,16 +170,16 @@ impl Attributor for AttributionPatching {
             let other = model.run(&Batch::from_sentences(others), &plan)?.sites;
             let slopes = self.slopes(&study, chunk.clone(), &own, &other)?;
             for (sentence, prompt) in chunk.clone().enumerate() {
-                let rows = study.rows(&batch, sentence, prompt, self.places);
+                let rows = self.rows(&study, &batch, sentence, prompt)?;
                 for ((point, width), start) in study.points.iter().zip(study.starts()) {
                     let of_unit = |unit| {
                         let way = |row| f64::from(other[point][[row, unit]]) - f64::from(own[point][[row, unit]]);
-                        rows.clone().map(|row| way(row) * slopes[point][[row, unit]]).sum::<f64>()
+                        rows.iter().map(|&row| way(row) * slopes[point][[row, unit]]).sum::<f64>()
                     };
                     study.add(&mut effects, prompt, start, (0..*width).map(of_unit));
                 }
             }
-            ctx.progress.step(chunk.end as u64);
+            study.done(&effects, chunk.end);
         }
         study.scores(effects, params_of(self))
     }

@@ -67,9 +67,9 @@ impl Attributor for GradientActivation {
     fn score(&self, model: &dyn Model, prompts: &[Prompt], ctx: Context<'_>) -> Result<Scores, MethodError> {
         let study = Study::new(Self::NAME, (model, prompts, ctx), &self.site, &self.layers)?;
         let plan = HookPlan::capture(study.hook_points());
-        let mut effects = study.effects();
         ctx.progress.stage("gradients", Some(prompts.len() as u64), "prompts");
-        for chunk in study.chunks(1) {
+        let (mut effects, first) = study.resumed(prompts.len());
+        for chunk in study.chunks(1).into_iter().filter(|chunk| chunk.end > first) {
             study.go_on()?;
             let batch = study.batch(chunk.clone());
             let objectives =
@@ -88,7 +88,7 @@ impl Attributor for GradientActivation {
                     study.add(&mut effects, prompt, start, (0..*width).map(of_unit));
                 }
             }
-            ctx.progress.step(chunk.end as u64);
+            study.done(&effects, chunk.end);
         }
         study.scores(effects, params_of(self))
     }

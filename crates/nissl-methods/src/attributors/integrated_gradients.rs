@@ -131,7 +131,13 @@ impl IntegratedGradients {
     }
 
     /// Attributes every prompt of a study, in order.
-    pub(super) fn each(&self, study: &Study<'_>, mut take: impl FnMut(Attribution)) -> Result<(), MethodError> {
+    /// Those before the prompt `first` are known.
+    pub(super) fn each(
+        &self,
+        study: &Study<'_>,
+        first: usize,
+        mut take: impl FnMut(Attribution),
+    ) -> Result<(), MethodError> {
         if self.steps == 0 {
             return Err(MethodError::Parameter {
                 method: Self::NAME,
@@ -143,8 +149,8 @@ impl IntegratedGradients {
         let chunks = study.chunks(self.steps + 1);
         let n_steps = (study.prompts.len() * study.points.len()) as u64;
         study.ctx.progress.stage("integrated gradients", Some(n_steps), "layers of prompts");
-        let (mut done, mut worst) = (0, None::<Worst>);
-        for chunk in chunks {
+        let (mut done, mut worst) = ((first * study.points.len()) as u64, None::<Worst>);
+        for chunk in chunks.into_iter().filter(|chunk| chunk.end > first) {
             let batch = study.batch(chunk.clone());
             let plan = HookPlan { output: Output::All, ..HookPlan::capture(study.hook_points()) };
             let whole = study.model.run(&batch, &plan)?;
@@ -364,8 +370,14 @@ impl Path<'_> {
 impl Attributor for IntegratedGradients {
     fn score(&self, model: &dyn Model, prompts: &[Prompt], ctx: Context<'_>) -> Result<Scores, MethodError> {
         let study = Study::new(Self::NAME, (model, prompts, ctx), &self.site, &self.layers)?;
-        let mut effects = study.effects();
-        self.each(&study, |of| study.add(&mut effects, of.prompt, 0, of.values.into_iter()))?;
+        let (mut effects, first) = study.resumed(prompts.len());
+        self.each(&study, first, |of| {
+            // Prompts of a batch are attributed together, though some may be known.
+            if of.prompt >= first {
+                study.add(&mut effects, of.prompt, 0, of.values.into_iter());
+                study.keep(&effects, of.prompt + 1);
+            }
+        })?;
         study.scores(effects, params_of(self))
     }
 }

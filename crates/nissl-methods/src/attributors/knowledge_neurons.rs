@@ -158,7 +158,7 @@ impl Attributor for KnowledgeNeurons {
             ctx.progress.note(&format!("{n} facts have fewer than {least} prompts: {}", dropped.join(", ")));
         }
         let mut kept = Array2::zeros((concepts.len(), study.n_neurons()));
-        self.gradients().each(&study, |of| {
+        self.gradients().each(&study, 0, |of| {
             let Some(row) = row_of[of.prompt] else { return };
             let most = of.values.iter().copied().fold(0.0, f64::max);
             let enough = |value: f64| value > 0.0 && value >= self.threshold * most;

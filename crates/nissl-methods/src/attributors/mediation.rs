@@ -152,17 +152,19 @@ impl Attributor for Mediation {
             let mean = total / of_concept.len() as f64;
             ctx.progress.note(&format!("total effect of {}: {mean:.4}", concept.name));
         }
-        let mut effects = study.effects();
-        ctx.progress.stage("mediation", Some((kept.len() * study.points.len()) as u64), "layers of prompts");
-        let mut done = 0;
-        for (prompt, Prompt { tokens, .. }) in kept.iter().enumerate() {
+        let n_steps = kept.len() * study.points.len();
+        ctx.progress.stage("mediation", Some(n_steps as u64), "layers of prompts");
+        let (mut effects, mut done) = study.resumed(n_steps);
+        let (n_points, first) = (study.points.len(), done);
+        for (prompt, Prompt { tokens, .. }) in kept.iter().enumerate().skip(first / n_points.max(1)) {
             let other = study.other(prompt)?;
             let places: Vec<usize> = (0..tokens.len()).filter(|&place| tokens[place] != other[place]).collect();
             let (text, source) = match self.effect {
                 Effect::Indirect => (tokens.as_slice(), other),
                 Effect::Direct => (other, tokens.as_slice()),
             };
-            for (idx, start) in study.starts().into_iter().enumerate() {
+            let starts = study.starts().into_iter().enumerate();
+            for (idx, start) in starts.skip(first.saturating_sub(prompt * n_points)) {
                 study.go_on()?;
                 let edits = edits(&study, idx, source, &places)?;
                 let moved = study.variants(prompt, text, &edits, |logits| {
@@ -171,7 +173,7 @@ impl Attributor for Mediation {
                 let effect = moved.into_iter().map(|moved| moved / odds[prompt].own - 1.0);
                 study.add(&mut effects, prompt, start, effect);
                 done += 1;
-                ctx.progress.step(done);
+                study.done(&effects, done);
             }
         }
         study.scores(effects, params_of(self))

@@ -5,10 +5,13 @@ use std::path::PathBuf;
 use nissl_core::{Context, Model, NeuronId, Progress, Prompt};
 use nissl_data::{PromptOptions, TextPrompt};
 use nissl_methods::ablating::{Ablated, Effect, Mean, Outcome, Removal, random_like, steps_of};
+use nissl_methods::search::Search;
 use serde::{Deserialize, Serialize};
 
 use crate::error::TaskError;
+use crate::keeping::Keeping;
 use crate::output::write_json;
+use crate::progress::Quiet;
 use crate::prompts::{Asked, PromptSummary, by_concept};
 use crate::report::{Head, head};
 use crate::sets::{self, Set, Sets};
@@ -35,6 +38,10 @@ pub struct Config {
     pub layers: Vec<String>,
     /// Whether every attention head is a set.
     pub heads: bool,
+    /// Clusters, the file of a cluster task: each of several neurons is a set, the largest first.
+    pub clusters: Option<PathBuf>,
+    /// So many of them, at most.
+    pub most_clusters: usize,
     /// A ranking, the Parquet table of a rank or attribute.
     pub ranking: Option<PathBuf>,
     /// The concept of the ranking; its first if there is none.
@@ -43,6 +50,10 @@ pub struct Config {
     pub top: Vec<usize>,
     /// Steps of the erasure curve: the top, the bottom and random parts of the ranking; 0 for no curve.
     pub steps: usize,
+    /// How many of the sets are joined, the one that adds most to the loss first; 0 for none.
+    pub grow: usize,
+    /// Joined sets that are kept at each step; 1 is a greedy search.
+    pub beam: usize,
     /// Random sets of as many neurons of the same sites that each set is compared with.
     pub random: usize,
     /// What becomes of the neurons, and at which positions.
@@ -65,10 +76,14 @@ impl Default for Config {
             sets: Vec::new(),
             layers: Vec::new(),
             heads: false,
+            clusters: None,
+            most_clusters: 100,
             ranking: None,
             concept: None,
             top: Vec::new(),
             steps: 0,
+            grow: 0,
+            beam: 1,
             random: 0,
             how: Removal::default(),
             reference: None,
@@ -92,6 +107,9 @@ pub struct Report {
     pub whole: Whole,
     /// One entry a set.
     pub sets: Vec<SetReport>,
+    /// The sets that do most together, if they were joined.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub joined: Option<Joined>,
     /// The erasure curve, if one was asked for.
     pub curve: Option<Curve>,
 }
@@ -158,6 +176,28 @@ pub struct RandomReport {
     pub p: f64,
 }
 
+/// Sets that are removed together.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Joined {
+    /// The best, without those that do nothing in it.
+    pub names: Vec<String>,
+    /// By how much the loss rises without all of them.
+    pub loss: f64,
+    /// The best of each number of sets, from 1.
+    pub steps: Vec<JoinedStep>,
+}
+
+/// The best of so many sets.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JoinedStep {
+    /// What they are called.
+    pub names: Vec<String>,
+    /// By how much the loss rises without them.
+    pub loss: f64,
+}
+
 /// What is left when parts of a ranking are removed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -190,9 +230,9 @@ pub struct Step {
 /// If the model, the prompts or the ranking cannot be read, nothing is asked for, a set is not of the model's neurons,
 /// or the user stops it.
 pub fn run(config: &Config, progress: &dyn Progress) -> Result<Report, TaskError> {
-    let asks = !config.sets.is_empty() || !config.layers.is_empty() || config.heads || config.ranking.is_some();
-    if !asks {
-        return Err(TaskError::config("sets", "sets of neurons, layers, heads or a ranking", "none"));
+    let files = config.ranking.is_some() || config.clusters.is_some();
+    if config.sets.is_empty() && config.layers.is_empty() && !config.heads && !files {
+        return Err(TaskError::config("sets", "sets of neurons, layers, heads, clusters or a ranking", "none"));
     }
     let ranking = config.ranking.as_ref().map(|path| sets::ranking(path, config.concept.as_deref())).transpose()?;
     let Config { model, file, read, prompts, .. } = config;
@@ -210,6 +250,9 @@ pub fn run(config: &Config, progress: &dyn Progress) -> Result<Report, TaskError
         let top = |&n: &usize| Set { name: format!("top {n} of {concept}"), neurons: ranking.top(n).to_vec() };
         sets.extend(config.top.iter().map(top));
     }
+    if let Some(path) = &config.clusters {
+        sets.extend(sets::clusters(path, config.most_clusters, model.info())?);
+    }
     let steps = match &ranking {
         Some((_, ranking)) if config.steps > 0 => {
             steps_of(ranking, config.steps, config.random.max(1), config.how.seed)
@@ -223,12 +266,14 @@ pub fn run(config: &Config, progress: &dyn Progress) -> Result<Report, TaskError
         all.extend(random_like(model.info(), &set.neurons, config.random, config.how.seed.wrapping_add(idx as u64)));
     }
     all.extend(steps.iter().flatten().flatten().cloned());
-    let ctx = Context { memory: config.memory, progress };
-    let found = config.how.ablate((&model, &prompts, &reference), &all, ctx)?;
+    let keeping = Keeping::new(progress, config.out.clone(), &(config, &model.info().fingerprint, &prompts, &all));
+    let ctx = Context { memory: config.memory, progress: &keeping };
+    let found = config.how.ablate((&model, &prompts, &reference), &all, ctx).map_err(|err| keeping.told(err.into()))?;
     let concepts = by_concept(&prompts);
     let of_set =
         |(set, idx): (&Set, usize)| set_report(set, &found, idx * (1 + config.random), config.random, &concepts);
     let reports = sets.iter().zip(0..).map(of_set).collect();
+    let joined = (config.grow > 0).then(|| join(config, (&model, &prompts, &reference), &sets, ctx)).transpose()?;
     let curve = (!steps.is_empty()).then(|| curve(&steps, &found.without[sets.len() * (1 + config.random)..]));
     let report = Report {
         head: head("ablate", config),
@@ -236,12 +281,41 @@ pub fn run(config: &Config, progress: &dyn Progress) -> Result<Report, TaskError
         prompts: summary,
         whole: Whole::of(&found.whole, &everything(&prompts)),
         sets: reports,
+        joined,
         curve,
     };
     if let Some(out) = &config.out {
         write_json(out, &report)?;
     }
+    keeping.finish();
     Ok(report)
+}
+
+/// Joins the sets that cost most together.
+fn join(
+    config: &Config,
+    asked: (&dyn Model, &[Prompt], &[Prompt]),
+    sets: &[Set],
+    ctx: Context<'_>,
+) -> Result<Joined, TaskError> {
+    // Sets that are joined ask for something else each time: that is not kept.
+    let ctx = Context { progress: &Quiet(ctx.progress), ..ctx };
+    let search = Search { beam: config.beam, most: config.grow, ..Search::default() };
+    let names = |places: &[usize]| places.iter().map(|&place| sets[place].name.clone()).collect::<Vec<_>>();
+    let all = everything(asked.1);
+    let best = search.run(sets.len(), |unions| {
+        let neurons = |union: &Vec<usize>| {
+            let mut neurons: Vec<NeuronId> = union.iter().flat_map(|&place| sets[place].neurons.clone()).collect();
+            neurons.sort_unstable();
+            neurons.dedup();
+            neurons
+        };
+        let found = config.how.ablate(asked, &unions.iter().map(neurons).collect::<Vec<_>>(), ctx)?;
+        let rise = |without: &Vec<Outcome>| Effect::of(&found.whole, without, &all).loss.mean;
+        Ok::<_, TaskError>(found.without.iter().map(rise).collect())
+    })?;
+    let step = |(places, loss): &(Vec<usize>, f64)| JoinedStep { names: names(places), loss: *loss };
+    Ok(Joined { names: names(&best.set), loss: best.effect, steps: best.sizes.iter().map(step).collect() })
 }
 
 fn everything(prompts: &[Prompt]) -> Vec<usize> {

@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 
 use crate::chosen::chosen;
 use crate::error::TaskError;
+use crate::keeping::Keeping;
 use crate::output::write_json;
 use crate::prompts::Asked;
 pub use crate::prompts::{LeftOut, PromptSummary};
@@ -91,12 +92,15 @@ pub fn run(config: &Config, progress: &dyn Progress) -> Result<Report, TaskError
     let asked =
         Asked { model: &config.model, file: config.file.as_deref(), read: &config.read, prompts: &config.prompts };
     let (model, prompts, summary) = asked.ready(progress)?;
-    let (methods, failed) = attribute(config, &model, &prompts, &methods, progress)?;
+    let prefix = config.out.as_ref().map(|out| out.join(REPORT));
+    let keeping = Keeping::new(progress, prefix, &(config, &model.info().fingerprint, &prompts));
+    let (methods, failed) = attribute(config, &model, &prompts, &methods, &keeping)?;
     let head = head("attribute", config);
     let report = Report { head, model: ModelSummary::of(model.info()), prompts: summary, methods, failed };
     if let Some(out) = &config.out {
         write_json(&out.join(REPORT), &report)?;
     }
+    keeping.finish();
     Ok(report)
 }
 
@@ -106,20 +110,14 @@ fn attribute(
     model: &LanguageModel,
     prompts: &[Prompt],
     methods: &[(&'static MethodEntry, Method)],
-    progress: &dyn Progress,
+    progress: &Keeping<'_>,
 ) -> Result<(Vec<MethodReport>, Vec<Failure>), TaskError> {
     let (mut reports, mut failed, mut first) = (Vec::new(), Vec::new(), None);
     for (entry, method) in methods {
         let Method::Attributor(attributor) = method else { continue };
         match scores(config, model, prompts, attributor.as_ref(), progress) {
             Ok((scores, notes)) => reports.push(method_report(config, &scores, prompts, notes)?),
-            Err(MethodError::Cancelled) => {
-                let resume = match (&config.out, reports.len()) {
-                    (Some(out), n) if n > 0 => format!("the rankings of {n} methods are in {}", out.display()),
-                    _ => "nothing was written".to_owned(),
-                };
-                return Err(TaskError::Cancelled { resume });
-            }
+            Err(MethodError::Cancelled) => return Err(progress.stopped()),
             Err(err) => {
                 failed.push(Failure { name: entry.name.to_owned(), error: err.to_string() });
                 first = first.or(Some(err));
@@ -182,6 +180,12 @@ impl Progress for Noting<'_> {
     }
     fn cancelled(&self) -> bool {
         self.progress.cancelled()
+    }
+    fn keep(&self, name: &str, done: &dyn Fn() -> Vec<u8>) {
+        self.progress.keep(name, done);
+    }
+    fn kept(&self, name: &str) -> Option<Vec<u8>> {
+        self.progress.kept(name)
     }
 }
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use nissl_core::{Activations, Context, NeuronId, Progress};
 use nissl_methods::clustering::{Clustering, Clusters, Linkage, Merge};
+use nissl_methods::kmeans::KMeans;
 use serde::{Deserialize, Serialize};
 
 use crate::error::TaskError;
@@ -30,6 +31,12 @@ pub struct Config {
     pub signed: bool,
     /// How far apart two groups are.
     pub linkage: Linkage,
+    /// So many clusters by k-means, instead of what lies within a distance.
+    pub k: Option<usize>,
+    /// Beginnings of k-means.
+    pub restarts: usize,
+    /// Seed of k-means.
+    pub seed: u64,
     /// Largest clusters in the report; all of them with `out`.
     pub top: usize,
     /// A file for all clusters, their representatives and the tree of joins, as JSON.
@@ -41,8 +48,10 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         let Clustering { threshold, linkage, .. } = Clustering::default();
+        let KMeans { restarts, seed, .. } = KMeans::default();
         let (store, sites, out) = (PathBuf::new(), Vec::new(), None);
-        Self { store, sites, threshold, signed: false, linkage, top: 10, out, memory: 512 << 20 }
+        let (k, signed, top, memory) = (None, false, 10, 512 << 20);
+        Self { store, sites, threshold, signed, linkage, k, restarts, seed, top, out, memory }
     }
 }
 
@@ -62,6 +71,9 @@ pub struct Report {
     pub alone: usize,
     /// Clusters of several neurons by the layers that they reach over: from the first member's to the last one's.
     pub windows: Vec<Window>,
+    /// With k-means, the sum of squared distances of neurons, standardized, from the means of their clusters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inertia: Option<f64>,
     /// The largest clusters.
     pub largest: Vec<Cluster>,
 }
@@ -102,8 +114,15 @@ struct Written<'a> {
 pub fn run(config: &Config, progress: &dyn Progress) -> Result<Report, TaskError> {
     let store = open_store(&config.store)?;
     let x = recorded(&store, &config.sites)?;
-    let clustering = Clustering { threshold: config.threshold, absolute: !config.signed, linkage: config.linkage };
-    let found = clustering.cluster(&x, Context { memory: config.memory, progress })?;
+    let ctx = Context { memory: config.memory, progress };
+    let (found, inertia) = if let Some(clusters) = config.k {
+        let how = KMeans { clusters, restarts: config.restarts, seed: config.seed, ..KMeans::default() };
+        let found = how.cluster(&x, ctx)?;
+        (found.clusters, found.inertia.last().copied())
+    } else {
+        let Config { threshold, signed, linkage, .. } = *config;
+        (Clustering { threshold, absolute: !signed, linkage }.cluster(&x, ctx)?, None)
+    };
     let named = clusters(&found, x.neurons());
     if let Some(out) = &config.out {
         let (labels, merges) = (&found.labels, &found.merges);
@@ -117,7 +136,7 @@ pub fn run(config: &Config, progress: &dyn Progress) -> Result<Report, TaskError
     largest.truncate(config.top);
     let store = StoreSummary::of(&config.store, &store);
     let neurons = x.neurons().len();
-    Ok(Report { head: head("cluster", config), store, neurons, clusters: n_clusters, alone, windows, largest })
+    Ok(Report { head: head("cluster", config), store, neurons, clusters: n_clusters, alone, windows, inertia, largest })
 }
 
 fn clusters(found: &Clusters, neurons: &[NeuronId]) -> Vec<Cluster> {

@@ -10,6 +10,10 @@ use nissl_store::{Selection, Store};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+mod words;
+
+pub use words::{Moved, Words};
+
 use crate::error::TaskError;
 use crate::output::write_json;
 use crate::ranking_file::save_ranking;
@@ -43,6 +47,8 @@ pub struct Config {
     pub threshold: f64,
     /// Whether layers are also compared as a whole: LinReg, SVCCA, PWCCA, RBF CKA.
     pub whole: bool,
+    /// Whether it is told which words each neuron wins in one store and in the other, of stores of the same neurons.
+    pub words: bool,
     /// What of the layers is compared then.
     pub how: Similarity,
     /// Folder for the ranking of all neurons, a Parquet table, and for the report; nothing is written if `None`.
@@ -63,6 +69,7 @@ impl Default for Config {
             seed: 0,
             threshold: 0.5,
             whole: false,
+            words: false,
             how: Similarity::default(),
             out: None,
             top: 10,
@@ -101,6 +108,9 @@ pub struct OtherReport {
     pub layers: Vec<Likeness>,
     /// The same of layers as a whole, if that was asked for.
     pub wholes: Vec<Whole>,
+    /// Which words neurons win, if that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub words: Option<Words>,
     /// The neurons with the largest correlation in size, with their partners.
     pub pairs: Vec<Pair>,
 }
@@ -180,6 +190,9 @@ pub fn run(config: &Config, progress: &dyn Progress) -> Result<Report, TaskError
         let mut report = other_report(StoreSummary::of(path, &other), &own, &compared, config.top);
         if config.whole {
             report.wholes = wholes(config, (&store, &own), (&other, &theirs), progress)?;
+        }
+        if config.words {
+            report.words = Some(words::compare((&own, &store.text()?), (&theirs, &other.text()?), config.top, ctx)?);
         }
         others.push(report);
         all.push(compared);
@@ -275,6 +288,7 @@ fn other_report(store: StoreSummary, own: &Selection, compared: &Compared, top: 
         max_corr: (0..n).map(size).sum::<f64>() / n.max(1) as f64,
         layers: compared.layers.clone(),
         wholes: Vec::new(),
+        words: None,
         pairs: order.iter().take(top).map(pair).collect(),
     }
 }

@@ -10,6 +10,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::error::TaskError;
+use crate::keeping::Keeping;
 use crate::output::write_json;
 use crate::report::{Head, head};
 use crate::sets::{Set, Sets};
@@ -118,10 +119,12 @@ pub fn run(config: &Config, progress: &dyn Progress) -> Result<Report, TaskError
     let tokenizer = model.tokenizer()?;
     let tokens = tokens(&model, tokenizer);
     let corpus = corpus(config, tokenizer)?;
-    let ctx = Context { memory: config.memory, progress };
+    let keeping = Keeping::new(progress, config.out.clone(), &(config, &model.info().fingerprint, &corpus));
+    let ctx = Context { memory: config.memory, progress: &keeping };
     let mut reports = Vec::with_capacity(sets.len());
     for set in &sets {
-        let found = config.how.generate(&model, &set.neurons, (&tokens, &corpus), ctx)?;
+        let found = config.how.generate(&model, &set.neurons, (&tokens, &corpus), ctx);
+        let found = found.map_err(|err| keeping.told(err.into()))?;
         reports.push(neuron_report(set, found, &config.how, tokenizer)?);
     }
     let model = ModelSummary::of(model.info());
@@ -129,6 +132,7 @@ pub fn run(config: &Config, progress: &dyn Progress) -> Result<Report, TaskError
     if let Some(out) = &config.out {
         write_json(out, &report)?;
     }
+    keeping.finish();
     Ok(report)
 }
 

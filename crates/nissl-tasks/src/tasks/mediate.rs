@@ -12,6 +12,7 @@ use nissl_model::LanguageModel;
 use serde::{Deserialize, Serialize};
 
 use crate::error::TaskError;
+use crate::keeping::Keeping;
 use crate::output::write_json;
 use crate::progress::Quiet;
 use crate::prompts::{Asked, PromptSummary};
@@ -176,15 +177,17 @@ pub fn run(config: &Config, progress: &dyn Progress) -> Result<Report, TaskError
     }
     let n_all = prompts.len();
     let prompts = probable(config, &model, prompts, progress)?;
-    let ctx = Context { memory: config.memory, progress };
+    let prefix = config.out.as_ref().map(|out| out.join(REPORT));
+    let keeping = Keeping::new(progress, prefix, &(config, &model.info().fingerprint, &prompts));
+    let ctx = Context { memory: config.memory, progress: &keeping };
     let ranking = match given {
         Some((_, ranking)) => ranking,
-        None => ranked(config, &model, &prompts, ctx)?,
+        None => ranked(config, &model, &prompts, ctx).map_err(|err| keeping.told(err))?,
     };
     let plan = Plan::new(config, &model, &ranking);
     let neurons: Vec<Vec<NeuronId>> = plan.sets.iter().map(|(_, neurons)| neurons.clone()).collect();
     let patching = Patching { metric: Metric::Difference, places: Where::Differing, both: true };
-    let found = patching.patch(&model, &prompts, &neurons, ctx)?;
+    let found = patching.patch(&model, &prompts, &neurons, ctx).map_err(|err| keeping.told(err.into()))?;
     let effect = |idx: usize| SetEffect::of(&plan.sets[idx].0, neurons[idx].len(), idx, &found);
     let singles = (0..plan.n_singles).map(effect).collect();
     let shares = plan.shares.iter().map(|(best, first)| {
@@ -213,6 +216,7 @@ pub fn run(config: &Config, progress: &dyn Progress) -> Result<Report, TaskError
     if let Some(out) = &config.out {
         write_json(&out.join(REPORT), &report)?;
     }
+    keeping.finish();
     Ok(report)
 }
 
@@ -248,7 +252,7 @@ fn ranked(config: &Config, model: &LanguageModel, prompts: &[Prompt], ctx: Conte
     let mut scores = match config.rank {
         Rank::Gradient => {
             let (metric, places) = (Metric::Difference, Places::All);
-            AttributionPatching { site, layers, metric, places, steps: 1 }.score(model, prompts, ctx)
+            AttributionPatching { site, layers, metric, places, differing: true, steps: 1 }.score(model, prompts, ctx)
         }
         Rank::Single => Mediation { site, layers, min_prob: 0.0, ..Mediation::default() }.score(model, prompts, ctx),
     }?;

@@ -28,6 +28,17 @@ fn where_the_metric_is_linear_it_is_what_moving_a_neuron_does() {
 }
 
 #[test]
+fn only_positions_where_the_texts_differ_can_be_moved() {
+    // The neurons answer at the second position, where both texts have the same word.
+    let got = score(&AttributionPatching { differing: true, ..AttributionPatching::default() });
+    assert_close("neither", &got.to_vec(), &vec![0.0, 0.0], Tol::abs(1e-9));
+    let stream =
+        AttributionPatching { site: "resid_pre".to_owned(), differing: true, ..AttributionPatching::default() };
+    let scores = stream.score(&ToyModel::facts(20, &FACTS, 5.0), &[prompt()], Context::default()).unwrap();
+    assert!(scores.values()[[0, 3]] > 1.0 && scores.values()[[0, 7]] < 1e-6, "what the first word writes moves");
+}
+
+#[test]
 fn with_steps_the_estimates_of_a_layer_sum_to_what_moving_it_does() {
     // log p(object) before and after the way: the other fact's object takes its place.
     let of = |steps| score(&AttributionPatching { metric: Metric::LogProb, steps, ..AttributionPatching::default() });

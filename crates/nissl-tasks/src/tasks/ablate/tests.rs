@@ -87,3 +87,35 @@ fn what_cannot_be_removed_is_said() {
     assert!(refused(sets("2.mlp_post[3]=0")).contains("the end"));
     assert!(refused(Config { ranking: Some("nowhere".into()), ..config() }).contains("nowhere"));
 }
+
+#[test]
+fn clusters_are_sets_and_those_that_cost_most_are_joined() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("clusters.json");
+    let cluster = |layer: usize, units: &[usize]| {
+        let members: Vec<String> = units.iter().map(|unit| format!("blocks.{layer}.mlp.hook_post[{unit}]")).collect();
+        serde_json::json!({ "name": members[0], "members": members })
+    };
+    let clusters = [cluster(0, &[1]), cluster(1, &[2, 3]), cluster(2, &[4, 5, 6, 7]), cluster(3, &[8, 9, 10])];
+    std::fs::write(&path, serde_json::json!({ "neurons": [], "clusters": clusters }).to_string()).unwrap();
+    let asked = Config { clusters: Some(path.clone()), most_clusters: 3, grow: 2, beam: 3, ..config() };
+    let report = run(&asked, &NoProgress).unwrap();
+    let names: Vec<&str> = report.sets.iter().map(|set| set.name.as_str()).collect();
+    assert_eq!(names, ["cluster of 2.mlp_post[4]", "cluster of 3.mlp_post[8]", "cluster of 1.mlp_post[2]"]);
+    // All pairs are tried, as every set is kept after the first step.
+    let union = |a: &str, b: &str| {
+        let sets = vec![format!("{a} + {b}")];
+        run(&Config { sets, ..config() }, &NoProgress).unwrap().sets[0].effect.loss.mean
+    };
+    let units = ["2.mlp_post[4-7]", "3.mlp_post[8-10]", "1.mlp_post[2-3]"];
+    let pairs = [(0, 1), (0, 2), (1, 2)].map(|(a, b)| union(units[a], units[b]));
+    let joined = report.joined.unwrap();
+    let most = pairs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    assert!((joined.steps[1].loss - most).abs() < 1e-9, "{joined:?} {pairs:?}");
+    let alone = report.sets.iter().map(|set| set.effect.loss.mean).fold(f64::NEG_INFINITY, f64::max);
+    assert!((joined.steps[0].loss - alone).abs() < 1e-9 && joined.loss >= alone.max(most) - 1e-12);
+    std::fs::write(&path, serde_json::json!({ "clusters": [cluster(9, &[1, 2])] }).to_string()).unwrap();
+    assert!(run(&asked, &NoProgress).unwrap_err().to_string().contains("blocks.9"));
+    std::fs::write(&path, "[1").unwrap();
+    assert!(run(&asked, &NoProgress).unwrap_err().to_string().contains("nissl cluster --out"));
+}

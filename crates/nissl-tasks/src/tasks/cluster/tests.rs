@@ -27,6 +27,22 @@ fn planted_copies_are_reported_and_every_neuron_is_in_the_file() {
 }
 
 #[test]
+fn so_many_clusters_are_made_by_k_means() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = planted_store(folder.path(), &PlantedActivations::new(3, 0.1));
+    let report = run(&Config { store, k: Some(9), restarts: 2, ..Config::default() }, &NoProgress).unwrap();
+    assert_eq!((report.neurons, report.clusters), (128, 9));
+    let rows = report.store.rows as f64;
+    // Standardized, all neurons but the two constant ones have this distance from 0.
+    assert!(report.inertia.unwrap() < 126.0 * rows, "{report:?}");
+    let together = |a: u32, b: u32| {
+        let has = |cluster: &Cluster, idx| cluster.members.iter().any(|neuron| neuron.idx == idx);
+        report.largest.iter().any(|cluster| has(cluster, a) && has(cluster, b))
+    };
+    assert!(together(0, 1) && together(0, 3) && !together(0, 2), "copies, but not the negated one");
+}
+
+#[test]
 fn too_little_memory_is_refused_with_what_to_do() {
     let folder = tempfile::tempdir().unwrap();
     let store = planted_store(folder.path(), &PlantedActivations::new(3, 0.1));

@@ -75,3 +75,26 @@ fn layers_as_a_whole_are_alike_whatever_the_order_of_their_neurons() {
     let err = run(&Config { memory: 1 << 19, ..whole }, &NoProgress).unwrap_err().to_string();
     assert!(err.contains("memory"), "{err}");
 }
+
+#[test]
+fn words_of_neurons_that_changed_places_move_and_those_of_the_same_store_do_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = PlantedActivations::new(3, 0.1);
+    let own = planted(folder.path(), "own", &data);
+    // Two neurons of noise change places.
+    let mut order: Vec<usize> = (0..128).collect();
+    order.swap(64, 65);
+    let x = select_columns(&data.x, &order);
+    let x = Matrix::new(x.values().clone(), data.x.neurons().to_vec()).unwrap();
+    let other = planted(folder.path(), "other", &PlantedActivations { x, ..data.clone() });
+    let report = run(&Config { words: true, ..config(&own, &[&own, &other]) }, &NoProgress).unwrap();
+    let same = report.others[0].words.as_ref().unwrap();
+    assert!(same.distance < 1e-6 && same.shared > 50 && (same.only_own, same.only_other) == (0, 0), "{same:?}");
+    let moved = report.others[1].words.as_ref().unwrap();
+    let mut most: Vec<u32> = moved.moved.iter().take(2).map(|moved| moved.name.idx).collect();
+    most.sort_unstable();
+    assert_eq!(most, [64, 65]);
+    assert!(moved.stayed[0].distance < 1e-6 && moved.distance > same.distance);
+    let without = run(&config(&own, &[&other]), &NoProgress).unwrap();
+    assert_eq!(without.others[0].words, None);
+}

@@ -26,6 +26,20 @@ FAMILIES = {
         "Esm",
         {**SIZES, **LENGTH, "position_embedding_type": "rotary", "pad_token_id": 1, "mask_token_id": 32},
     ),
+    "deberta-v2": (
+        "DebertaV2",
+        {
+            **SIZES,
+            **LENGTH,
+            "relative_attention": True,
+            "pos_att_type": ["c2p", "p2c"],
+            "position_buckets": 256,
+            "share_att_key": True,
+            "norm_rel_ebd": "layer_norm",
+            "position_biased_input": False,
+        },
+    ),
+    "xlnet": ("XLNet", dict(d_model=384, n_layer=6, n_head=12, d_inner=1536, vocab_size=30522)),
     "modernbert": ("ModernBert", {**SIZES, "vocab_size": 50368}),
 }
 

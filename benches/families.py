@@ -1,4 +1,5 @@
-"""The forward pass of every family of decoders, 32 x 64 tokens, one and two threads: nissl and transformers eager.
+"""The forward pass of every family of decoders, encoder-decoders and recurrent models, 32 x 64 tokens, one and two
+threads: nissl and transformers eager, or torch.nn of LSTM and GRU.
 
 A random model of 4 x 256 of each is made in a temporary folder. One process has PyTorch; for every family it and nissl
 take turns, a process of nissl each time. Quote ratios, not times.
@@ -8,12 +9,14 @@ Usage: python benches/families.py [FAMILY ...] [--rounds N] [--nissl PATH of the
 
 import argparse
 import json
+import pathlib
 import statistics
 import tempfile
 import time
 
 import torch
 import transformers
+from safetensors.torch import save_file
 
 import common
 
@@ -48,7 +51,11 @@ BART = BASE | {
     "max_position_embeddings": 256,
     "decoder_start_token_id": 2,
 }
+RNN = {"embedding_size": 512, "hidden_size": 512, "num_layers": 2, "vocab_size": 1000}
 FAMILIES = {
+    "lstm": (torch.nn.LSTM, RNN | {"model_type": "lstm"}),
+    "gru": (torch.nn.GRU, RNN | {"model_type": "gru"}),
+    "mamba": ("MambaConfig", BASE | {"hidden_size": 256, "num_hidden_layers": 4}),
     "t5": ("T5Config", T5),
     "bart": ("BartConfig", BART),
     "mbart": ("MBartConfig", BART),
@@ -89,6 +96,36 @@ FAMILIES = {
 }
 
 
+class Rnn(torch.nn.Module):
+    """Embeddings and the layers of torch.nn, in the layout of the families lstm and gru."""
+
+    def __init__(self, layers, config):
+        super().__init__()
+        width, n_layers = config["hidden_size"], config["num_layers"]
+        self.fields, self.base_model = config, self
+        self.config = transformers.PretrainedConfig()
+        self.encoder = torch.nn.Embedding(config["vocab_size"], width)
+        self.rnn = layers(width, width, n_layers, batch_first=True)
+
+    def forward(self, input_ids, **_):
+        return self.rnn(self.encoder(input_ids))
+
+    def save_pretrained(self, folder):
+        save_file(self.state_dict(), pathlib.Path(folder) / "model.safetensors")
+        (pathlib.Path(folder) / "config.json").write_text(json.dumps(self.fields))
+
+
+def made(cls, options):
+    """A random model."""
+    torch.manual_seed(0)
+    if not isinstance(cls, str):
+        return Rnn(cls, options).eval()
+    config = getattr(transformers, cls)(**options)
+    kind = transformers.AutoModelForSeq2SeqLM if config.is_encoder_decoder else transformers.AutoModelForCausalLM
+    more = {} if config.model_type == "mamba" else {"attn_implementation": "eager"}
+    return kind.from_config(config, **more).eval()
+
+
 def eager(model, ids, repeats):
     """The median of some passes, in ms."""
     more = {"decoder_input_ids": ids} if model.config.is_encoder_decoder else {}
@@ -111,11 +148,7 @@ def main():
     args = parser.parse_args()
     ids = (torch.arange(32 * 64) * 7919 % 1000).reshape(32, 64)
     for name in args.families or FAMILIES:
-        cls, options = FAMILIES[name]
-        torch.manual_seed(0)
-        config = getattr(transformers, cls)(**options)
-        kind = transformers.AutoModelForSeq2SeqLM if config.is_encoder_decoder else transformers.AutoModelForCausalLM
-        model = kind.from_config(config, attn_implementation="eager").eval()
+        model = made(*FAMILIES[name])
         with tempfile.TemporaryDirectory() as folder:
             model.save_pretrained(folder)
             ours, theirs = {1: [], 2: []}, {1: [], 2: []}

@@ -83,6 +83,7 @@ pub(crate) enum Command {
     Generate(commands::generate::Args),
     GenerateInput(commands::generate_input::Args),
     Perplexity(commands::perplexity::Args),
+    Embed(commands::embed::Args),
     Methods(commands::methods::Args),
     Check(commands::check::Args),
     Bench(commands::bench::Args),

@@ -10,6 +10,7 @@ pub(crate) mod compare;
 pub(crate) mod completions;
 pub(crate) mod convert;
 pub(crate) mod demo;
+pub(crate) mod embed;
 pub(crate) mod evaluate;
 pub(crate) mod explain;
 pub(crate) mod extract;
@@ -59,6 +60,7 @@ pub(crate) fn run(command: Command, door: &Door) -> anyhow::Result<()> {
         Command::Generate(args) => generate::run(&args, door),
         Command::GenerateInput(args) => generate_input::run(&args, door),
         Command::Perplexity(args) => perplexity::run(&args, door),
+        Command::Embed(args) => embed::run(&args, door),
         Command::Methods(args) => methods::run(&args, door),
         Command::Check(args) => check::run(&args, door),
         Command::Bench(args) => bench::run(&args, door),

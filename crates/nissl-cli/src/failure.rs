@@ -42,7 +42,7 @@ pub(crate) fn bug() -> ExitCode {
 
 fn render(err: &anyhow::Error) -> String {
     let mut lines: Vec<String> = Vec::new();
-    let mut hint = None;
+    let mut hints: Vec<String> = Vec::new();
     for cause in err.chain() {
         let text = cause.to_string();
         // Names carry the nearest valid one at the end of their message; on a terminal it has a line of its own.
@@ -50,7 +50,8 @@ fn render(err: &anyhow::Error) -> String {
             Some((text, nearest)) => (text.to_owned(), Some(format!("did you mean {nearest}"))),
             None => (text, None),
         };
-        hint = hint.or(nearest).or_else(|| cause.downcast_ref::<TaskError>().and_then(TaskError::hint));
+        let own = cause.downcast_ref::<TaskError>().and_then(TaskError::hint);
+        hints.extend(own.into_iter().chain(nearest).filter(|hint| !hints.contains(hint)).collect::<Vec<_>>());
         if !lines.iter().any(|line| line.ends_with(&text)) {
             lines.push(text);
         }
@@ -58,8 +59,8 @@ fn render(err: &anyhow::Error) -> String {
     let (first, causes) = lines.split_first().map_or(("", &[][..]), |(first, causes)| (first.as_str(), causes));
     let error = format!("\x1b[1;31merror:\x1b[0m {}\n", first.trim_end());
     let causes = causes.iter().map(|line| format!("  because: {}\n", line.trim_end()));
-    let hint = hint.map(|hint| format!("\x1b[1;36mhint:\x1b[0m {hint}\n"));
-    std::iter::once(error).chain(causes).chain(hint).collect()
+    let hints = hints.iter().map(|hint| format!("\x1b[1;36mhint:\x1b[0m {hint}\n"));
+    std::iter::once(error).chain(causes).chain(hints).collect()
 }
 
 fn is_broken_pipe(err: &anyhow::Error) -> bool {

@@ -33,7 +33,7 @@ fn main() {
         }
         println!("{}", tokenizer.decode(&tokens).unwrap());
     } else {
-        let mean = SentenceVectors { poolings: vec![Pooling::Mean], normalized: false };
+        let mean = SentenceVectors { poolings: vec![Pooling::Mean], normalized: false, max_tokens: None };
         let vectors = SentenceVectors::from_folder(Path::new(&args[2])).unwrap().unwrap_or(mean);
         let embed = |text: &String| {
             let batch = Batch::from_sentences([tokenizer.encode(text).unwrap().ids]);

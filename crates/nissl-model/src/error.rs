@@ -54,7 +54,7 @@ pub enum LoadError {
     /// A field of the config that the family does not know, and that may change what the model computes.
     #[error(
         "{}: field {field}: {family} does not know it, and it may change what the model computes: expected nothing, got \
-         {got}{}; to go on without it, allow {field}",
+         {got}; to go on without it, allow {field}{}",
         .path.display(), hint(.nearest.as_ref())
     )]
     UnknownOption {

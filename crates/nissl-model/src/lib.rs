@@ -29,13 +29,13 @@ mod tokenizer;
 mod training;
 mod weights;
 
-pub use arch::{AnswersAt, FAMILIES, Family, HeadInfo, HeadKind};
+pub use arch::{AnswersAt, FAMILIES, Family, FieldUse, HeadInfo, HeadKind, Outline};
 pub use checkpoint::{Checkpoint, Dtype, Quant, TensorView};
 pub use error::LoadError;
 pub use generate::TextStream;
 pub use hub::{Hub, ModelFiles, resolve};
 pub use language_model::LanguageModel;
-pub use options::{Device, LoadOptions, WeightFormat};
+pub use options::{Device, LOGITS_TOLERANCE, LoadOptions, SITE_TOLERANCE, WeightFormat};
 pub use parameters::ParameterGradients;
 pub use sentences::{Pooling, SentenceVectors};
 pub use tokenizer::{Encoding, Tokenizer};

@@ -4,6 +4,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::arch::HeadKind;
 
+/// How far a site may be from a reference in 64-bit floats, as a share of the reference's largest value there: what every
+/// family is tested with.
+pub const SITE_TOLERANCE: f32 = 1e-5;
+
+/// The same of logits, in which the errors of all layers come together.
+pub const LOGITS_TOLERANCE: f32 = 5e-5;
+
 /// How a model is loaded.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 
 use crate::LanguageModel;
 use crate::error::LoadError;
+use crate::tokenizer::Encoding;
 
 /// How the vectors of a sentence's tokens become one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +36,8 @@ pub struct SentenceVectors {
     pub poolings: Vec<Pooling>,
     /// Whether vectors are brought to length 1.
     pub normalized: bool,
+    /// Tokens of the longest text, with special ones; the rest is cut off. None: as many as the model reads.
+    pub max_tokens: Option<usize>,
 }
 
 #[derive(Deserialize)]
@@ -62,7 +65,7 @@ impl SentenceVectors {
         let path = folder.join("modules.json");
         let Ok(bytes) = std::fs::read(&path) else { return Ok(None) };
         let modules: Vec<Module> = json(&path, &bytes)?;
-        let mut vectors = Self { poolings: Vec::new(), normalized: false };
+        let mut vectors = Self { poolings: Vec::new(), normalized: false, max_tokens: max_tokens(folder)? };
         for (idx, module) in modules.iter().enumerate() {
             match module.kind.rsplit('.').next().unwrap_or_default() {
                 "Transformer" if idx == 0 => {}
@@ -75,6 +78,16 @@ impl SentenceVectors {
             return Err(wrong(&path, "a Pooling", "none"));
         }
         Ok(Some(vectors))
+    }
+
+    /// The tokens of a text that are read: of a longer one the first, and the special ones at its end.
+    pub fn tokens(&self, model: &LanguageModel, text: &Encoding) -> Vec<u32> {
+        let most = self.max_tokens.unwrap_or(usize::MAX).min(model.info().n_ctx);
+        if text.len() <= most {
+            return text.ids.clone();
+        }
+        let end = text.special.iter().rev().take_while(|special| **special).count().min(most);
+        [&text.ids[..most - end], &text.ids[text.len() - end..]].concat()
     }
 
     /// The vectors of the sentences of a batch, `[n_sentences, width]`, where the width is that of the residual stream,
@@ -120,6 +133,22 @@ impl Pooling {
             Self::Max => tokens.fold_axis(Axis(0), f32::NEG_INFINITY, |most, value| most.max(*value)),
         }
     }
+}
+
+/// What sentence_bert_config.json says of the longest text, where there is one.
+fn max_tokens(folder: &Path) -> Result<Option<usize>, LoadError> {
+    let path = folder.join("sentence_bert_config.json");
+    let Ok(bytes) = std::fs::read(&path) else { return Ok(None) };
+    let fields: Map<String, Value> = json(&path, &bytes)?;
+    if fields.get("do_lower_case") == Some(&Value::Bool(true)) {
+        return Err(LoadError::Config {
+            path,
+            field: "do_lower_case".to_owned(),
+            expected: "false (nothing else yet)".to_owned(),
+            got: "true".to_owned(),
+        });
+    }
+    Ok(fields.get("max_seq_length").and_then(Value::as_u64).and_then(|n| usize::try_from(n).ok()).filter(|n| *n > 0))
 }
 
 /// The poolings that a config switches on.

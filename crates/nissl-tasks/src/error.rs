@@ -136,6 +136,9 @@ impl TaskError {
             Self::Load(LoadError::UnknownArchitecture { .. }) => {
                 Some("nissl models lists the families that can be loaded".to_owned())
             }
+            Self::Load(LoadError::UnknownOption { field, .. }) => {
+                Some(format!("--allow-unknown {field} loads the model without it"))
+            }
             Self::Model(ModelError::NoLogits { .. }) => {
                 Some("this checkpoint ends with the last layer: take one with its language-model head".to_owned())
             }

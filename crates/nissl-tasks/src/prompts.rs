@@ -17,6 +17,8 @@ use tokens::Coder;
 pub(crate) struct Asked<'a> {
     /// Folder, GGUF file or Hub name.
     pub(crate) model: &'a str,
+    /// How it is loaded.
+    pub(crate) load: &'a LoadOptions,
     /// A file or folder of prompts.
     pub(crate) file: Option<&'a Path>,
     /// What of it is wanted.
@@ -63,7 +65,7 @@ impl Asked<'_> {
         }
         let texts = self.texts()?;
         progress.stage("load the model", None, "models");
-        let model = LanguageModel::load_with(self.model, &LoadOptions::default(), progress)?;
+        let model = LanguageModel::load_with(self.model, self.load, progress)?;
         let (prompts, summary) = tokens_of(&model, texts)?;
         Ok((model, prompts, summary))
     }

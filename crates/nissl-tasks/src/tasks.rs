@@ -15,6 +15,7 @@ pub mod cluster;
 pub mod compare;
 pub mod convert;
 pub mod demo;
+pub mod embed;
 pub mod evaluate;
 pub mod explain;
 pub mod extract;
@@ -71,6 +72,7 @@ pub const TASKS: &[TaskEntry] = &[
         summary: perplexity::SUMMARY,
         run: |c, p| run_json("perplexity", c, p, perplexity::run),
     },
+    TaskEntry { name: "embed", summary: embed::SUMMARY, run: |c, p| run_json("embed", c, p, embed::run) },
     TaskEntry { name: "methods", summary: methods::SUMMARY, run: |c, p| run_json("methods", c, p, methods::run) },
     TaskEntry { name: "check", summary: check::SUMMARY, run: |c, p| run_json("check", c, p, check::run) },
     TaskEntry { name: "bench", summary: bench::SUMMARY, run: |c, p| run_json("bench", c, p, bench::run) },

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::commands::ask::{One, Read, left_out};
 use crate::commands::rank::{as_object, assignment, shown};
+use crate::commands::read::Load;
 use crate::door::{Door, Page};
 use crate::progress::thousands;
 use crate::style;
@@ -63,6 +64,9 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     top: Option<usize>,
+    #[command(flatten)]
+    #[serde(skip_serializing_if = "Load::is_default")]
+    load: Load,
 }
 
 pub(crate) fn run(args: &Args, door: &Door) -> anyhow::Result<()> {

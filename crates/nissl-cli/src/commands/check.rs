@@ -7,7 +7,7 @@ use anyhow::bail;
 use nissl_tasks::tasks::check::{self, Check, Place, Report, SiteReport, TokenizerCheck};
 use serde::Serialize;
 
-use crate::commands::read::{Device, Weights};
+use crate::commands::read::Load;
 use crate::door::{Door, Page};
 use crate::progress::thousands;
 use crate::style;
@@ -54,20 +54,8 @@ pub(crate) struct Args {
     #[serde(skip_serializing_if = "Option::is_none")]
     logits_tolerance: Option<f32>,
     #[command(flatten)]
+    #[serde(skip_serializing_if = "Load::is_default")]
     load: Load,
-}
-
-/// How the model is loaded.
-#[derive(Debug, clap::Args, Serialize)]
-struct Load {
-    /// What the model's matrices are in memory [default: f32]
-    #[arg(long, value_enum, value_name = "FORMAT")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    weights: Option<Weights>,
-    /// Where the model runs; cuda and metal need a build with that feature [default: cpu]
-    #[arg(long, value_enum, value_name = "DEVICE")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    device: Option<Device>,
 }
 
 pub(crate) fn run(args: &Args, door: &Door) -> anyhow::Result<()> {

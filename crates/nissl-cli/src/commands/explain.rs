@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::commands::rank::{as_object, assignment};
+use crate::commands::read::Load;
 use crate::door::{Door, Page};
 use crate::neuron;
 use crate::progress::thousands;
@@ -73,6 +74,9 @@ pub(crate) struct Args {
     #[arg(long, short, value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     out: Option<PathBuf>,
+    #[command(flatten)]
+    #[serde(skip_serializing_if = "Load::is_default")]
+    load: Load,
 }
 
 pub(crate) fn run(args: &Args, door: &Door) -> anyhow::Result<()> {

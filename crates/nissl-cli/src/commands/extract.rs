@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use nissl_tasks::tasks::extract::{self, Report};
 use serde::Serialize;
 
-use crate::commands::read::{Read, Running};
+use crate::commands::read::{Load, Read, Running};
 use crate::door::{Door, Page};
 use crate::progress::thousands;
 use crate::size;
@@ -54,6 +54,9 @@ pub(crate) struct Args {
     running: Running,
     #[command(flatten)]
     read: Read,
+    #[command(flatten)]
+    #[serde(skip_serializing_if = "Load::is_default")]
+    load: Load,
 }
 
 pub(crate) fn run(args: &Args, door: &Door) -> anyhow::Result<()> {

@@ -10,7 +10,7 @@ use nissl_tasks::tasks::generate::{self, Config, Piece, Report, TextReport};
 use serde::Serialize;
 use unicode_width::UnicodeWidthStr;
 
-use crate::commands::read::Weights;
+use crate::commands::read::Load;
 use crate::door::{Door, Page};
 use crate::style;
 
@@ -53,10 +53,9 @@ pub(crate) struct Args {
     #[arg(long)]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     compare: bool,
-    /// What the model's matrices are in memory; the numbers do not depend on it [default: native]
-    #[arg(long, value_enum, value_name = "FORMAT")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    weights: Option<Weights>,
+    #[command(flatten)]
+    #[serde(skip_serializing_if = "Load::is_default")]
+    load: Load,
 }
 
 /// How tokens are chosen.

@@ -8,6 +8,7 @@ use nissl_tasks::tasks::generate_input::{self, Report};
 use serde::Serialize;
 
 use crate::commands::ask::without_empty;
+use crate::commands::read::Load;
 use crate::door::{Door, Page};
 use crate::neuron;
 use crate::progress::thousands;
@@ -47,6 +48,9 @@ pub(crate) struct Args {
     #[arg(long, short, value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     out: Option<PathBuf>,
+    #[command(flatten)]
+    #[serde(skip_serializing_if = "Load::is_default")]
+    load: Load,
 }
 
 /// How words are sought.

@@ -10,6 +10,7 @@ use nissl_tasks::tasks::lens::{
 use serde::{Serialize, Serializer};
 use unicode_width::UnicodeWidthStr;
 
+use crate::commands::read::Load;
 use crate::door::{Door, Page};
 use crate::neuron;
 use crate::style;
@@ -62,6 +63,9 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     html: Option<PathBuf>,
+    #[command(flatten)]
+    #[serde(skip_serializing_if = "Load::is_default")]
+    load: Load,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the form that serde asks for")]

@@ -8,6 +8,7 @@ use nissl_tasks::tasks::mediate::{self, Report, SetEffect};
 use serde::Serialize;
 
 use crate::commands::ask::{One, Read, left_out};
+use crate::commands::read::Load;
 use crate::door::{Door, Page};
 use crate::progress::thousands;
 use crate::style;
@@ -86,6 +87,9 @@ pub(crate) struct Args {
     #[arg(long, short, value_name = "DIR")]
     #[serde(skip_serializing_if = "Option::is_none")]
     out: Option<PathBuf>,
+    #[command(flatten)]
+    #[serde(skip_serializing_if = "Load::is_default")]
+    load: Load,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum, Serialize)]

@@ -8,6 +8,7 @@ use nissl_tasks::tasks::patch::{self, PlaceReport, Report, SetReport};
 use serde::Serialize;
 
 use crate::commands::ask::{One, Read, left_out};
+use crate::commands::read::Load;
 use crate::door::{Door, Page};
 use crate::progress::thousands;
 use crate::style;
@@ -69,6 +70,9 @@ pub(crate) struct Args {
     #[arg(long, short, value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     out: Option<PathBuf>,
+    #[command(flatten)]
+    #[serde(skip_serializing_if = "Load::is_default")]
+    load: Load,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum, Serialize)]

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use nissl_tasks::tasks::perplexity::{self, Expected, Report};
 use serde::Serialize;
 
-use crate::commands::read::Weights;
+use crate::commands::read::Load;
 use crate::door::{Door, Page};
 use crate::progress::thousands;
 use crate::style;
@@ -51,10 +51,9 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     plan: Option<PathBuf>,
-    /// What the model's matrices are in memory; the numbers do not depend on it [default: f32]
-    #[arg(long, value_enum, value_name = "FORMAT")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    weights: Option<Weights>,
+    #[command(flatten)]
+    #[serde(skip_serializing_if = "Load::is_default")]
+    load: Load,
 }
 
 pub(crate) fn run(args: &Args, door: &Door) -> anyhow::Result<()> {

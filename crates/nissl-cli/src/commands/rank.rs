@@ -7,7 +7,7 @@ use nissl_tasks::tasks::rank::{self, Best, MethodReport, Report};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::commands::read::{Read, Running};
+use crate::commands::read::{Load, Read, Running};
 use crate::door::{Door, Page};
 use crate::neuron;
 use crate::progress::thousands;
@@ -91,6 +91,9 @@ pub(crate) struct Args {
     #[command(flatten)]
     #[serde(skip)]
     read: Read,
+    #[command(flatten)]
+    #[serde(skip)]
+    load: Load,
 }
 
 /// `name=value`; the value is JSON if it reads as JSON, else a text.
@@ -112,12 +115,14 @@ pub(crate) fn run(args: &Args, door: &Door) -> anyhow::Result<()> {
 fn flags(args: &Args) -> anyhow::Result<Value> {
     let mut flags = serde_json::to_value(args)?;
     let (mut stream, read) = (serde_json::to_value(&args.running)?, serde_json::to_value(&args.read)?);
-    let given = [&stream, &read].into_iter().filter_map(Value::as_object).flatten().next();
+    let load = serde_json::to_value(&args.load)?;
+    let given = [&stream, &read, &load].into_iter().filter_map(Value::as_object).flatten().next();
     if let (Some((field, _)), false) = (given, args.stream) {
         anyhow::bail!("--{} is for --stream: a store is as it was recorded", field.replace('_', "-"));
     }
     if args.stream {
         stream["read"] = read;
+        stream["load"] = load;
         for (field, path) in [("model", &args.source), ("text", &args.text)] {
             if let Some(path) = path {
                 stream[field] = serde_json::to_value(path)?;

@@ -58,18 +58,35 @@ pub(crate) struct Running {
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     overlap: Option<usize>,
-    /// What the model's matrices are in memory; the numbers do not depend on it [default: f32]
-    #[arg(long, value_enum, value_name = "FORMAT")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    weights: Option<Weights>,
-    /// Where the model runs; cuda and metal need a build with that feature [default: cpu]
-    #[arg(long, value_enum, value_name = "DEVICE")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    device: Option<Device>,
     /// Tokens of a batch; the numbers do not depend on it [default: 4096]
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     batch_tokens: Option<usize>,
+}
+
+/// How a model is loaded.
+#[derive(Debug, clap::Args, Serialize)]
+#[command(next_help_heading = "Loading the model")]
+pub(crate) struct Load {
+    /// What its matrices are in memory; the numbers do not depend on it [default: f32; native to generate]
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    weights: Option<Weights>,
+    /// Where it runs; cuda and metal need a build with that feature [default: cpu]
+    #[arg(long, value_enum, value_name = "DEVICE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device: Option<Device>,
+    /// Load it without a field of its config.json that nissl does not know; may be given again
+    #[arg(long, value_name = "FIELD")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    allow_unknown: Vec<String>,
+}
+
+impl Load {
+    /// Whether nothing is said.
+    pub(crate) fn is_default(&self) -> bool {
+        self.weights.is_none() && self.device.is_none() && self.allow_unknown.is_empty()
+    }
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum, Serialize)]
@@ -89,7 +106,7 @@ pub(crate) enum Aggregate {
 
 #[derive(Clone, Copy, Debug, ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Weights {
+enum Weights {
     /// 32-bit floats: fastest for many tokens at a time
     F32,
     /// As the checkpoint stores them (16-bit, quantized): as small, and fastest for tokens one by one
@@ -98,7 +115,7 @@ pub(crate) enum Weights {
 
 #[derive(Clone, Copy, Debug, ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Device {
+enum Device {
     /// The engine of nissl
     Cpu,
     /// Candle's engine on the CPU, for comparison

@@ -5,6 +5,7 @@ use std::io;
 use nissl_tasks::tasks::sites::{self, Report};
 use serde::Serialize;
 
+use crate::commands::read::Load;
 use crate::door::{Door, Page};
 use crate::progress::thousands;
 use crate::style;
@@ -19,6 +20,9 @@ pub(crate) struct Args {
     /// Folder of a model, or its name on the Hugging Face Hub
     #[serde(skip_serializing_if = "Option::is_none")]
     model: Option<String>,
+    #[command(flatten)]
+    #[serde(skip_serializing_if = "Load::is_default")]
+    load: Load,
 }
 
 pub(crate) fn run(args: &Args, door: &Door) -> anyhow::Result<()> {

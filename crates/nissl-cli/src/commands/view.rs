@@ -8,6 +8,7 @@ use nissl_core::NeuronId;
 use nissl_tasks::tasks::view::{self, Report, View};
 use serde::Serialize;
 
+use crate::commands::read::Load;
 use crate::door::{Door, Page};
 use crate::neuron;
 use crate::progress::thousands;
@@ -77,6 +78,9 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     svg: Option<PathBuf>,
+    #[command(flatten)]
+    #[serde(skip_serializing_if = "Load::is_default")]
+    load: Load,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum, Serialize)]

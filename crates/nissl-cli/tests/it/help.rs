@@ -25,6 +25,7 @@ const COMMANDS: &[&str] = &[
     "generate",
     "generate-input",
     "perplexity",
+    "embed",
     "methods",
     "check",
     "bench",

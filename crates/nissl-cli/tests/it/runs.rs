@@ -14,6 +14,7 @@ fn json(text: &str) -> Value {
 fn models_and_methods_are_tables() {
     let place = Place::new();
     assert_shown("models", &place.succeed(["models"]));
+    assert_shown("models-one", &place.succeed(["models", "qwen2_moe"]));
     assert_shown("methods", &place.succeed(["methods"]));
     assert_shown("methods-probeless", &place.succeed(["methods", "probeless"]));
 }
@@ -60,6 +61,31 @@ fn a_model_goes_on_with_a_text_as_it_is_and_edited() {
 }
 
 #[test]
+fn texts_have_vectors_and_cosines() {
+    let place = Place::new();
+    let model = place.model();
+    let kind =
+        |path: &str, kind: &str| format!(r#"{{"path": "{path}", "type": "sentence_transformers.models.{kind}"}}"#);
+    let modules = format!("[{}, {}]", kind("", "Transformer"), kind("1_Pooling", "Pooling"));
+    assert_shown("error-embed", &place.shown(&place.run(["embed", model, "the cat"])));
+    place.file("model/modules.json", modules);
+    place.file("model/1_Pooling/config.json", r#"{"pooling_mode_mean_tokens": true}"#);
+    let ran = place.run(["embed", "-q", model, "the cat sees the dog .", "the old cat sees", "an old man"]);
+    assert_shown("embed", &place.shown(&ran));
+}
+
+#[test]
+fn a_field_that_is_not_known_is_passed_over_if_that_is_said() {
+    let place = Place::new();
+    let model = place.model();
+    let text = fs::read_to_string(place.path("model/config.json")).unwrap();
+    place.file("model/config.json", text.replacen('{', "{\"attention_sinks\": 4, ", 1));
+    assert_shown("error-unknown-option", &place.shown(&place.run(["sites", model])));
+    place.succeed(["sites", "-q", model, "--allow-unknown", "attention_sinks"]);
+    place.succeed(["lens", "-q", model, "--text", "the cat sees", "--allow-unknown", "attention_sinks"]);
+}
+
+#[test]
 fn a_store_is_ranked_and_its_neurons_inspected() {
     let place = Place::new();
     let store = place.store();
@@ -88,7 +114,7 @@ fn a_probe_is_fitted_judged_and_applied() {
 fn reports_have_the_form_that_others_rely_on() {
     let place = Place::new();
     let store = place.store();
-    assert_shown("json-models", &place.succeed(["models", "--json"]));
+    assert_shown("json-models", &place.succeed(["models", "gru", "--json"]));
     assert_shown("json-methods", &place.succeed(["methods", "--json", "average-precision"]));
     let rank = ["rank", "-q", "--json", store, "--by", "label: NN, VB", "--set", "min_count=5", "--top", "1"];
     assert_shown("json-rank", &place.succeed(rank));

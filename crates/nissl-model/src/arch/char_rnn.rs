@@ -5,7 +5,7 @@
 
 use super::lstm::MAX_LENGTH;
 use super::recurrent::{Cell, CellKind, Decoder, Recurrent, Values};
-use super::{Architecture, Config, Family};
+use super::{Architecture, Config, Family, Mark};
 use crate::checkpoint::{Checkpoint, Weight};
 use crate::engine::Vector;
 use crate::error::LoadError;
@@ -16,7 +16,10 @@ pub(super) const FAMILY: Family = Family {
     summary: "character LSTM of TensorFlow's basic cells, without config.json",
     head: "causal LM",
     fresh: None,
-    mark: Some("rnnlm.multi_rnn_cell.cell_0.basic_lstm_cell.weights"),
+    mark: Some(Mark {
+        weight: "rnnlm.multi_rnn_cell.cell_0.basic_lstm_cell.weights",
+        sizes: &[("embedding", &[2, 2]), ("rnnlm.softmax_w", &[2, 2])],
+    }),
     read,
 };
 

@@ -1,12 +1,12 @@
 //! Reading config.json field by field, with errors that name file, field, expected and got.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use nissl_core::nearest;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::harmless::is_harmless;
 use crate::engine::Activation;
@@ -18,14 +18,32 @@ pub(crate) const MAX_LAYERS: usize = 1 << 12;
 /// The most columns that all heads may have together.
 const MAX_HEADS: usize = 1 << 22;
 
+/// Sizes of a model that stands for a family, by a part of their names; all others are [`SAMPLE_SIZE`].
+const SAMPLE: &[(&str, usize)] = &[("head", 4), ("layer", 2)];
+pub(super) const SAMPLE_SIZE: usize = 512;
+
+/// What a family makes of a field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FieldUse {
+    /// What it computes depends on it.
+    Read,
+    /// No other value is known.
+    Only(String),
+    /// It changes no number of a run.
+    PassedOver,
+}
+
 /// A config.json.
+#[derive(Default)]
 pub(crate) struct Config {
     path: PathBuf,
     fields: Map<String, Value>,
-    /// The names of the fields that were asked for, of configs without some field too.
-    asked: Arc<Mutex<BTreeSet<String>>>,
+    /// The fields that were asked for, of configs without some field too, by their names.
+    asked: Arc<Mutex<BTreeMap<String, FieldUse>>>,
     /// The names of fields that need not be known.
     allowed: Vec<String>,
+    /// Whether it stands for all configs of a family: what must be there is there, all else is not said.
+    is_sample: bool,
 }
 
 impl Config {
@@ -33,24 +51,31 @@ impl Config {
     pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<Self, LoadError> {
         let fields =
             serde_json::from_slice(bytes).map_err(|source| LoadError::Json { path: path.to_owned(), source })?;
-        Ok(Self { path: path.to_owned(), fields, asked: Arc::default(), allowed: Vec::new() })
+        Ok(Self { path: path.to_owned(), fields, ..Self::default() })
     }
 
     /// The config of a folder that has none.
     pub(crate) fn empty(path: &Path) -> Self {
-        Self { path: path.to_owned(), fields: Map::new(), asked: Arc::default(), allowed: Vec::new() }
+        Self { path: path.to_owned(), ..Self::default() }
+    }
+
+    /// A config that stands for all of a family.
+    pub(super) fn sample() -> Self {
+        let fields = json!({ "attention_types": [[["global", "local"], 1]], "sliding_window": 64 });
+        Self { is_sample: true, fields: fields.as_object().cloned().unwrap_or_default(), ..Self::default() }
     }
 
     /// Whether it has no field at all.
     pub(crate) fn is_empty(&self) -> bool {
-        self.fields.is_empty()
+        self.fields.is_empty() && !self.is_sample
     }
 
     /// The config as if a field were not there.
     pub(crate) fn without(&self, field: &str) -> Self {
         let mut fields = self.fields.clone();
         fields.remove(field);
-        Self { path: self.path.clone(), fields, asked: Arc::clone(&self.asked), allowed: Vec::new() }
+        let (path, asked) = (self.path.clone(), Arc::clone(&self.asked));
+        Self { path, fields, asked, is_sample: self.is_sample, ..Self::default() }
     }
 
     /// The file.
@@ -75,8 +100,25 @@ impl Config {
 
     /// A field that is there and not null.
     pub(crate) fn get(&self, field: &str) -> Option<&Value> {
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner).insert(field.to_owned());
+        self.ask(field, FieldUse::Read);
+        self.value(field)
+    }
+
+    fn value(&self, field: &str) -> Option<&Value> {
         self.fields.get(field).filter(|value| !value.is_null())
+    }
+
+    /// Remembers what a field is for; what was said first holds, but for what is passed over and read all the same.
+    fn ask(&self, field: &str, what: FieldUse) {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        if matches!(asked.get(field), None | Some(FieldUse::PassedOver)) {
+            asked.insert(field.to_owned(), what);
+        }
+    }
+
+    /// The fields that were asked for.
+    pub(super) fn uses(&self) -> BTreeMap<String, FieldUse> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn read<'a, T>(
@@ -107,7 +149,7 @@ impl Config {
     /// Fields that a family knows, and that change no number of a run.
     pub(crate) fn pass_over(&self, fields: &[&str]) {
         for field in fields {
-            self.get(field);
+            self.ask(field, FieldUse::PassedOver);
         }
     }
 
@@ -119,6 +161,10 @@ impl Config {
 
     /// A whole number.
     pub(crate) fn size(&self, field: &str) -> Result<usize, LoadError> {
+        let sample = || SAMPLE.iter().find(|(part, _)| field.contains(part)).map_or(SAMPLE_SIZE, |(_, size)| *size);
+        if self.is_sample && self.get(field).is_none() {
+            return Ok(sample());
+        }
         self.required(field, "a whole number", self.get(field))?;
         self.size_or(field, 0)
     }
@@ -130,6 +176,9 @@ impl Config {
 
     /// A number.
     pub(crate) fn number(&self, field: &str) -> Result<f64, LoadError> {
+        if self.is_sample && self.get(field).is_none() {
+            return Ok(1.0);
+        }
         self.required(field, "a number", self.get(field))?;
         self.number_or(field, 0.0)
     }
@@ -177,7 +226,8 @@ impl Config {
 
     /// An option of which only one value is known: any other would compute something else, so it is refused.
     pub(crate) fn only(&self, field: &str, allowed: &Value) -> Result<(), LoadError> {
-        match self.get(field) {
+        self.ask(field, FieldUse::Only(allowed.to_string()));
+        match self.value(field) {
             Some(value) if value != allowed => Err(self.wrong(field, format!("{allowed} (nothing else yet)"), value)),
             _ => Ok(()),
         }
@@ -233,12 +283,7 @@ impl Config {
     /// A field within an object, for options that are grouped.
     pub(crate) fn group(&self, field: &str) -> Result<Option<Self>, LoadError> {
         let value = self.read(field, "an object", Value::as_object)?;
-        Ok(value.map(|fields| Self {
-            path: self.path.clone(),
-            fields: fields.clone(),
-            asked: Arc::default(),
-            allowed: Vec::new(),
-        }))
+        Ok(value.map(|fields| Self { path: self.path.clone(), fields: fields.clone(), ..Self::default() }))
     }
 
     /// The names of the fields that are there and not null.
@@ -261,8 +306,10 @@ impl Config {
             Value::Object(fields) => !fields.is_empty(),
             _ => true,
         };
-        let fields =
-            self.fields.iter().filter(|(name, value)| is_set(value) && !is_harmless(name) && !asked.contains(*name));
+        let fields = self
+            .fields
+            .iter()
+            .filter(|(name, value)| is_set(value) && !is_harmless(name) && !asked.contains_key(*name));
         fields.map(|(name, _)| name.clone()).collect()
     }
 
@@ -279,7 +326,7 @@ impl Config {
             path: self.path.clone(),
             got: self.fields.get(&field).map(Value::to_string).unwrap_or_default(),
             family,
-            nearest: nearest(&field, asked.iter().map(String::as_str)),
+            nearest: nearest(&field, asked.keys().map(String::as_str)),
             field,
         })
     }

@@ -30,7 +30,7 @@ fn read(config: &Config, _: &Checkpoint) -> Result<Architecture, LoadError> {
     let n_layers = config.layers("num_hidden_layers")?;
     let n_ctx = config.size("max_position_embeddings")?;
     let first = config.size_or("pad_token_id", 1)?.saturating_add(1);
-    let (positions, n_ctx) = match config.text("position_embedding_type")?.as_str() {
+    let (positions, n_ctx) = match config.text_or("position_embedding_type", "absolute")?.as_str() {
         "rotary" => (positions::rotary(config, (d_head, d_head), Pairs::Halves, n_layers)?, n_ctx),
         "absolute" => (encoder::positions_from(first), n_ctx.saturating_sub(first)),
         other => return Err(config.wrong("position_embedding_type", "rotary or absolute", other)),

@@ -59,10 +59,6 @@ const NAMES: &[&str] = &[
     "time_step_max",
     "time_step_min",
     "time_step_scale",
-    // In which order, or how exactly, the same numbers are computed.
-    "rescale_every",
-    "residual_in_fp32",
-    "use_associative_scan",
     // What T5's feed_forward_proj says.
     "dense_act_fn",
     "is_gated_act",

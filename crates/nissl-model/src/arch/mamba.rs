@@ -19,8 +19,9 @@ pub(super) const FAMILY: Family = Family {
 
 fn read(config: &Config, _: &Checkpoint) -> Result<Architecture, LoadError> {
     let d_model = config.size("hidden_size")?;
-    // Says again what the width is over that of the stream.
-    config.pass_over(&["expand"]);
+    // Says again what the width is over that of the stream; and in which order sums are taken, and that the residual
+    // stream of a model in 16-bit floats is in 32 bits, as all of it is here.
+    config.pass_over(&["expand", "use_associative_scan", "residual_in_fp32"]);
     let width = match config.size_or("intermediate_size", 0)? {
         0 => d_model.saturating_mul(config.size_or("expand", 2)?),
         width => width,

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::lstm::MAX_LENGTH;
 use super::recurrent::{Cell, CellKind, Decoder, Recurrent, Values};
-use super::{Architecture, Config, Family};
+use super::{Architecture, Config, Family, Mark};
 use crate::checkpoint::{Checkpoint, Weight};
 use crate::engine::Vector;
 use crate::error::LoadError;
@@ -21,7 +21,7 @@ pub(super) const FAMILY: Family = Family {
     summary: "multiplicative LSTM of the sentiment neuron, with or without weight normalization",
     head: "causal LM",
     fresh: None,
-    mark: Some(BIAS),
+    mark: Some(Mark { weight: BIAS, sizes: &[("embed.weight", &[512, 512]), (BIAS, &[2048])] }),
     read,
 };
 

@@ -34,6 +34,7 @@ mod modernbert;
 mod mpnet;
 mod olmo2;
 mod opt;
+mod outline;
 mod phi;
 mod phi3;
 mod positions;
@@ -63,9 +64,11 @@ use crate::error::LoadError;
 use crate::training::Sizes;
 use crate::weights;
 pub(crate) use config::Config;
+pub use config::FieldUse;
 pub(crate) use encoder_decoder::{EncoderDecoder, Target};
 pub use head::{AnswersAt, HeadInfo, HeadKind};
 pub(crate) use head::{Classifier, Dense, Head, Readout};
+pub use outline::Outline;
 pub(crate) use recurrent::{Cell, CellKind, Decoder, Recurrent, Values};
 pub(crate) use relative::{Distances, RelativeVectors};
 pub(crate) use state_space::{Block, MambaBlock, RwkvBlock, StateSpace};
@@ -83,9 +86,17 @@ pub struct Family {
     pub head: &'static str,
     /// The config.json of a new model of these sizes and vocabulary; none where models are not made here.
     pub(crate) fresh: Option<fn(&Sizes, usize) -> Value>,
-    /// A weight by which a folder without config.json is recognized.
-    pub(crate) mark: Option<&'static str>,
+    /// By which weights a folder without config.json is recognized; none where there must be one.
+    pub(crate) mark: Option<Mark>,
     pub(crate) read: fn(&Config, &Checkpoint) -> Result<Architecture, LoadError>,
+}
+
+/// By which weights a folder without config.json is recognized.
+pub(crate) struct Mark {
+    /// The weight that no other family has.
+    pub(crate) weight: &'static str,
+    /// The weights that the sizes are taken from, with their shapes in the smallest model.
+    pub(crate) sizes: &'static [(&'static str, &'static [usize])],
 }
 
 /// Every family, in the order in which they are listed.
@@ -198,7 +209,8 @@ impl Found {
 
     /// The family that weights speak for, where there is no config.json; none if they are of no such family.
     pub(crate) fn by_weights(checkpoint: &Checkpoint) -> Option<Self> {
-        let family = FAMILIES.iter().find(|family| family.mark.is_some_and(|mark| checkpoint.contains(mark)))?;
+        let family =
+            FAMILIES.iter().find(|family| family.mark.as_ref().is_some_and(|mark| checkpoint.contains(mark.weight)))?;
         Some(Self { family, config: Config::empty(checkpoint.path()), asked: None, generation: None })
     }
 

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::lstm::MAX_LENGTH;
 use super::state_space::{Block, RwkvBlock, StateSpace};
-use super::{Architecture, Config, Family};
+use super::{Architecture, Config, Family, Mark};
 use crate::checkpoint::{Checkpoint, Weight};
 use crate::engine::NormKind;
 use crate::error::LoadError;
@@ -21,7 +21,7 @@ pub(super) const FAMILY: Family = Family {
     summary: "RWKV 5.2: time-mix with a state a head, channel-mix; with config.json or as its authors store it",
     head: "causal LM",
     fresh: None,
-    mark: Some("blocks.0.att.time_mix_g"),
+    mark: Some(Mark { weight: "blocks.0.att.time_mix_g", sizes: &[] }),
     read,
 };
 
@@ -49,6 +49,10 @@ fn read(config: &Config, checkpoint: &Checkpoint) -> Result<Architecture, LoadEr
 }
 
 fn by_config(config: &Config) -> Result<StateSpace, LoadError> {
+    // In 16-bit floats the residual stream is halved every so many layers, with what is written to it, so that it does
+    // not overflow. Powers of two change no number but in the norms, which add their epsilon to a smaller variance; the
+    // model was trained without, and is computed so here.
+    config.pass_over(&["rescale_every"]);
     let d_model = config.size("hidden_size")?;
     config.only("attention_hidden_size", &json!(d_model))?;
     config.only("tie_word_embeddings", &json!(false))?;

@@ -7,7 +7,7 @@
 //! the state is transposed. A bias has two halves. The vocabulary is `vocab.json`; all sizes are those of the weights.
 
 use super::recurrent::{Cell, CellKind, Decoder, Recurrent, Values};
-use super::{Architecture, Config, Family};
+use super::{Architecture, Config, Family, Mark};
 use crate::checkpoint::{Checkpoint, Weight};
 use crate::engine::Vector;
 use crate::error::LoadError;
@@ -18,7 +18,10 @@ pub(super) const FAMILY: Family = Family {
     summary: "character LSTM that reads 40 characters, with an attention average, without config.json",
     head: "causal LM",
     fresh: None,
-    mark: Some("attention.attention_W"),
+    mark: Some(Mark {
+        weight: "attention.attention_W",
+        sizes: &[("embedding.embeddings", &[2, 2]), ("rnn_1.recurrent_kernel", &[2, 8]), ("rnn_1.kernel", &[2, 8])],
+    }),
     read,
 };
 

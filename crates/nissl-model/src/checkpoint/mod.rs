@@ -47,7 +47,7 @@ pub(crate) struct Format {
     /// What the file is called that says which shard holds which weight.
     pub(crate) index: Option<&'static str>,
     /// Whether a file has a config too, and so needs no folder.
-    is_model: bool,
+    pub(crate) is_model: bool,
     /// Reads the table of a file's tensors and checks it; what it returns can be sliced without a further check.
     read: fn(&Path, &[u8]) -> Result<Contents, LoadError>,
 }

@@ -25,6 +25,15 @@ use crate::error::LoadError;
 
 /// How often a transfer that breaks is taken up again without a byte gained.
 const ATTEMPTS: usize = 3;
+/// What is fetched beside the weights, where it is there; the last three say how sentence vectors are made.
+const FILES: [&str; 6] = [
+    "config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "modules.json",
+    "sentence_bert_config.json",
+    "1_Pooling/config.json",
+];
 /// How many addresses of its own the Hub may send us on to, for a model that was renamed.
 const REDIRECTS: usize = 5;
 /// Bytes between two looks at whether to stop.
@@ -41,7 +50,7 @@ impl Hub {
         if !has("config.json") {
             return Err(name.error("no config.json in the repository, so it is no model".to_owned()));
         }
-        for file in ["config.json", "tokenizer.json", "tokenizer_config.json"] {
+        for file in FILES {
             if has(file) {
                 transfer.fetch(&info.sha, file)?;
             }
@@ -125,7 +134,8 @@ impl Transfer<'_> {
         let link = snapshot(self.repo, commit).join(file);
         if !link.exists() {
             make_parent(&link)?;
-            place(&blob, &Path::new("../../blobs").join(&info.etag), &link)
+            let up = "../".repeat(2 + file.matches('/').count());
+            place(&blob, &Path::new(&up).join("blobs").join(&info.etag), &link)
                 .map_err(|source| LoadError::Io { path: link.clone(), source })?;
         }
         Ok(link)

@@ -31,9 +31,21 @@ fn vectors_are_pooled_and_normalized_as_the_folder_says() {
         r#"{"word_embedding_dimension": 36, "pooling_mode_cls_token": true, "pooling_mode_mean_tokens": true,
             "pooling_mode_max_tokens": false, "include_prompt": true}"#,
     );
+    fs::write(folder.path().join("sentence_bert_config.json"), r#"{"max_seq_length": 4, "do_lower_case": false}"#)
+        .unwrap();
     let vectors = SentenceVectors::from_folder(folder.path()).unwrap().unwrap();
-    assert_eq!(vectors, SentenceVectors { poolings: vec![Pooling::First, Pooling::Mean], normalized: true });
+    assert_eq!(
+        vectors,
+        SentenceVectors { poolings: vec![Pooling::First, Pooling::Mean], normalized: true, max_tokens: Some(4) }
+    );
     let model = LanguageModel::from_folder(folder.path(), "bert").unwrap();
+    let text = |n: u32| Encoding {
+        ids: (0..n).collect(),
+        offsets: vec![0..0; n as usize],
+        special: (0..n).map(|token| token == 0 || token + 1 == n).collect(),
+    };
+    assert_eq!(vectors.tokens(&model, &text(4)), [0, 1, 2, 3]);
+    assert_eq!(vectors.tokens(&model, &text(9)), [0, 1, 2, 8], "the special token at the end stays");
     let batch = Batch::from_sentences([&[5, 2, 9][..], &[], &[40]]);
     let got = vectors.of(&model, &batch).unwrap();
     assert_eq!(got.dim(), (3, 72));

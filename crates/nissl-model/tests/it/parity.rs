@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use ndarray::{Array2, ArrayView2};
 use nissl_core::{Batch, EditSpec, HookPlan, HookPoint, Model, Output};
-use nissl_model::{Checkpoint, FAMILIES, LanguageModel};
+use nissl_model::{Checkpoint, FAMILIES, FieldUse, LanguageModel};
 
 /// Sites and logits must agree within these shares of the largest value of the site.
-const SITE: f32 = 1e-5;
-const LOGITS: f32 = 5e-5;
+const SITE: f32 = nissl_model::SITE_TOLERANCE;
+const LOGITS: f32 = nissl_model::LOGITS_TOLERANCE;
 
 pub(crate) fn golden(family: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/models").join(family)
@@ -113,6 +113,30 @@ fn every_site_and_the_logits_equal_the_reference() {
         let known: Vec<&str> = fixture.expected.names().filter(|name| name.contains("hook_")).collect();
         assert!(known.len() >= points.len(), "{family}: the fixture has every site");
     }
+}
+
+#[test]
+fn what_a_family_says_of_itself_is_what_its_golden_model_has() {
+    for family in FAMILIES {
+        let outline = family.outline();
+        let folder = golden(family.name);
+        let model = LanguageModel::from_folder(&folder, family.name).unwrap();
+        let has: Vec<_> = model
+            .info()
+            .stacks()
+            .flat_map(|(stack, _, sites)| sites.iter().map(move |site| (stack, site.site)))
+            .collect();
+        for site in &has {
+            assert!(outline.sites.contains(site), "{}: {site:?} is not in its outline", family.name);
+        }
+        let config = std::fs::read(folder.join("config.json"));
+        assert!(config.is_err() || outline.fields.len() > 4 || family.name == "mlstm", "{}", family.name);
+    }
+    let lstm = FAMILIES.iter().find(|family| family.name == "lstm").unwrap().outline();
+    let of = |name: &str| &lstm.fields.iter().find(|(field, _)| field == name).unwrap().1;
+    assert_eq!(of("hidden_size"), &FieldUse::Read);
+    assert_eq!(of("rnn_type"), &FieldUse::Only("\"LSTM\"".to_owned()));
+    assert_eq!(of("batch_first"), &FieldUse::PassedOver);
 }
 
 #[test]

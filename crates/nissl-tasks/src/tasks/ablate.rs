@@ -6,6 +6,7 @@ use nissl_core::{Context, Model, NeuronId, Progress, Prompt};
 use nissl_data::{PromptOptions, TextPrompt};
 use nissl_methods::ablating::{Ablated, Effect, Mean, Outcome, Removal, random_like, steps_of};
 use nissl_methods::search::Search;
+use nissl_model::LoadOptions;
 use serde::{Deserialize, Serialize};
 
 use crate::error::TaskError;
@@ -26,6 +27,8 @@ pub const SUMMARY: &str = "Remove sets of neurons and measure what the predictio
 pub struct Config {
     /// Folder, GGUF file or Hub name.
     pub model: String,
+    /// How the model is loaded.
+    pub load: LoadOptions,
     /// A file or folder of prompts.
     pub file: Option<PathBuf>,
     /// What of it is wanted.
@@ -70,6 +73,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             model: String::new(),
+            load: LoadOptions::default(),
             file: None,
             read: PromptOptions::default(),
             prompts: Vec::new(),
@@ -236,12 +240,15 @@ pub fn run(config: &Config, progress: &dyn Progress) -> Result<Report, TaskError
     }
     let ranking = config.ranking.as_ref().map(|path| sets::ranking(path, config.concept.as_deref())).transpose()?;
     let Config { model, file, read, prompts, .. } = config;
-    let (model, prompts, summary) = Asked { model, file: file.as_deref(), read, prompts }.ready(progress)?;
+    let (model, prompts, summary) =
+        Asked { model, load: &config.load, file: file.as_deref(), read, prompts }.ready(progress)?;
     let reference = match &config.reference {
         None => Vec::new(),
         Some(path) => {
             let read = PromptOptions::default();
-            Asked { model: &config.model, file: Some(path), read: &read, prompts: &[] }.coded(&model)?.0
+            Asked { model: &config.model, load: &config.load, file: Some(path), read: &read, prompts: &[] }
+                .coded(&model)?
+                .0
         }
     };
     let mut sets =

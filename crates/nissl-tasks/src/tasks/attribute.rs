@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use nissl_core::{Attributor, Context, MethodError, Model, Progress, Prompt, Scores};
 use nissl_data::{PromptOptions, TextPrompt};
 use nissl_methods::{Method, MethodEntry, MethodKind};
-use nissl_model::LanguageModel;
+use nissl_model::{LanguageModel, LoadOptions};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -32,6 +32,8 @@ const REPORT: &str = "attribute.json";
 pub struct Config {
     /// Folder, GGUF file or Hub name.
     pub model: String,
+    /// How the model is loaded.
+    pub load: LoadOptions,
     /// A file or folder of prompts.
     pub file: Option<PathBuf>,
     /// What of it is wanted.
@@ -54,6 +56,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             model: String::new(),
+            load: LoadOptions::default(),
             file: None,
             read: PromptOptions::default(),
             prompts: Vec::new(),
@@ -89,8 +92,13 @@ pub struct Report {
 /// stops it.
 pub fn run(config: &Config, progress: &dyn Progress) -> Result<Report, TaskError> {
     let methods = chosen(&config.methods, &config.set, MethodKind::Attributor)?;
-    let asked =
-        Asked { model: &config.model, file: config.file.as_deref(), read: &config.read, prompts: &config.prompts };
+    let asked = Asked {
+        model: &config.model,
+        load: &config.load,
+        file: config.file.as_deref(),
+        read: &config.read,
+        prompts: &config.prompts,
+    };
     let (model, prompts, summary) = asked.ready(progress)?;
     let prefix = config.out.as_ref().map(|out| out.join(REPORT));
     let keeping = Keeping::new(progress, prefix, &(config, &model.info().fingerprint, &prompts));

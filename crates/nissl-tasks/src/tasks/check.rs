@@ -16,15 +16,10 @@ mod compare;
 mod record;
 
 pub use compare::{PartReport, Place, SiteReport};
+pub use nissl_model::{LOGITS_TOLERANCE, SITE_TOLERANCE};
 
 /// One sentence about the task.
 pub const SUMMARY: &str = "Check a model against reference activations, site by site";
-
-/// How far a site may be from the reference, as a share of the reference's largest value there.
-pub const SITE_TOLERANCE: f32 = 1e-5;
-
-/// The same of logits, in which the errors of all layers come together.
-pub const LOGITS_TOLERANCE: f32 = 5e-5;
 
 /// What to check, and against what.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use nissl_core::{Activations, Context, MethodError, NeuronId, Profile, Profiler, Progress, TextActivations};
 use nissl_methods::{Method, MethodEntry, MethodKind};
+use nissl_model::LoadOptions;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -47,6 +48,8 @@ pub struct Config {
     pub concepts_file: Option<PathBuf>,
     /// The recorded model, where neurons are to be aligned with repeated text too: only those in the report.
     pub model: Option<String>,
+    /// How the model is loaded.
+    pub load: LoadOptions,
     /// How.
     pub align: AlignOptions,
     /// Neurons in the report: those that the first method explains best.
@@ -68,6 +71,7 @@ impl Default for Config {
             concepts: Vec::new(),
             concepts_file: None,
             model: None,
+            load: LoadOptions::default(),
             align: AlignOptions::default(),
             best: 20,
             out: None,

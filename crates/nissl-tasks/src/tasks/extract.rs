@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use nissl_core::{HookPoint, Model, Progress};
 use nissl_data::{Aggregation, AlignmentCounts, CorpusCounts, LabelLevel, ReadOptions, open};
-use nissl_model::{Device, Tokenizer, WeightFormat};
+use nissl_model::{LoadOptions, Tokenizer};
 use nissl_store::{Dtype, Run, Store, StoreError, WriteOptions, Writer};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -37,10 +37,8 @@ const REPORT: &str = "extract.json";
 pub struct Config {
     /// Folder of a model, or its Hub name.
     pub model: String,
-    /// What its matrices are in memory; the numbers do not depend on it.
-    pub weights: WeightFormat,
-    /// Where the model runs; `cuda` and `metal` need a build with that feature.
-    pub device: Device,
+    /// How it is loaded.
+    pub load: LoadOptions,
     /// The corpus.
     pub text: PathBuf,
     /// Folder of the store. If it holds an unfinished store of the same config, the run goes on where that stopped.
@@ -71,8 +69,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             model: String::new(),
-            weights: WeightFormat::default(),
-            device: Device::default(),
+            load: LoadOptions::default(),
             text: PathBuf::new(),
             out: PathBuf::new(),
             sites: vec!["resid".to_owned(), "mlp".to_owned()],

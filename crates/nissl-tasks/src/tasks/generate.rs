@@ -6,7 +6,9 @@ use std::time::Instant;
 
 use nissl_core::{Batch, End, Generated, Generation, HookPlan, Model, NewToken, Progress};
 use nissl_model::{LanguageModel, LoadOptions, TextStream, Tokenizer, WeightFormat};
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value};
 
 use crate::edit_text;
 use crate::error::TaskError;
@@ -33,8 +35,9 @@ pub struct Config {
     pub plan: Option<PathBuf>,
     /// Also generate without the edits.
     pub compare: bool,
-    /// What the model's matrices are in memory. The numbers do not depend on it.
-    pub weights: WeightFormat,
+    /// How the model is loaded; its matrices stay native if that is not said.
+    #[serde(deserialize_with = "native_if_not_said")]
+    pub load: LoadOptions,
 }
 
 impl Default for Config {
@@ -47,10 +50,16 @@ impl Default for Config {
             edits: Vec::new(),
             plan: None,
             compare: false,
-            // Tokens come one by one: what has to be read for each should be small.
-            weights: WeightFormat::Native,
+            load: LoadOptions { weights: WeightFormat::Native, ..LoadOptions::default() },
         }
     }
+}
+
+/// Tokens come one by one: what has to be read for each should be small.
+fn native_if_not_said<'de, D: Deserializer<'de>>(from: D) -> Result<LoadOptions, D::Error> {
+    let mut fields = Map::deserialize(from)?;
+    fields.entry("weights").or_insert_with(|| "native".into());
+    serde_json::from_value(Value::Object(fields)).map_err(D::Error::custom)
 }
 
 /// What was generated.
@@ -108,8 +117,7 @@ pub fn run_streaming(
         return Err(TaskError::config("model", "a folder, a GGUF file or a Hub name", "nothing"));
     }
     let prompts = prompts(config)?;
-    let options = LoadOptions { weights: config.weights, ..LoadOptions::default() };
-    let model = LanguageModel::load_with(&config.model, &options, progress)?;
+    let model = LanguageModel::load_with(&config.model, &config.load, progress)?;
     let plan = edit_text::plan(config.plan.as_deref(), &config.edits, model.info())?;
     let tokenizer = model.tokenizer()?;
     // Where a source is read, what is written may have another one.

@@ -25,6 +25,8 @@ pub const SUMMARY: &str = "Generate the words that make a neuron as active as ca
 pub struct Config {
     /// Folder, GGUF file or Hub name.
     pub model: String,
+    /// How it is loaded.
+    pub load: LoadOptions,
     /// Neurons, `3.mlp_pre[42]`, or groups whose mean counts: `3.mlp_pre[42,50-59]`, several joined by ` + `.
     pub neurons: Vec<String>,
     /// A text, whose runs of words the search tries.
@@ -43,6 +45,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             model: String::new(),
+            load: LoadOptions::default(),
             neurons: Vec::new(),
             text: None,
             lines: 2000,
@@ -114,7 +117,7 @@ pub fn run(config: &Config, progress: &dyn Progress) -> Result<Report, TaskError
         return Err(TaskError::config("neurons", "a neuron such as 3.mlp_pre[42], or a group of them", "none"));
     }
     progress.stage("load the model", None, "models");
-    let model = LanguageModel::load_with(&config.model, &LoadOptions::default(), progress)?;
+    let model = LanguageModel::load_with(&config.model, &config.load, progress)?;
     let sets = Sets { named: &config.neurons, ..Sets::default() }.of(model.info())?;
     let tokenizer = model.tokenizer()?;
     let tokens = tokens(&model, tokenizer);

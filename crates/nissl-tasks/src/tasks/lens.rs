@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use nissl_core::{Context, Model, NeuronId, Progress};
 use nissl_methods::lens::{Fold, Lens};
-use nissl_model::LanguageModel;
+use nissl_model::{LanguageModel, LoadOptions};
 use serde::{Deserialize, Serialize};
 
 use crate::error::TaskError;
@@ -33,6 +33,8 @@ pub const SUMMARY: &str = "Read layers and neurons through the unembedding: the 
 pub struct Config {
     /// Folder or Hub name.
     pub model: String,
+    /// How the model is loaded.
+    pub load: LoadOptions,
     /// A text: what does each layer predict at each of its tokens?
     pub text: Option<String>,
     /// Neurons: which tokens do their weights promote, which excite them, which neurons are they joined to?
@@ -55,6 +57,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             model: String::new(),
+            load: LoadOptions::default(),
             text: None,
             neurons: Vec::new(),
             sites: vec!["resid_post".to_owned()],
@@ -112,7 +115,7 @@ pub fn run(config: &Config, progress: &dyn Progress) -> Result<Report, TaskError
     if config.top == 0 || config.top > MOST {
         return Err(TaskError::config("top", format!("1 to {MOST}"), config.top.to_string()));
     }
-    let model = LanguageModel::load(&config.model, progress)?;
+    let model = LanguageModel::load_with(&config.model, &config.load, progress)?;
     let ctx = Context { progress, ..Context::default() };
     let lens = Lens::new(&model, config.fold)?;
     let names = Names::new(&model, lens.weights().n_logits());

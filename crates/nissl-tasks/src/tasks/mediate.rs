@@ -8,7 +8,7 @@ use nissl_methods::ablating::{Mean, random_like};
 use nissl_methods::attributors::{AttributionPatching, Mediation, Metric, Places};
 use nissl_methods::patching::{Patched, Patching, Where};
 use nissl_methods::search::Search;
-use nissl_model::LanguageModel;
+use nissl_model::{LanguageModel, LoadOptions};
 use serde::{Deserialize, Serialize};
 
 use crate::error::TaskError;
@@ -34,6 +34,8 @@ const RANKING: &str = "mediate.parquet";
 pub struct Config {
     /// Folder, GGUF file or Hub name.
     pub model: String,
+    /// How the model is loaded.
+    pub load: LoadOptions,
     /// A file or folder of prompts, with a foil and another text each.
     pub file: Option<PathBuf>,
     /// What of it is wanted.
@@ -83,6 +85,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             model: String::new(),
+            load: LoadOptions::default(),
             file: None,
             read: PromptOptions::default(),
             prompts: Vec::new(),
@@ -171,7 +174,8 @@ pub fn run(config: &Config, progress: &dyn Progress) -> Result<Report, TaskError
     }
     let given = config.ranking.as_ref().map(|path| sets::ranking(path, None)).transpose()?;
     let Config { model, file, read, prompts, .. } = config;
-    let (model, mut prompts, summary) = Asked { model, file: file.as_deref(), read, prompts }.ready(progress)?;
+    let (model, mut prompts, summary) =
+        Asked { model, load: &config.load, file: file.as_deref(), read, prompts }.ready(progress)?;
     for prompt in &mut prompts {
         prompt.concept = String::new();
     }

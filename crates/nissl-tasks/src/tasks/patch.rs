@@ -7,6 +7,7 @@ use nissl_data::{PromptOptions, TextPrompt};
 use nissl_methods::ablating::Mean;
 use nissl_methods::attributors::Metric;
 use nissl_methods::patching::{Patched, Patching, Where};
+use nissl_model::LoadOptions;
 use serde::{Deserialize, Serialize};
 
 use crate::error::TaskError;
@@ -25,6 +26,8 @@ pub const SUMMARY: &str = "Move activations from another text and measure what t
 pub struct Config {
     /// Folder, GGUF file or Hub name.
     pub model: String,
+    /// How the model is loaded.
+    pub load: LoadOptions,
     /// A file or folder of prompts, with another text each.
     pub file: Option<PathBuf>,
     /// What of it is wanted.
@@ -54,6 +57,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             model: String::new(),
+            load: LoadOptions::default(),
             file: None,
             read: PromptOptions::default(),
             prompts: Vec::new(),
@@ -120,7 +124,8 @@ pub struct PlaceReport {
 /// user stops it.
 pub fn run(config: &Config, progress: &dyn Progress) -> Result<Report, TaskError> {
     let Config { model, file, read, prompts, .. } = config;
-    let (model, prompts, summary) = Asked { model, file: file.as_deref(), read, prompts }.ready(progress)?;
+    let (model, prompts, summary) =
+        Asked { model, load: &config.load, file: file.as_deref(), read, prompts }.ready(progress)?;
     let resid = ["resid".to_owned()];
     let Config { sets, layers, heads, units, .. } = config;
     let mut wanted = Sets { named: sets, layers, heads: *heads, units };

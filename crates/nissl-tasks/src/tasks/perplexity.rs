@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use nissl_core::{Batch, EditSpec, Model, Progress};
 use nissl_methods::ablating::Mean;
-use nissl_model::{LanguageModel, LoadOptions, Tokenizer, WeightFormat};
+use nissl_model::{LanguageModel, LoadOptions, Tokenizer};
 use serde::{Deserialize, Serialize};
 
 use crate::edit_text;
@@ -41,8 +41,8 @@ pub struct Config {
     pub edits: Vec<String>,
     /// A hook plan as JSON, whose edits come before these.
     pub plan: Option<PathBuf>,
-    /// What the model's matrices are in memory. The numbers do not depend on it.
-    pub weights: WeightFormat,
+    /// How it is loaded.
+    pub load: LoadOptions,
     /// Bytes for logits.
     pub memory: usize,
 }
@@ -57,7 +57,7 @@ impl Default for Config {
             skip: 0.0,
             edits: Vec::new(),
             plan: None,
-            weights: WeightFormat::default(),
+            load: LoadOptions::default(),
             memory: 512 << 20,
         }
     }
@@ -129,8 +129,7 @@ pub fn run(config: &Config, progress: &dyn Progress) -> Result<Report, TaskError
         return Err(TaskError::config("skip", "0 to below 1", config.skip.to_string()));
     }
     progress.stage("load the model", None, "models");
-    let options = LoadOptions { weights: config.weights, ..LoadOptions::default() };
-    let model = LanguageModel::load_with(&config.model, &options, progress)?;
+    let model = LanguageModel::load_with(&config.model, &config.load, progress)?;
     let info = model.info();
     if !info.causal || info.encoder.is_some() {
         let expected = "a model that goes on with a text";

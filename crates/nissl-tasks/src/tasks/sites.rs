@@ -1,7 +1,7 @@
 //! What a model is made of: its sizes and its sites.
 
 use nissl_core::{HookPoint, Model, ModelInfo, Progress, SiteInfo, Stack};
-use nissl_model::LanguageModel;
+use nissl_model::{LanguageModel, LoadOptions};
 use serde::{Deserialize, Serialize};
 
 use crate::error::TaskError;
@@ -17,6 +17,8 @@ pub const SUMMARY: &str = "List a model's sites with their widths and the checkp
 pub struct Config {
     /// Folder or Hub name.
     pub model: String,
+    /// How the model is loaded.
+    pub load: LoadOptions,
 }
 
 /// The model and its sites.
@@ -100,7 +102,7 @@ pub fn run(config: &Config, progress: &dyn Progress) -> Result<Report, TaskError
     if config.model.is_empty() {
         return Err(TaskError::config("model", "a folder or a Hub name", "nothing"));
     }
-    let model = LanguageModel::load(&config.model, progress)?;
+    let model = LanguageModel::load_with(&config.model, &config.load, progress)?;
     let info = model.info();
     let site = |stack: Stack, n_layers: usize, site: &SiteInfo| SiteReport {
         name: format!("{}{}", stack.prefix(), site.site.short()),

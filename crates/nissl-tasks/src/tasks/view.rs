@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use nissl_core::{NeuronId, Progress, Site};
 use nissl_methods::saliency::State;
+use nissl_model::LoadOptions;
 use serde::{Deserialize, Serialize};
 
 use crate::error::TaskError;
@@ -25,6 +26,8 @@ pub const SUMMARY: &str = "Show sentences colored by a neuron, or by what each w
 pub struct Config {
     /// Folder of a store, whose sentences are shown; or of a model (or its Hub name), where there is a text.
     pub source: String,
+    /// How the model is loaded.
+    pub load: LoadOptions,
     /// A text that the model reads.
     pub text: Option<String>,
     /// The neurons whose activations are shown.
@@ -57,6 +60,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             source: String::new(),
+            load: LoadOptions::default(),
             text: None,
             neurons: Vec::new(),
             saliency: Saliency::default(),

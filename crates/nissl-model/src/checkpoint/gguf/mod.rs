@@ -63,6 +63,11 @@ enum Rows {
 /// The families that such files are read for.
 const FAMILIES: &[Family] = &[llama::FAMILY, qwen::QWEN2, qwen::QWEN3];
 
+/// What the configs of such files have as `model_type`.
+pub(crate) fn architectures() -> impl Iterator<Item = &'static str> {
+    FAMILIES.iter().map(|family| family.architecture)
+}
+
 /// A model in one file.
 pub(crate) struct GgufModel {
     /// The config, as config.json would be.

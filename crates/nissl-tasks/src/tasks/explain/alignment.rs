@@ -75,7 +75,7 @@ pub(super) fn align(
         return Ok(());
     }
     ctx.progress.stage("load the model", None, "models");
-    let model = LanguageModel::load(source, ctx.progress)?;
+    let model = LanguageModel::load_with(source, &config.load, ctx.progress)?;
     let recorded = &store.manifest().run.model;
     if recorded.fingerprint != model.info().fingerprint {
         let expected = format!("the model whose activations are in the store, {}", recorded.name);

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use nissl_core::{HookPlan, HookPoint, Model, Progress, Stack};
 use nissl_data::{ColumnSummary, ConceptSource, CorpusSummary, LabelLevel, WindowOptions, survey};
-use nissl_model::{LanguageModel, LoadOptions, Tokenizer};
+use nissl_model::{LanguageModel, Tokenizer};
 use nissl_store::{CorpusRef, ModelRef, Run, SiteWidth};
 use serde_json::json;
 
@@ -21,8 +21,7 @@ use crate::select::select;
 /// If it cannot be loaded.
 pub(crate) fn load(config: &Config, progress: &dyn Progress) -> Result<LanguageModel, TaskError> {
     progress.stage("load the model", None, "models");
-    let options = LoadOptions { weights: config.weights, device: config.device, ..LoadOptions::default() };
-    Ok(LanguageModel::load_with(&config.model, &options, progress)?)
+    Ok(LanguageModel::load_with(&config.model, &config.load, progress)?)
 }
 
 /// Checks that a config names a model and a text.

@@ -14,7 +14,7 @@ use crate::error::TaskError;
 /// One view a neuron, or one for the saliency.
 pub(super) fn views(config: &Config, text: &str, progress: &dyn Progress) -> Result<Vec<View>, TaskError> {
     progress.stage("load the model", None, "models");
-    let model = LanguageModel::load(&config.source, progress)?;
+    let model = LanguageModel::load_with(&config.source, &config.load, progress)?;
     let encoding = model.tokenizer()?.encode(text)?;
     let spelled: Vec<usize> = (0..encoding.len()).filter(|&token| !encoding.special[token]).collect();
     if spelled.is_empty() {

@@ -577,6 +577,12 @@ def exact():
 
 
 def randomize(model, seed):
+    """As in make.py, with smaller matrices: larger ones amplify what is rounded, on both sides alike.
+
+    With 1.6 in place of 1.3 and 0.8, of three seeds each, the largest error of a logit against 64-bit floats, as a share
+    of the largest logit, is, of transformers and nissl in 32 bits: StableLM 1.6e-6 and 1.2e-6, Mixtral 2.4e-6 and 2.1e-6;
+    with the sizes here 6.8e-7 and 6.8e-7, 4.8e-7 and 5.4e-7.
+    """
     generator = torch.Generator().manual_seed(seed)
     for name, weight in model.named_parameters():
         noise = torch.randn(weight.shape, generator=generator)

@@ -9,6 +9,11 @@ names, without config.json; it has neither edits nor gradients.
 
 The loops are written out, a token at a time. That of Mamba is checked against transformers, in 32 bits; RWKV 5 is in no
 package: its loop is that of the paper (arXiv 2404.05892, equations 11 to 17, with the decays of 5.2).
+
+Short steps and a large divisor before the norm of heads keep small what is rounded, on both sides alike. The largest error
+of a logit against 64-bit floats, as a share of the largest logit, of three seeds each, of the reference and of nissl in 32
+bits: Mamba with steps around 0.7 in place of 0.08 4.6e-6 and 2.1e-6 (here 1.9e-6 and 1.7e-6); RWKV with a divisor of 1 in
+place of 100 5.5e-6 and 6.6e-6 (here 4.2e-7 and 3.6e-7), of 8, as that of published models, 6.7e-7 and 7.4e-7.
 """
 
 import json

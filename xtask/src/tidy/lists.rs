@@ -38,6 +38,7 @@ const KINDS: &[Kind] = &[
             "encoder_decoder",
             "harmless",
             "head",
+            "outline",
             "positions",
             "recurrent",
             "relative",

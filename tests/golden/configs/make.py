@@ -12,7 +12,7 @@ from transformers import CONFIG_MAPPING
 
 TYPES = """bert roberta xlm-roberta distilbert electra albert mpnet deberta-v2 xlnet esm modernbert gpt2 llama mistral
 ministral qwen2 qwen3 smollm3 stablelm olmo2 phi3 gpt_neox gptj gpt_neo opt bloom falcon phi gemma gemma2 gemma3_text
-mixtral qwen2_moe qwen3_moe""".split()
+mixtral qwen2_moe qwen3_moe gpt_oss""".split()
 NEEDED = {"esm": {"vocab_size": 33, "pad_token_id": 1, "mask_token_id": 32}}  # those without a default
 
 

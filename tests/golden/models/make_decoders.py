@@ -11,6 +11,8 @@ where a family uses them in a way of its own. Variants of a family have neither 
 The attention probabilities are those that the softmax of the attention gives, whatever comes before it. In the reference
 run in 64-bit floats nothing is rounded to 32 bits on the way, but for constants that transformers makes in 32 bits (the
 frequencies of rotary positions).
+
+`gpt_oss-mxfp4` has the experts of a `gpt_oss` in blocks of four bits; the reference computes with what they stand for.
 """
 
 import contextlib
@@ -21,7 +23,8 @@ import sys
 import numpy as np
 import torch
 import transformers
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
+from transformers.integrations import mxfp4
 
 import gradients
 import make
@@ -171,7 +174,8 @@ BLOOM = {
     "mlp_out": "mlp.dense_4h_to_h:out",
 }
 
-# The config, the sites, and whether gradients of parameters are kept; none of a variant.
+# The config, the sites, and whether gradients of parameters are kept: True, False (their loss alone), "sites" (neither:
+# the family has none); none of a variant.
 FAMILIES = {
     "llama-linear": (scaled("linear", factor=3.0), LLAMA, None),
     "llama-dynamic": (scaled("dynamic", factor=2.0), LLAMA, None),
@@ -443,6 +447,17 @@ FAMILIES = {
     ),
 }
 
+
+def gpt_oss():
+    yarn = {"rope_type": "yarn", "rope_theta": 100.0, "factor": 4.0, "original_max_position_embeddings": 16,
+            "beta_fast": 32.0, "beta_slow": 1.0, "truncate": False}
+    return llama_like("GptOssConfig", head_dim=HEAD, intermediate_size=32, num_local_experts=4, num_experts_per_tok=2,
+                      sliding_window=5, swiglu_limit=0.9, rope_parameters=yarn)
+
+
+OSS = experts("mlp", "router", top_k=2) | {"sinks": True}
+FAMILIES |= {"gpt_oss": (gpt_oss, OSS, "sites"), "gpt_oss-mxfp4": (gpt_oss, OSS, None)}
+
 # ----------------------------------------------------------------------------------------------------------- the hooks
 
 
@@ -464,6 +479,8 @@ def module_at(root, path):
 def watch_experts(hooks, block, options, layer):
     """Computes all experts for all tokens, side by side, with hooks between; what a token does not take is zero."""
     gate, experts = block.get_submodule(options["gate"]), block.experts
+    if options["gate"] == "router":
+        return watch_stacked_experts(hooks, block, options["top_k"], layer)
 
     def forward(hidden):
         x = hidden[0]
@@ -493,10 +510,37 @@ def watch_experts(hooks, block, options, layer):
     block.forward = forward
 
 
+def watch_stacked_experts(hooks, block, top_k, layer):
+    """The same of gpt-oss."""
+    router, experts = block.router, block.experts
+
+    def forward(hidden):
+        x = hidden[0]
+        at = lambda site, values: hooks.at(point(site, layer), values.clone())
+        logits = at("router", x @ router.weight.T + router.bias)
+        values, chosen = logits.topk(top_k, -1)
+        weights = at("weights", torch.zeros_like(logits).scatter(1, chosen, torch.softmax(values, -1)))
+        n, width = experts.down_proj.shape[:2]
+        taken = torch.cat([(weights[:, e : e + 1] != 0).expand(-1, width) for e in range(n)], -1)
+        inner = [x @ w + b for w, b in zip(experts.gate_up_proj, experts.gate_up_proj_bias)]
+        side = lambda parts: torch.where(taken, torch.cat(parts, -1), 0.0)
+        pre = at("pre", side([part[:, ::2] for part in inner]))
+        linear = at("pre_linear", side([part[:, 1::2] for part in inner]))
+        clamped = pre.clamp(max=experts.limit)
+        gated = clamped * torch.sigmoid(experts.alpha * clamped) * (linear.clamp(-experts.limit, experts.limit) + 1)
+        post = at("post", torch.where(taken, gated, 0.0)).split(width, -1)
+        outer = zip(post, experts.down_proj, experts.down_proj_bias)
+        given = [torch.where(weights[:, e : e + 1] != 0, part @ w + b, 0.0) for e, (part, w, b) in enumerate(outer)]
+        out = sum(weights[:, e : e + 1] * part for e, part in enumerate(given))
+        return at("mlp_out", out)[None], weights
+
+    block.forward = forward
+
+
 def hook(model, sites):
     """Hooks at every site: a path and which side of the module, or a module and its columns of several sites."""
     hooks = PackedHooks(model)
-    hooks.now = None
+    hooks.now, hooks.sinks = None, sites.get("sinks", False)
 
     def watch(root, site, where, layer=None):
         path, side = where.split(":")
@@ -522,7 +566,7 @@ def hook(model, sites):
                 watch_experts(hooks, module_at(layer, where[0]), where[1], i)
             elif isinstance(where, tuple):
                 watch_parts(module_at(layer, where[0]), where[1], i)
-            elif site not in {"layers", "embed", "final_norm", "attention"} | fused:
+            elif site not in {"layers", "embed", "final_norm", "attention", "sinks"} | fused:
                 watch(layer, site, where, i)
         attention = module_at(layer, sites["attention"])
 
@@ -547,7 +591,8 @@ def watched(hooks):
     def softmax(x, dim=None, _stacklevel=3, dtype=None):
         found = original(x, dim=dim, dtype=None if x.dtype == torch.float64 else dtype)
         if hooks.now is not None and x.dim() == 4:
-            found = hooks.at(hooks.now, found[0].clone())[None]
+            seen, sinks = (found[..., :-1], found[..., -1:]) if hooks.sinks else (found, found[..., :0])
+            found = torch.cat([hooks.at(hooks.now, seen[0].clone())[None], sinks], -1)
         return found
 
     torch.nn.functional.softmax = softmax
@@ -623,6 +668,8 @@ class Differentiated:
         self.hooks, self.kept = hooks, parameters
 
     def parameters(self):
+        if self.kept == "sites":
+            return None
         if not self.kept:
             return {}
         # GPT-NeoX's head has another name in files.
@@ -667,6 +714,35 @@ def values_of(hooks, sentences, name, has_edits):
     return arrays, {**texts, "greedy": greedy(hooks.model)}
 
 
+def packed(weight):
+    """Blocks and scales of matrices [n, n_in, n_out], which become what these stand for."""
+    values = torch.tensor([0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0])
+    groups = weight.data.transpose(1, 2).unflatten(-1, (-1, 32))
+    power = groups.abs().amax(-1).log2().floor() - 2
+    scaled = groups / 2.0 ** power[..., None]
+    codes = (scaled.abs()[..., None] - values).abs().argmin(-1) + 8 * (scaled < 0)
+    blocks = (codes[..., ::2] + 16 * codes[..., 1::2]).to(torch.uint8)
+    scales = (power + 127).to(torch.uint8)
+    weight.data = mxfp4.convert_moe_packed_tensors(blocks, scales, dtype=torch.float32).contiguous()
+    exact = torch.cat([values, -values])[codes] * 2.0 ** power[..., None]
+    assert torch.equal(weight.data, exact.flatten(-2).transpose(1, 2))
+    return {"blocks": blocks.contiguous(), "scales": scales.contiguous()}
+
+
+def pack_experts(model, folder):
+    """Writes the experts of a saved model in four bits, and puts what these stand for into the model."""
+    path = folder / "model.safetensors"
+    tensors = load_file(path)
+    for name, weight in model.named_parameters():
+        if name.endswith(("experts.gate_up_proj", "experts.down_proj")):
+            del tensors[name]
+            tensors |= {f"{name}_{part}": values for part, values in packed(weight).items()}
+    save_file(tensors, path, metadata={"format": "pt"})
+    config = json.loads((folder / "config.json").read_text())
+    config["quantization_config"] = {"quant_method": "mxfp4", "modules_to_not_convert": ["model.embed_tokens"]}
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+
+
 def make_one(name, seed):
     config, sites, parameters = FAMILIES[name]
     folder = HERE / name
@@ -674,6 +750,8 @@ def make_one(name, seed):
     model = transformers.AutoModelForCausalLM.from_config(config(), attn_implementation="eager").eval()
     randomize(model, seed)
     model.save_pretrained(folder)
+    if name.endswith("mxfp4"):
+        pack_experts(model, folder)
     (folder / "generation_config.json").unlink(missing_ok=True)
     rng = np.random.default_rng(seed)
     sentences = [rng.integers(0, V, n).tolist() for n in LENGTHS]
@@ -703,6 +781,10 @@ def make_one(name, seed):
     print(name, sum(f.stat().st_size for f in folder.iterdir()) // 1000, "kB")
 
 
+# Others than those that follow from the order.
+SEEDS = {"gpt_oss": 901}
+
+
 if __name__ == "__main__":
     for name in sys.argv[1:] or FAMILIES:
-        make_one(name, 200 + list(FAMILIES).index(name))
+        make_one(name, SEEDS.get(name, 200 + list(FAMILIES).index(name)))

@@ -78,6 +78,13 @@ impl Config {
         Self { path, fields, asked, is_sample: self.is_sample, ..Self::default() }
     }
 
+    /// The config as if a field that is not there were this.
+    pub(crate) fn with_default(&self, field: &str, value: Value) -> Self {
+        let mut config = self.without(field);
+        config.fields.insert(field.to_owned(), self.fields.get(field).cloned().unwrap_or(value));
+        config
+    }
+
     /// The file.
     pub(crate) fn path(&self) -> &Path {
         &self.path

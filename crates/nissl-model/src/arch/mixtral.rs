@@ -33,6 +33,8 @@ fn read(config: &Config, _: &Checkpoint) -> Result<Architecture, LoadError> {
             "layers.{}.block_sparse_moe.experts.{e}.w2",
         ],
         shared: None,
+        linear: None,
+        stacked: false,
     };
     Ok(Architecture::Transformer(Spec {
         windows: windows(config, spec.n_layers, |_| has_window)?,

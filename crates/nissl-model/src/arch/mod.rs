@@ -19,6 +19,7 @@ mod gemma3;
 mod gpt2;
 mod gpt_neo;
 mod gpt_neox;
+mod gpt_oss;
 mod gptj;
 mod gru;
 mod harmless;
@@ -133,6 +134,7 @@ pub const FAMILIES: &[Family] = &[
     mixtral::FAMILY,
     qwen2_moe::FAMILY,
     qwen3_moe::FAMILY,
+    gpt_oss::FAMILY,
     t5::FAMILY,
     bart::FAMILY,
     marian::FAMILY,

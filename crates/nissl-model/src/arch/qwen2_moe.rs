@@ -57,5 +57,7 @@ pub(super) fn experts(config: &Config) -> Result<Experts, LoadError> {
             "layers.{}.mlp.experts.{e}.down_proj",
         ],
         shared: None,
+        linear: None,
+        stacked: false,
     })
 }

@@ -112,6 +112,11 @@ pub(crate) struct Experts {
     /// The gate, the linear branch, and what comes out.
     pub(crate) parts: [&'static str; 3],
     pub(crate) shared: Option<Shared>,
+    /// What becomes of the linear branch before it is multiplied with the gate.
+    pub(crate) linear: Option<Activation>,
+    /// Whether one tensor has the gates and linear branches of all, column by column in turns, and one all that comes out,
+    /// with biases.
+    pub(crate) stacked: bool,
 }
 
 /// An expert that every token takes, with a gate of its own.
@@ -198,6 +203,8 @@ pub(crate) struct Spec {
     pub(crate) score_scale: Option<f32>,
     /// The value c of scores c · tanh(score / c).
     pub(crate) score_cap: Option<f32>,
+    /// What heads score a key that is nothing, `[n_heads]`.
+    pub(crate) sinks: Option<&'static str>,
     /// Factor of the distances that scores are lowered by (`ALiBi`).
     pub(crate) alibi: Option<f32>,
     /// How many keys a query sees, its own position's last; one a layer, or nothing if every layer's see all.
@@ -280,6 +287,7 @@ impl Spec {
             qk_norms: None,
             score_scale: None,
             score_cap: None,
+            sinks: None,
             alibi: None,
             windows: Vec::new(),
             parallel: false,

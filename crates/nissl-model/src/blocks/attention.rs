@@ -1,5 +1,7 @@
 //! Self-attention of packed sentences, with a hook at every value it computes.
 
+use std::sync::Arc;
+
 use nissl_core::{HookPoint, Site};
 
 use super::relative::RelativePositions;
@@ -17,6 +19,8 @@ pub(crate) struct Attention<P: Packing> {
     pub(crate) rotation: Option<usize>,
     /// Vectors of relative positions, where it looks at them.
     pub(crate) relative: Option<RelativePositions<P>>,
+    /// Of every head the score of a key that is nothing, where there is one.
+    pub(crate) sinks: Option<Arc<[f32]>>,
     /// `[n_heads d_head, d_model]`.
     pub(crate) out: P::Linear,
     /// Of what is added to the residual stream.
@@ -62,7 +66,8 @@ impl<P: Packing> Attention<P> {
         let n_past = own.len().min(hooks.offsets().len() - 1);
         let own = &mut own[..n_past];
         let products = self.relative.as_ref().map(|relative| relative.products(engine, &qkv, shape, here.n_positions));
-        let added = Added { bias: here.bias, relative: products.as_ref().map(|products| products.relative()) };
+        let relative = products.as_ref().map(|products| products.relative());
+        let added = Added { bias: here.bias, relative, sinks: self.sinks.as_ref() };
         let mut z = if hooks.wants(pattern) {
             let mut see = |sentence, values: Values<'_>| hooks.visit_pattern(pattern, sentence, values);
             engine.attention(&qkv, shape, hooks.offsets(), own, &added, Some(&mut see))?

@@ -16,6 +16,8 @@ pub(crate) struct Moe<P: Packing> {
     pub(crate) experts: Vec<Expert<P>>,
     pub(crate) choice: Choice,
     pub(crate) activation: Activation,
+    /// Of the linear branch, where it has one.
+    pub(crate) linear: Option<Activation>,
 }
 
 /// The weights of an expert.
@@ -98,7 +100,7 @@ impl<P: Packing> Moe<P> {
             };
             pre = (0..self.experts.len()).map(joined).collect();
         }
-        let post = pre.iter().map(|pre| pre.as_ref().map(|pre| engine.gate(pre, self.activation))).collect();
+        let post = pre.iter().map(|pre| pre.as_ref().map(|pre| self.gate(engine, pre))).collect();
         drop(pre);
         let post = self.shown(engine, post, &routes, here, Site::MlpPost)?;
         let given = |(idx, post): (usize, &Option<E::Tensor>)| {
@@ -113,6 +115,14 @@ impl<P: Packing> Moe<P> {
         hooks.visit(engine, at(Site::MlpOut), &mut out)?;
         let now = hooks.since(engine, stage, residual);
         Ok(engine.add(now.as_ref().unwrap_or(residual), &out))
+    }
+
+    /// What becomes of the gate and the linear branch, `[n_rows, 2 width]`.
+    fn gate<E: Engine<Packing = P>>(&self, engine: &E, pre: &E::Tensor) -> E::Tensor {
+        let Some(linear) = self.linear else { return engine.gate(pre, self.activation) };
+        let (width, whole) = (engine.width(pre) / 2, engine.width(pre));
+        let part = |columns, activation| engine.activate(&engine.beside(&[(pre, columns)]), activation);
+        engine.multiply(&part(0..width, self.activation), &part(width..whole, linear))
     }
 
     /// Shows the neurons of all experts side by side to the hooks, where anybody looks.

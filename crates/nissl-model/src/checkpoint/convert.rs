@@ -50,7 +50,7 @@ impl<'a> TensorView<'a> {
     }
 }
 
-impl TensorView<'_> {
+impl<'a> TensorView<'a> {
     /// Converts the numbers from `start` on.
     ///
     /// # Panics
@@ -76,7 +76,7 @@ impl TensorView<'_> {
     ///
     /// # Panics
     /// If there is no such row.
-    pub(super) fn row_bytes(&self, row: usize) -> &[u8] {
+    pub(super) fn row_bytes(&self, row: usize) -> &'a [u8] {
         let row = self.paired.map_or(row, |width| stored_row(row, width));
         let row_bytes = self.bytes.len() / self.shape[0];
         &self.bytes[row * row_bytes..][..row_bytes]

@@ -10,6 +10,7 @@ mod dtype;
 pub(crate) mod gguf;
 mod memory;
 mod mmap;
+mod mxfp4;
 mod npz;
 mod quant;
 mod safetensors;
@@ -28,6 +29,7 @@ use nissl_core::nearest;
 use rayon::prelude::*;
 
 pub use self::dtype::Dtype;
+pub(crate) use self::mxfp4::Stack;
 pub use self::quant::Quant;
 pub(crate) use self::quant::{PIECE, Piece};
 pub(crate) use self::weight::Weight;

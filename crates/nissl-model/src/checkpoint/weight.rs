@@ -41,6 +41,15 @@ impl<'a> Weight<'a> {
         Self { tensor: TensorView::of_bytes(name, Dtype::F32, shape, bytes) }
     }
 
+    /// A matrix of several that one tensor holds; the checkpoint has no name for it.
+    ///
+    /// # Panics
+    /// If there is none of this number.
+    pub(crate) fn matrix(&self, idx: usize) -> Self {
+        let bytes = self.tensor.row_bytes(idx);
+        Self { tensor: TensorView { name: "", shape: &self.tensor.shape[1..], bytes, ..self.tensor } }
+    }
+
     /// What the checkpoint calls it.
     pub(crate) fn name(&self) -> &'a str {
         self.tensor.name
@@ -60,7 +69,7 @@ impl<'a> Weight<'a> {
     ///
     /// # Panics
     /// If there is no such row.
-    pub(crate) fn row_bytes(&self, row: usize) -> &[u8] {
+    pub(crate) fn row_bytes(&self, row: usize) -> &'a [u8] {
         self.tensor.row_bytes(row)
     }
 

@@ -1,5 +1,7 @@
 //! What an attention adds to its scores, by how far a key is from its query.
 
+use std::sync::Arc;
+
 use ndarray::{ArcArray1, ArcArray2};
 
 /// What is added to the scores of an attention, where there is any.
@@ -8,11 +10,13 @@ pub(crate) struct Added<'a, T> {
     pub(crate) bias: Option<&'a DistanceBias>,
     /// Added before that.
     pub(crate) relative: Option<Relative<'a, T>>,
+    /// Of every head the score of a key that is nothing: it takes its share of a query's probabilities, and has no value.
+    pub(crate) sinks: Option<&'a Arc<[f32]>>,
 }
 
 impl<T> Added<'_, T> {
     /// Nothing.
-    pub(crate) const NONE: Self = Self { bias: None, relative: None };
+    pub(crate) const NONE: Self = Self { bias: None, relative: None, sinks: None };
 }
 
 /// A number for every head and distance.

@@ -226,14 +226,16 @@ impl Candle {
     }
 
     /// Attention probabilities `[n_heads, n, n]` of scores.
-    fn pattern(&self, scores: Tensor, shape: AttentionShape) -> Result<Tensor> {
+    fn pattern(&self, scores: Tensor, shape: AttentionShape, added: &Added<'_, Tensor>) -> Result<Tensor> {
         let n = scores.dim(1)?;
-        let added = |head: usize, query: usize, key: usize| {
+        let raised = |head: usize, query: usize, key: usize| {
             if shape.seen(query, n).contains(&key) { shape.rise(head) * key as f32 } else { f32::NEG_INFINITY }
         };
-        let all = (0..shape.n_heads * n * n).map(|at| added(at / (n * n), at / n % n, at % n)).collect();
+        let all = (0..shape.n_heads * n * n).map(|at| raised(at / (n * n), at / n % n, at % n)).collect();
         let scores = (scores + self.tensor(all, &[shape.n_heads, n, n])?)?;
-        softmax(&scores)
+        let Some(sinks) = added.sinks else { return softmax(&scores) };
+        let sinks = self.tensor(sinks.to_vec(), &[shape.n_heads, 1, 1])?.broadcast_as((shape.n_heads, n, 1))?;
+        softmax(&Tensor::cat(&[&scores, &sinks], 2)?)?.narrow(2, 0, n)?.contiguous()
     }
 }
 
@@ -388,7 +390,7 @@ impl Engine for Candle {
             };
             let (q, k, v) = (done(part(shape.q())), done(part(shape.k())), done(part(shape.v())));
             let mut weights =
-                done(self.scores(&q, &k, shape, pair[0], added).and_then(|scores| self.pattern(scores, shape)));
+                done(self.scores(&q, &k, shape, pair[0], added).and_then(|scores| self.pattern(scores, shape, added)));
             if let Some(see) = &mut pattern {
                 let flat = done(weights.reshape((shape.n_heads, n * n)));
                 weights = done(self.shown(&flat, |values| see(idx, values))?.reshape((shape.n_heads, n, n)));

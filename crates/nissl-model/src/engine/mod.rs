@@ -44,6 +44,10 @@ pub(crate) enum Activation {
     Cap(f32),
     /// c · x, for this c.
     Scale(f32),
+    /// x · sigmoid(sharpness · x) of min(x, most).
+    ClampedSwish { sharpness: f32, most: f32 },
+    /// 1 + x, for x within ±most.
+    RaisedClamp { most: f32 },
 }
 
 /// How a norm is computed.

@@ -1,5 +1,6 @@
 //! The weights of transformers.
 
+mod experts;
 pub(super) mod neurons;
 mod readout;
 mod relative;
@@ -7,13 +8,12 @@ mod relative;
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::arch::{Cross, DistanceBuckets, Experts, Matrix, Positions, QkNorms, Spec};
+use crate::arch::{Cross, DistanceBuckets, Matrix, Positions, QkNorms, Spec};
 use crate::blocks::Feed;
 use crate::blocks::attention::Attention;
 use crate::blocks::bias::Biases;
 use crate::blocks::cross::CrossAttention;
 use crate::blocks::mlp::Mlp;
-use crate::blocks::moe::{Expert, Moe};
 use crate::blocks::rotary::Angles;
 use crate::checkpoint::{Checkpoint, Weight};
 use crate::engine::{AttentionShape, LinearPart, Packing, Vector};
@@ -193,6 +193,7 @@ impl<P: Packing> Loader<'_, P> {
                     _ => None,
                 },
                 rotation: rotary.iter().position(|known| Some(known.rotation()) == rotation),
+                sinks: spec.sinks.map(|name| self.sinks(name, layer)).transpose()?,
                 out_norm: self.norm(spec.attn_out_norm, layer)?,
                 out: self.linear(&[spec.attn_out], layer, shape.q().end, &[spec.d_model])?,
                 shape,
@@ -229,33 +230,6 @@ impl<P: Packing> Loader<'_, P> {
         })
     }
 
-    fn moe(&self, experts: &Experts, layer: usize) -> Result<Moe<P>, LoadError> {
-        let (d_model, n) = (self.spec.d_model, experts.choice.n_experts);
-        let named = |name: &str, idx: usize| {
-            let stem = self.names.full(name, layer).replace("{e}", &idx.to_string());
-            (stem, Matrix::linear("", false))
-        };
-        let expert = |[gate, linear, out]: [&str; 3], idx: usize, width: usize| {
-            Ok(Expert {
-                inner: self.product(&[named(gate, idx), named(linear, idx)], d_model, &[width, width])?,
-                out: self.product(&[named(out, idx)], width, &[d_model])?,
-                width,
-            })
-        };
-        let shared = experts.shared.iter();
-        let routers: Vec<_> =
-            std::iter::once(experts.router).chain(shared.clone().map(|shared| shared.router)).collect();
-        let routers: Vec<_> = routers.into_iter().map(|name| named(name, 0)).collect();
-        let routed = (0..n).map(|idx| expert(experts.parts, idx, experts.width));
-        let shared = shared.map(|shared| expert(shared.parts, 0, shared.width));
-        Ok(Moe {
-            router: self.product(&routers, d_model, &[n, 1][..routers.len()])?,
-            experts: routed.chain(shared).collect::<Result<_, LoadError>>()?,
-            choice: experts.choice,
-            activation: self.spec.activation,
-        })
-    }
-
     /// Matrices that share an input of `n_in`, side by side: one for each of `widths`, or one for all of them.
     fn linear(&self, parts: &[Matrix], layer: usize, n_in: usize, widths: &[usize]) -> Result<P::Linear, LoadError> {
         let parts: Vec<_> = parts.iter().map(|part| (self.names.full(part.name, layer), *part)).collect();
@@ -286,6 +260,11 @@ impl<P: Packing> Loader<'_, P> {
     /// A norm of the residual stream's width, where there is one.
     fn norm(&self, name: Option<&str>, layer: usize) -> Result<Option<P::Norm>, LoadError> {
         name.map(|name| self.norm_of_width(name, layer, self.spec.d_model)).transpose()
+    }
+
+    fn sinks(&self, name: &str, layer: usize) -> Result<Arc<[f32]>, LoadError> {
+        let sinks = self.checkpoint.f32(&self.names.full(name, layer), &[self.spec.n_heads])?;
+        Ok(sinks.into_owned().into())
     }
 
     fn distance_bias(&self, buckets: DistanceBuckets) -> Result<Biases, LoadError> {

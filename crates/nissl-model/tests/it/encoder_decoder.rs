@@ -127,13 +127,13 @@ fn gradients_equal_those_of_autograd() {
                 assert!((got - f64::from(*want)).abs() < 1e-4, "{family} objective {i}: {got}, want {want}");
             }
             for (point, values) in &found.sites {
-                check(&fixture, &format!("{i}.{point}"), values, is_source(*point), 1e-4);
+                check(&fixture, &format!("{i}.{point}"), values, is_source(*point), 1e-5);
             }
             for (point, patterns) in &found.patterns {
                 for (sentence, pattern) in patterns.iter().enumerate() {
                     let (heads, queries, keys) = pattern.dim();
                     let flat = pattern.view().into_shape_with_order((heads, queries * keys)).unwrap();
-                    fixture.check(&format!("{i}.{point}.{sentence}"), &flat, 1e-4);
+                    fixture.check(&format!("{i}.{point}.{sentence}"), &flat, 1e-5);
                 }
             }
         }

@@ -24,10 +24,11 @@ pub(crate) fn models() -> impl Iterator<Item = &'static str> {
 }
 
 /// Models of known families with options that change the numbers alone: they have neither edits nor gradients.
-pub(crate) const VARIANTS: [&str; 11] = [
+pub(crate) const VARIANTS: [&str; 12] = [
     "deberta-v2-apart",
     "falcon-new",
     "falcon-serial",
+    "gpt_oss-mxfp4",
     "llama-linear",
     "llama-dynamic",
     "llama-yarn",

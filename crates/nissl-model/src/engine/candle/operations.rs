@@ -49,6 +49,14 @@ pub(super) fn activated(x: &Tensor, activation: Activation) -> Result<Tensor> {
         Activation::Softplus => x.relu()? + (x.abs()?.neg()?.exp()? + 1.0)?.log()?,
         Activation::Cap(most) => (x / f64::from(most))?.tanh()? * f64::from(most),
         Activation::Scale(factor) => x * f64::from(factor),
+        Activation::ClampedSwish { sharpness, most } => {
+            let x = x.minimum(&Tensor::new(most, x.device())?.to_dtype(x.dtype())?.broadcast_as(x.shape())?)?;
+            sigmoid(&(&x * f64::from(sharpness))?)? * x
+        }
+        Activation::RaisedClamp { most } => {
+            let bound = |most: f32| Tensor::new(most, x.device())?.to_dtype(x.dtype())?.broadcast_as(x.shape());
+            x.minimum(&bound(most)?)?.maximum(&bound(-most)?)? + 1.0
+        }
     }
 }
 

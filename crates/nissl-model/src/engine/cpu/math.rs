@@ -22,8 +22,14 @@ for_each_isa! {
 }
 
 for_each_isa! {
-    /// The softmax of a row of scores times `scale`; `-inf` never occurs.
-    fn softmax(x: &mut [f32], scale: f32) = softmax_body
+    /// The softmax of a row of scores times `scale`, beside another score that is not scaled and has its share; `-inf`
+    /// occurs there alone, and has none.
+    fn softmax_beside(x: &mut [f32], scale: f32, beside: f32) = softmax_body
+}
+
+/// The softmax of a row of scores times `scale`.
+pub(crate) fn softmax(isa: Isa, x: &mut [f32], scale: f32) {
+    softmax_beside(isa, x, scale, f32::NEG_INFINITY);
 }
 
 for_each_isa! {
@@ -54,6 +60,8 @@ pub(crate) fn activate(isa: Isa, activation: Activation, x: &mut [f32]) {
         Activation::Softplus => softplus(isa, x),
         Activation::Cap(most) => cap(isa, x, most),
         Activation::Scale(factor) => x.iter_mut().for_each(|x| *x *= factor),
+        Activation::ClampedSwish { sharpness, most } => clamped_swish(isa, x, sharpness, most),
+        Activation::RaisedClamp { most } => x.iter_mut().for_each(|x| *x = 1.0 + clamp(*x, -most, most)),
     }
 }
 
@@ -70,6 +78,11 @@ for_each_isa! {
 for_each_isa! {
     /// x · sigmoid(x).
     fn silu(x: &mut [f32]) = silu_body
+}
+
+for_each_isa! {
+    /// x · sigmoid(sharpness · x) of min(x, most).
+    fn clamped_swish(x: &mut [f32], sharpness: f32, most: f32) = clamped_swish_body
 }
 
 for_each_isa! {
@@ -123,6 +136,14 @@ fn gelu_tanh_body(x: &mut [f32]) {
 #[inline(always)]
 fn silu_body(x: &mut [f32]) {
     map(x, |x| x * sigmoid(x));
+}
+
+#[inline(always)]
+fn clamped_swish_body(x: &mut [f32], sharpness: f32, most: f32) {
+    map(x, |x| {
+        let x = if x > most { most } else { x };
+        x * sigmoid(sharpness * x)
+    });
 }
 
 #[inline(always)]
@@ -206,8 +227,9 @@ pub(crate) fn largest(x: &[f32]) -> f32 {
 }
 
 #[inline(always)]
-fn softmax_body(x: &mut [f32], scale: f32) {
+fn softmax_body(x: &mut [f32], scale: f32, beside: f32) {
     let most = largest(x) * scale;
+    let most = if beside > most { beside } else { most };
     let mut partial = [0.0f32; LANES];
     let mut chunks = x.chunks_exact_mut(LANES);
     for chunk in &mut chunks {
@@ -227,7 +249,8 @@ fn softmax_body(x: &mut [f32], scale: f32) {
         }
         width /= 2;
     }
-    let inverse = 1.0 / partial[0];
+    // Without another score that is 1e-38, which changes no bit of a sum of 1 or more.
+    let inverse = 1.0 / (partial[0] + exp(beside - most));
     for x in x {
         *x *= inverse;
     }

@@ -35,7 +35,8 @@ pub(crate) fn probabilities(isa: Isa, shape: AttentionShape, query: Query, added
         }
         1.0
     };
-    math::softmax(isa, row, scale);
+    let sink = added.sinks.map_or(f32::NEG_INFINITY, |sinks| sinks[query.head]);
+    math::softmax_beside(isa, row, scale, sink);
 }
 
 /// Products of a query and the keys from `first` on are scaled, capped, and rise from key to key.

@@ -185,6 +185,7 @@ struct Kept {
     of_queries: Option<Parent>,
     of_keys: Option<Parent>,
     columns: Option<Columns>,
+    sinks: Option<Arc<[f32]>>,
 }
 
 impl Kept {
@@ -195,6 +196,7 @@ impl Kept {
             of_queries: relative.and_then(|relative| relative.of_queries).map(Parent::of),
             of_keys: relative.and_then(|relative| relative.of_keys).map(Parent::of),
             columns: relative.map(|relative| relative.columns.clone()),
+            sinks: added.sinks.cloned(),
         }
     }
 
@@ -204,7 +206,7 @@ impl Kept {
             of_keys: self.of_keys.as_ref().map(|part| &*part.values),
             columns,
         });
-        Added { bias: self.bias.as_ref(), relative }
+        Added { bias: self.bias.as_ref(), relative, sinks: self.sinks.as_ref() }
     }
 }
 

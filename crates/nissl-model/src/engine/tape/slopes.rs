@@ -22,6 +22,10 @@ pub(super) fn activate(isa: Isa, activation: Activation, x: &[f32], dy: &mut [f3
         Activation::Softplus => softplus(isa, x, dy),
         Activation::Cap(most) => cap(isa, x, most, dy),
         Activation::Scale(factor) => dy.iter_mut().for_each(|dy| *dy *= factor),
+        Activation::ClampedSwish { sharpness, most } => clamped_swish(isa, x, sharpness, most, dy),
+        Activation::RaisedClamp { most } => {
+            dy.iter_mut().zip(x).for_each(|(dy, x)| *dy = if x.abs() > most { 0.0 } else { *dy });
+        }
     }
 }
 
@@ -35,6 +39,10 @@ for_each_isa! {
 
 for_each_isa! {
     fn silu(x: &[f32], dy: &mut [f32]) = silu_body
+}
+
+for_each_isa! {
+    fn clamped_swish(x: &[f32], sharpness: f32, most: f32, dy: &mut [f32]) = clamped_swish_body
 }
 
 for_each_isa! {
@@ -155,6 +163,14 @@ fn silu_body(x: &[f32], dy: &mut [f32]) {
     scale(x, dy, |x| {
         let s = sigmoid(x);
         s * (x * (1.0 - s) + 1.0)
+    });
+}
+
+#[inline(always)]
+fn clamped_swish_body(x: &[f32], sharpness: f32, most: f32, dy: &mut [f32]) {
+    scale(x, dy, |x| {
+        let s = sigmoid(sharpness * x);
+        if x > most { 0.0 } else { s * (sharpness * x * (1.0 - s) + 1.0) }
     });
 }
 

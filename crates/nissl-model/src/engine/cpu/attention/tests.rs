@@ -71,7 +71,7 @@ fn what_is_added_to_scores_is_added_as_defined() {
     let column = |distance: i64| (distance.clamp(-2, 2) + 2) as usize;
     let (bias, columns) = (DistanceBias::new(n_heads, 128, slope), Columns::new(n_columns, 99, column));
     let relative = Relative { of_queries: Some(&of_queries), of_keys: Some(&of_keys), columns: &columns };
-    let added = Added { bias: Some(&bias), relative: Some(relative) };
+    let added = Added { bias: Some(&bias), relative: Some(relative), sinks: None };
     let more = |head: usize, query: usize, key: usize| {
         let distance = key as i64 - query as i64;
         let at = head * n_columns + column(distance);

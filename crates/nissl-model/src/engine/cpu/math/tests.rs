@@ -79,3 +79,31 @@ fn a_nan_is_not_hidden() {
         }
     }
 }
+
+#[test]
+fn a_score_beside_a_row_takes_its_share_and_none_takes_nothing() {
+    for isa in Isa::available() {
+        let mut x = [0.5f32, -1.0, 2.0];
+        softmax_beside(isa, &mut x, 2.0, 3.0);
+        let weights = [1.0f64, -2.0, 4.0].map(f64::exp);
+        let total = weights.iter().sum::<f64>() + 3.0f64.exp();
+        x.iter().zip(weights).for_each(|(x, weight)| assert!((f64::from(*x) - weight / total).abs() < 1e-6));
+        // One that is far above all leaves nothing.
+        let mut x = [0.5f32, -1.0];
+        softmax_beside(isa, &mut x, 1.0, 200.0);
+        assert!(x.iter().all(|x| *x < 1e-30));
+    }
+}
+
+#[test]
+fn clamped_activations_are_flat_beyond_their_bounds() {
+    for isa in Isa::available() {
+        let mut x = [-9.0f32, -0.5, 0.5, 2.0, 9.0];
+        let mut y = x;
+        activate(isa, Activation::ClampedSwish { sharpness: 1.702, most: 2.0 }, &mut x);
+        let swish = |x: f64| (x / (1.0 + (-1.702 * x).exp())) as f32;
+        x.iter().zip([-9.0, -0.5, 0.5, 2.0, 2.0]).for_each(|(x, of)| assert!((x - swish(of)).abs() < 1e-6));
+        activate(isa, Activation::RaisedClamp { most: 2.0 }, &mut y);
+        assert_eq!(y.map(f32::to_bits), [-1.0f32, 0.5, 1.5, 3.0, 3.0].map(f32::to_bits));
+    }
+}

@@ -781,7 +781,8 @@ def make_one(name, seed):
     print(name, sum(f.stat().st_size for f in folder.iterdir()) // 1000, "kB")
 
 
-# Others than those that follow from the order.
+# Others than those that follow from the order. With that of gpt_oss, an edit puts a gate within 1.1e-7 of its clamp, where
+# the slope jumps, and on another side of it in 32 bits than in 64.
 SEEDS = {"gpt_oss": 901}
 
 

@@ -104,9 +104,14 @@ pub struct Context<'a> {
     pub progress: &'a dyn Progress,
 }
 
+impl Context<'_> {
+    /// The memory where nothing else is said.
+    pub const MEMORY: usize = 512 << 20;
+}
+
 impl Default for Context<'_> {
     fn default() -> Self {
-        Self { memory: 512 << 20, progress: &crate::progress::NoProgress }
+        Self { memory: Self::MEMORY, progress: &crate::progress::NoProgress }
     }
 }
 

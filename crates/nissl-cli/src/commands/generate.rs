@@ -10,7 +10,7 @@ use nissl_tasks::tasks::generate::{self, Config, Piece, Report, TextReport};
 use serde::Serialize;
 use unicode_width::UnicodeWidthStr;
 
-use crate::commands::read::Load;
+use crate::commands::read::{Edits, Load};
 use crate::door::{Door, Page};
 use crate::style;
 
@@ -41,14 +41,9 @@ pub(crate) struct Args {
     file: Option<PathBuf>,
     #[command(flatten)]
     options: Options,
-    // Not a doc comment: rustdoc would take the brackets for links.
-    #[arg(long = "edit", value_name = "EDIT", help = "A change of neurons: '3.mlp_post[42]=0'; may be given again")]
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    edits: Vec<String>,
-    /// A hook plan as JSON, whose edits come first
-    #[arg(long, value_name = "FILE")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    plan: Option<PathBuf>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    edits: Edits,
     /// Show the text without and with the edits side by side
     #[arg(long)]
     #[serde(skip_serializing_if = "std::ops::Not::not")]

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use nissl_tasks::tasks::perplexity::{self, Expected, Report};
 use serde::Serialize;
 
-use crate::commands::read::Load;
+use crate::commands::read::{Edits, Load};
 use crate::door::{Door, Page};
 use crate::progress::thousands;
 use crate::style;
@@ -43,14 +43,9 @@ pub(crate) struct Args {
     #[arg(long, value_name = "SHARE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     skip: Option<f64>,
-    // Not a doc comment: rustdoc would take the brackets for links.
-    #[arg(long = "edit", value_name = "EDIT", help = "A change of neurons: '3.mlp_post[42]=0'; may be given again")]
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    edits: Vec<String>,
-    /// A hook plan as JSON, whose edits come first
-    #[arg(long, value_name = "FILE")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    plan: Option<PathBuf>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    edits: Edits,
     #[command(flatten)]
     #[serde(skip_serializing_if = "Load::is_default")]
     load: Load,

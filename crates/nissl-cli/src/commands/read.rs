@@ -1,4 +1,4 @@
-//! Flags that several commands share: how a corpus is read, how weights and values are kept.
+//! Flags that several commands share: how a corpus is read, how weights and values are kept, what is changed.
 
 use std::path::PathBuf;
 
@@ -41,6 +41,19 @@ pub(crate) struct Read {
     #[arg(long)]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     split_sentences: bool,
+}
+
+/// Changes of neurons.
+#[derive(Debug, clap::Args, Serialize)]
+pub(crate) struct Edits {
+    // Not a doc comment: rustdoc would take the brackets for links.
+    #[arg(long = "edit", value_name = "EDIT", help = "A change of neurons: '3.mlp_post[42]=0'; may be given again")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    edits: Vec<String>,
+    /// A hook plan as JSON, whose edits come first
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    plan: Option<PathBuf>,
 }
 
 /// How a model runs over a corpus and what becomes of its activations.

@@ -1,15 +1,12 @@
 //! Encoder-decoders: every site, edit, gradient and text against transformers, and what must hold of them all.
 
-use std::ops::ControlFlow;
-
 use ndarray::{Array2, Axis};
 use nissl_core::{
-    Batch, Edit, EditSpec, Generated, Generation, HookPlan, HookPoint, Model, Objective, Output, Positions, Site,
-    Stack, Units,
+    Batch, Edit, EditSpec, Generation, HookPlan, HookPoint, Model, Objective, Output, Positions, Site, Stack, Units,
 };
 use nissl_model::LanguageModel;
-use serde::Deserialize;
 
+use crate::generation::{Case, generate};
 use crate::parity::{ENCODER_DECODERS, Fixture, golden};
 
 const SITE: f32 = 1e-5;
@@ -203,24 +200,6 @@ fn threads_groups_and_gradients_change_no_bit() {
             assert_eq!(last.row(0), logits.row(batch.rows(sentence).end - 1), "{family}");
         }
     }
-}
-
-#[derive(Deserialize)]
-struct Case {
-    options: Generation,
-    texts: Vec<Text>,
-}
-
-#[derive(Deserialize)]
-struct Text {
-    prompt: Vec<u32>,
-    tokens: Vec<u32>,
-    #[serde(default)]
-    score: Option<f32>,
-}
-
-fn generate(model: &LanguageModel, prompts: &Batch, options: &Generation, plan: &HookPlan) -> Vec<Generated> {
-    model.generate(prompts, options, plan, &mut |_| ControlFlow::Continue(())).unwrap()
 }
 
 #[test]

@@ -30,22 +30,27 @@ fn options() -> Generation {
     Generation { max_new_tokens: 12, stop_tokens: Some(Vec::new()), ..Generation::default() }
 }
 
-fn generate(model: &LanguageModel, prompts: &Batch, options: &Generation, plan: &HookPlan) -> Vec<Generated> {
+pub(crate) fn generate(
+    model: &LanguageModel,
+    prompts: &Batch,
+    options: &Generation,
+    plan: &HookPlan,
+) -> Vec<Generated> {
     model.generate(prompts, options, plan, &mut |_| ControlFlow::Continue(())).unwrap()
 }
 
 #[derive(Deserialize)]
-struct Case {
-    options: Generation,
-    texts: Vec<Text>,
+pub(crate) struct Case {
+    pub(crate) options: Generation,
+    pub(crate) texts: Vec<Text>,
 }
 
 #[derive(Deserialize)]
-struct Text {
-    prompt: Vec<u32>,
-    tokens: Vec<u32>,
+pub(crate) struct Text {
+    pub(crate) prompt: Vec<u32>,
+    pub(crate) tokens: Vec<u32>,
     #[serde(default)]
-    score: Option<f32>,
+    pub(crate) score: Option<f32>,
 }
 
 #[test]

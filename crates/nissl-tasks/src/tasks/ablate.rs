@@ -92,7 +92,7 @@ impl Default for Config {
             how: Removal::default(),
             reference: None,
             out: None,
-            memory: 512 << 20,
+            memory: Context::MEMORY,
         }
     }
 }

@@ -64,7 +64,7 @@ impl Default for Config {
             set: Map::new(),
             out: None,
             top: 10,
-            memory: 512 << 20,
+            memory: Context::MEMORY,
         }
     }
 }

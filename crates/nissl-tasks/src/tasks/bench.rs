@@ -66,7 +66,7 @@ impl Default for Config {
             seeds: None,
             seed: 0,
             out: None,
-            memory: 512 << 20,
+            memory: Context::MEMORY,
         }
     }
 }

@@ -50,7 +50,7 @@ impl Default for Config {
         let Clustering { threshold, linkage, .. } = Clustering::default();
         let KMeans { restarts, seed, .. } = KMeans::default();
         let (store, sites, out) = (PathBuf::new(), Vec::new(), None);
-        let (k, signed, top, memory) = (None, false, 10, 512 << 20);
+        let (k, signed, top, memory) = (None, false, 10, Context::MEMORY);
         Self { store, sites, threshold, signed, linkage, k, restarts, seed, top, out, memory }
     }
 }

@@ -73,7 +73,7 @@ impl Default for Config {
             how: Similarity::default(),
             out: None,
             top: 10,
-            memory: 512 << 20,
+            memory: Context::MEMORY,
         }
     }
 }

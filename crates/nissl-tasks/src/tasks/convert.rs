@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use nissl_core::{HookPoint, Progress};
+use nissl_core::{Context, HookPoint, Progress};
 use nissl_data::{LabelLevel, ReadOptions, open, survey};
 use nissl_store::neurox::{self, ExportOptions, ImportOptions, ImportText};
 use nissl_store::{CorpusRef, Dtype, Row, SentenceRows, Store, StoreError, WriteOptions};
@@ -53,7 +53,7 @@ impl Default for Config {
             sites: Vec::new(),
             decompose: false,
             labels: None,
-            memory: 512 << 20,
+            memory: Context::MEMORY,
         }
     }
 }

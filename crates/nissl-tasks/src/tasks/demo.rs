@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use nissl_core::{NeuronId, Progress};
+use nissl_core::{Context, NeuronId, Progress};
 use nissl_store::Store;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, json};
@@ -54,7 +54,7 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { out: PathBuf::from("nissl-demo"), memory: 512 << 20 }
+        Self { out: PathBuf::from("nissl-demo"), memory: Context::MEMORY }
     }
 }
 

@@ -89,7 +89,7 @@ impl Default for Config {
             description: 0,
             seed,
             out: None,
-            memory: 512 << 20,
+            memory: Context::MEMORY,
         }
     }
 }

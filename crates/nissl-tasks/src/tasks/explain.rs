@@ -75,7 +75,7 @@ impl Default for Config {
             align: AlignOptions::default(),
             best: 20,
             out: None,
-            memory: 512 << 20,
+            memory: Context::MEMORY,
         }
     }
 }

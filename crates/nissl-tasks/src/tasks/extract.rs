@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use nissl_core::{HookPoint, Model, Progress};
+use nissl_core::{Context, HookPoint, Model, Progress};
 use nissl_data::{Aggregation, AlignmentCounts, CorpusCounts, LabelLevel, ReadOptions, open};
 use nissl_model::{LoadOptions, Tokenizer};
 use nissl_store::{Dtype, Run, Store, StoreError, WriteOptions, Writer};
@@ -80,7 +80,7 @@ impl Default for Config {
             concepts_file: None,
             overlap: None,
             batch_tokens: 4096,
-            memory: 512 << 20,
+            memory: Context::MEMORY,
             force: false,
         }
     }

@@ -40,7 +40,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         let (sites, how) = (Vec::new(), Factorization::default());
-        Self { store: PathBuf::new(), sites, words: None, how, top: 10, out: None, memory: 512 << 20 }
+        Self { store: PathBuf::new(), sites, words: None, how, top: 10, out: None, memory: Context::MEMORY }
     }
 }
 

@@ -51,7 +51,7 @@ impl Default for Config {
             lines: 2000,
             how: InputGeneration::default(),
             out: None,
-            memory: 512 << 20,
+            memory: Context::MEMORY,
         }
     }
 }

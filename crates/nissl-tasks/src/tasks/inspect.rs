@@ -85,7 +85,7 @@ impl Default for Config {
             top_concepts: 8,
             bins: 40,
             html: None,
-            memory: 512 << 20,
+            memory: Context::MEMORY,
         }
     }
 }

@@ -101,7 +101,7 @@ impl Default for Config {
             seed: 0,
             min_prob: 0.01,
             out: None,
-            memory: 512 << 20,
+            memory: Context::MEMORY,
         }
     }
 }

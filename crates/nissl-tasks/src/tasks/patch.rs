@@ -68,7 +68,7 @@ impl Default for Config {
             metric: Metric::LogProb,
             places: Where::Each,
             out: None,
-            memory: 512 << 20,
+            memory: Context::MEMORY,
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 
-use nissl_core::{Batch, EditSpec, Model, Progress};
+use nissl_core::{Batch, Context, EditSpec, Model, Progress};
 use nissl_methods::ablating::Mean;
 use nissl_model::{LanguageModel, LoadOptions, Tokenizer};
 use serde::{Deserialize, Serialize};
@@ -58,7 +58,7 @@ impl Default for Config {
             edits: Vec::new(),
             plan: None,
             load: LoadOptions::default(),
-            memory: 512 << 20,
+            memory: Context::MEMORY,
         }
     }
 }

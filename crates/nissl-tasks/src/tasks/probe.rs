@@ -118,7 +118,7 @@ impl Default for Config {
             draws,
             top: 10,
             out: None,
-            memory: 512 << 20,
+            memory: Context::MEMORY,
         }
     }
 }

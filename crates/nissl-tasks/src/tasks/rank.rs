@@ -85,7 +85,7 @@ impl Default for Config {
             top: 10,
             permutations: None,
             seed: 0,
-            memory: 512 << 20,
+            memory: Context::MEMORY,
         }
     }
 }

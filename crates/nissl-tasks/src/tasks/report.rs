@@ -78,7 +78,7 @@ impl Default for Config {
             split: SplitOptions::default(),
             neurons: 12,
             out: PathBuf::from("report"),
-            memory: 512 << 20,
+            memory: Context::MEMORY,
         }
     }
 }

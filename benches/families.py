@@ -83,7 +83,18 @@ FAMILIES = {
             "window_size": 32,
         },
     ),
-    "opt": ("OPTConfig", LLAMA | {"ffn_dim": 1024, "word_embed_proj_dim": 256}),
+    "opt": (
+        "OPTConfig",
+        BASE
+        | {
+            "hidden_size": 256,
+            "num_hidden_layers": 4,
+            "num_attention_heads": 8,
+            "ffn_dim": 1024,
+            "word_embed_proj_dim": 256,
+            "max_position_embeddings": 256,
+        },
+    ),
     "bloom": ("BloomConfig", BASE | {"hidden_size": 256, "n_layer": 4, "n_head": 8}),
     "falcon": ("FalconConfig", LLAMA),
     "phi": ("PhiConfig", LLAMA),
@@ -102,10 +113,14 @@ class Rnn(torch.nn.Module):
     def __init__(self, layers, config):
         super().__init__()
         width, n_layers = config["hidden_size"], config["num_layers"]
-        self.fields, self.base_model = config, self
+        self.fields = config
         self.config = transformers.PretrainedConfig()
         self.encoder = torch.nn.Embedding(config["vocab_size"], width)
         self.rnn = layers(width, width, n_layers, batch_first=True)
+
+    @property
+    def base_model(self):
+        return self
 
     def forward(self, input_ids, **_):
         return self.rnn(self.encoder(input_ids))

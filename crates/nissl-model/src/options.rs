@@ -53,6 +53,16 @@ impl Device {
             Self::Metal => "metal",
         }
     }
+
+    /// What the tests compare our engine with: the graphics processor that the build is for, else candle on the CPU.
+    #[cfg(test)]
+    pub(crate) fn compared() -> Self {
+        match (cfg!(feature = "cuda"), cfg!(feature = "metal")) {
+            (true, _) => Self::Cuda,
+            (_, true) => Self::Metal,
+            _ => Self::Candle,
+        }
+    }
 }
 
 /// What the matrices of a model are in memory. Every number of a run is the same, to the last bit.

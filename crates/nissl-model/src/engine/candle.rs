@@ -56,15 +56,24 @@ fn done<T>(result: Result<T>) -> T {
 }
 
 impl Candle {
-    /// On the CPU, in numbers of type `dtype`.
+    /// On the device of the tests, in numbers of type `dtype`.
     #[cfg(test)]
-    pub(crate) fn cpu(dtype: DType) -> Self {
-        Self { dtype, records: true, ..Self::on(Device::Cpu) }
+    pub(crate) fn twin(dtype: DType) -> Self {
+        Self { dtype, records: true, ..done(Self::open(crate::options::Device::compared())) }
     }
 
     /// On a device, in 32-bit floats, for runs without gradients of the weights.
-    pub(crate) fn on(device: Device) -> Self {
-        Self { device, dtype: DType::F32, probes: Mutex::default(), parameters: Mutex::default(), records: false }
+    ///
+    /// # Errors
+    /// If the machine or the build has none.
+    pub(crate) fn open(device: crate::options::Device) -> Result<Self> {
+        use crate::options::Device as Asked;
+        let device = match device {
+            Asked::Cpu | Asked::Candle => Device::Cpu,
+            Asked::Cuda => Device::new_cuda(0)?,
+            Asked::Metal => Device::new_metal(0)?,
+        };
+        Ok(Self { device, dtype: DType::F32, probes: Mutex::default(), parameters: Mutex::default(), records: false })
     }
 
     fn tensor(&self, values: Vec<f32>, shape: &[usize]) -> Result<Tensor> {
@@ -273,7 +282,8 @@ impl Engine for Candle {
 
     fn linear(&self, x: &Tensor, w: &Linear, epilogue: Epilogue<'_, Tensor>) -> Tensor {
         let product = || {
-            let y = x.matmul(&w.weight)?;
+            // Products on graphics processors take no rows of a wider matrix.
+            let y = x.contiguous()?.matmul(&w.weight)?;
             let y = w.bias.as_ref().map_or(Ok(y.clone()), |bias| y.broadcast_add(bias))?;
             match epilogue {
                 Epilogue::None => Ok(y),

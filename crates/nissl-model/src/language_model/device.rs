@@ -73,11 +73,7 @@ mod on_candle {
             architecture: &Architecture,
         ) -> Result<Self, LoadError> {
             let failed = |err: candle_core::Error| LoadError::Device { device: device.name(), what: err.to_string() };
-            let engine = Candle::on(match device {
-                Device::Cpu | Device::Candle => candle_core::Device::Cpu,
-                Device::Cuda => candle_core::Device::new_cuda(0).map_err(failed)?,
-                Device::Metal => candle_core::Device::new_metal(0).map_err(failed)?,
-            });
+            let engine = Candle::open(device).map_err(failed)?;
             let network = weights::network(&engine, checkpoint, architecture)?;
             let has_head = weights::has_head(checkpoint, architecture)?;
             let head = has_head.then(|| weights::head(&engine, checkpoint, architecture)).transpose()?;

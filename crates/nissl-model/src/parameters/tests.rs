@@ -28,7 +28,7 @@ fn n_logits(model: &LanguageModel) -> usize {
 
 /// The loss and the gradients of all parameters by the twin in f64.
 fn twin(family: &str, batch: &Batch, targets: &[Option<u32>]) -> (f64, BTreeMap<String, Vec<f64>>) {
-    let twin = Loaded::new(Candle::cpu(DType::F64), family);
+    let twin = Loaded::new(Candle::twin(DType::F64), family);
     let x = Var::from_tensor(&twin.embed(batch)).unwrap();
     let (plan, n_ctx) = (HookPlan::default(), twin.info.n_ctx);
     let prepared = Prepared::new(&plan, n_ctx).differentiated(&[]);

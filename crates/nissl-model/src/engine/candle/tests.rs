@@ -132,7 +132,7 @@ fn assert_near(label: &str, got: &Array2<f32>, want: &Array2<f32>, tolerance: f3
 fn both_engines_agree_at_every_site() {
     for family in models() {
         let ours = Loaded::new(Cpu::new(WeightFormat::F32), family);
-        let twin = Loaded::new(Candle::cpu(DType::F32), family);
+        let twin = Loaded::new(Candle::twin(DType::F32), family);
         let (batch, plan) = (batch(&ours.info), everything(&ours.info));
         let (sites, logits) = ours.run(&batch, &plan);
         let (twin_sites, twin_logits) = twin.run(&batch, &plan);
@@ -150,7 +150,7 @@ fn both_engines_agree_at_every_site() {
 fn both_engines_agree_on_every_edit() {
     for family in models() {
         let ours = Loaded::new(Cpu::new(WeightFormat::F32), family);
-        let twin = Loaded::new(Candle::cpu(DType::F32), family);
+        let twin = Loaded::new(Candle::twin(DType::F32), family);
         let text = fs::read_to_string(golden(family).join("edits.json")).unwrap();
         let edits: Vec<EditSpec> = serde_json::from_str(&text).unwrap();
         // The edits name rows of the batch that they were made for, of 7, 1 and 17 tokens.
@@ -167,13 +167,13 @@ fn both_engines_agree_on_every_edit() {
 #[test]
 fn gradients_equal_differences() {
     for family in models() {
-        let twin = Loaded::new(Candle::cpu(DType::F64), family);
+        let twin = Loaded::new(Candle::twin(DType::F64), family);
         let batch = batch(&twin.info);
         let x = Var::from_tensor(&twin.embed(&batch)).unwrap();
         let n_logits = twin.run(&batch, &HookPlan { output: Output::All, ..HookPlan::default() }).1.ncols();
         let n = batch.n_tokens() * n_logits;
         let weights: Vec<f64> = (0..n).map(|i| ((i * 37 % 101) as f64 / 50.0 - 1.0) / n as f64).collect();
-        let weights = Tensor::from_vec(weights, (batch.n_tokens(), n_logits), &Device::Cpu).unwrap();
+        let weights = Tensor::from_vec(weights, (batch.n_tokens(), n_logits), &twin.engine.device).unwrap();
         let plan = HookPlan { output: Output::All, ..HookPlan::default() };
         let loss = |x: &Tensor| {
             let logits = twin.logits(x.clone(), &batch, &plan, &Collect::default());
@@ -189,7 +189,7 @@ fn gradients_equal_differences() {
             let moved = |by: f64| {
                 let mut values = values.clone();
                 values[row][column] += by;
-                let values = Tensor::new(values, &Device::Cpu).unwrap();
+                let values = Tensor::new(values, &twin.engine.device).unwrap();
                 loss(&values).to_scalar::<f64>().unwrap()
             };
             let difference = (moved(step) - moved(-step)) / (2.0 * step);
@@ -202,7 +202,7 @@ fn gradients_equal_differences() {
 
 #[test]
 fn an_edit_lets_through_its_share_of_a_gradient() {
-    let twin = Loaded::new(Candle::cpu(DType::F64), "gpt2");
+    let twin = Loaded::new(Candle::twin(DType::F64), "gpt2");
     let batch = batch(&twin.info);
     let x = Var::from_tensor(&twin.embed(&batch)).unwrap();
     let gradient_with = |edit: &str| {

@@ -78,7 +78,7 @@ fn reference(objective: &Objective, logits: &Reference, batch: &Batch) -> Refere
 
 /// The gradients by the twin in f64.
 fn twin(family: &str, plan: &HookPlan, objective: &Objective, batch: &Batch) -> (f64, Found) {
-    let twin = Loaded::new(Candle::cpu(DType::F64), family);
+    let twin = Loaded::new(Candle::twin(DType::F64), family);
     let points: Vec<HookPoint> = twin.info.points().map(|(point, _)| point).collect();
     let prepared = Prepared::new(plan, twin.info.n_ctx).differentiated(&points);
     let logits = twin.watched(twin.embed(batch), batch, &prepared, &NoCapture);

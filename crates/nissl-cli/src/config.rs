@@ -29,15 +29,20 @@ pub(crate) fn read(path: &Path, task: &str) -> anyhow::Result<Map<String, Value>
 /// `flags` serializes to the fields of the config; one that was not given is left out.
 pub(crate) fn overlay<C: DeserializeOwned>(mut base: Map<String, Value>, flags: &impl Serialize) -> anyhow::Result<C> {
     let Value::Object(flags) = serde_json::to_value(flags)? else { bail!("flags are not an object") };
-    for (field, value) in flags {
+    lay(&mut base, flags);
+    serde_json::from_value(Value::Object(base)).context("the config does not fit")
+}
+
+/// Lays fields over those of a config, and fields of fields.
+fn lay(base: &mut Map<String, Value>, over: Map<String, Value>) {
+    for (field, value) in over {
         match (base.get_mut(&field), value) {
-            (Some(Value::Object(old)), Value::Object(new)) => old.extend(new),
+            (Some(Value::Object(old)), Value::Object(new)) => lay(old, new),
             (_, value) => {
                 base.insert(field, value);
             }
         }
     }
-    serde_json::from_value(Value::Object(base)).context("the config does not fit")
 }
 
 #[cfg(test)]
@@ -64,6 +69,9 @@ mod tests {
         let base = object(&json!({ "model": "a", "top": 3, "read": { "limit": 5, "header": true } }));
         let config: Config = overlay(base, &json!({ "model": "b", "read": { "limit": 9 } })).unwrap();
         assert_eq!(config, Config { model: "b".into(), top: 3, read: json!({ "limit": 9, "header": true }) });
+        let base = object(&json!({ "read": { "how": { "value": "mean", "seed": 1 } } }));
+        let config: Config = overlay(base, &json!({ "read": { "how": { "seed": 2 } } })).unwrap();
+        assert_eq!(config.read, json!({ "how": { "value": "mean", "seed": 2 } }), "fields of fields");
     }
 
     #[test]

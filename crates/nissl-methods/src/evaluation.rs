@@ -1,10 +1,12 @@
 //! How good an answer is: of rankings their overlap, agreement, stability and spread, what few neurons tell of a concept,
-//! and the length of its description; of explanations how well they foretell activations.
+//! the length of its description, and what the model loses of it without them; of explanations how well they foretell
+//! activations.
 //!
 //! The evaluator is never the ranker: what is measured here is fitted afresh, and stands beside random neurons, the
 //! worst ones, and all of them.
 
 pub mod agreement;
+pub mod damage;
 pub mod description;
 pub mod explanation;
 pub mod few;

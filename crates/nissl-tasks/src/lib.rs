@@ -32,6 +32,7 @@ mod progress;
 mod prompts;
 mod ranked;
 mod ranking_file;
+mod recorded;
 mod reference;
 mod report;
 mod select;

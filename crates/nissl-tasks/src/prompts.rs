@@ -11,7 +11,7 @@ use crate::error::TaskError;
 
 mod tokens;
 
-use tokens::Coder;
+pub(crate) use tokens::Coder;
 
 /// Which model is asked what.
 pub(crate) struct Asked<'a> {

@@ -139,7 +139,7 @@ struct How {
 
 #[derive(Clone, Copy, Debug, ValueEnum, Serialize)]
 #[serde(rename_all = "snake_case")]
-enum Replacement {
+pub(crate) enum Replacement {
     /// 0
     Zero,
     /// Its mean over the reference

@@ -7,6 +7,8 @@ use clap::ValueEnum;
 use nissl_tasks::tasks::evaluate::{self, RankingReport, Report};
 use serde::Serialize;
 
+use crate::commands::ablate::Replacement;
+use crate::commands::read::Load;
 use crate::door::{Door, Page};
 use crate::style;
 use crate::table::{Align, Table};
@@ -18,12 +20,15 @@ const SHOWN: usize = 4;
 ///
 /// For every concept a fresh classifier is fitted on the best, the worst and random neurons, rows split by sentence;
 /// accuracies are balanced, so that 50% is what knows nothing. Rankings should be judged on a store of other text than
-/// they were made on; the report says where they are not.
+/// they were made on; the report says where they are not. With --model the best neurons are removed inside the recorded
+/// model too, while it predicts words with the concept and others from the text around them: what a classifier finds
+/// need not be what the model uses.
 #[derive(Debug, clap::Args, Serialize)]
 #[command(after_help = "\
 Examples:
   nissl evaluate test.store ranks/probeless.parquet ranks/average-precision.parquet --by upos
   nissl evaluate test.store ranks/*.parquet --by upos --disjoint-words --out judged
+  nissl evaluate test.store ranks/*.parquet --by upos --model MODEL --remove 10,50 --value mean
   nissl evaluate test.store ranks/*.parquet --by upos --description 10 --json")]
 pub(crate) struct Args {
     /// Folder of the store to judge on
@@ -81,6 +86,40 @@ pub(crate) struct Args {
     #[arg(long, short, value_name = "DIR")]
     #[serde(skip_serializing_if = "Option::is_none")]
     out: Option<PathBuf>,
+    #[command(flatten)]
+    inside: Inside,
+}
+
+/// What is removed inside the model.
+#[derive(Debug, clap::Args, Serialize)]
+#[command(next_help_heading = "Inside the model")]
+struct Inside {
+    /// The recorded model: a folder, a GGUF file, or its name on the Hugging Face Hub
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model: Option<String>,
+    /// Words with a concept that it is to predict, and as many without [default: 30]
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    words: Option<usize>,
+    /// Numbers of neurons that are removed [default: 10,50]
+    #[arg(long, value_delimiter = ',', value_name = "N")]
+    #[serde(rename = "k", skip_serializing_if = "Vec::is_empty")]
+    remove: Vec<usize>,
+    #[command(flatten)]
+    how: How,
+    #[command(flatten)]
+    #[serde(skip_serializing_if = "Load::is_default")]
+    load: Load,
+}
+
+/// What becomes of removed neurons.
+#[derive(Debug, clap::Args, Serialize)]
+struct How {
+    /// What becomes of a neuron [default: zero]
+    #[arg(long, value_enum, value_name = "WHAT")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<Replacement>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum, Serialize)]
@@ -144,6 +183,7 @@ fn text(report: &Report, page: &mut Page<'_>) -> io::Result<()> {
         table.row(row);
     }
     table.print(page.out, page.width)?;
+    inside(report, page)?;
     if report.rankings.iter().any(|ranking| ranking.same_text) {
         writeln!(page.out, "rankings marked * were made on this very text: their accuracies flatter them")?;
     }
@@ -154,6 +194,34 @@ fn text(report: &Report, page: &mut Page<'_>) -> io::Result<()> {
         writeln!(page.out, "written: {}", file.display())?;
     }
     Ok(())
+}
+
+/// What the model loses without the best neurons.
+fn inside(report: &Report, page: &mut Page<'_>) -> io::Result<()> {
+    let Some(first) = report.rankings.iter().find_map(|ranking| ranking.inside.as_ref()) else { return Ok(()) };
+    let heads: Vec<String> = first.k.iter().map(|k| format!("without {k}")).collect();
+    let mut columns = vec![("ranking", Align::Left), ("words", Align::Left)];
+    columns.extend(heads.iter().map(|head| (head.as_str(), Align::Right)));
+    writeln!(
+        page.out,
+        "\n{}, mean of {} concepts, nats",
+        style::head("rise of the loss in the model"),
+        first.concepts
+    )?;
+    let mut table = Table::new(&columns);
+    for ranking in &report.rankings {
+        let Some(inside) = &ranking.inside else { continue };
+        let rows = [
+            (ranking.name.as_str(), "with the concept", &inside.own),
+            ("", "others", &inside.others),
+            ("", "with the concept, random neurons", &inside.random),
+        ];
+        for (name, words, rises) in rows.into_iter().filter(|(_, _, rises)| !rises.is_empty()) {
+            let rises = rises.iter().map(|rise| format!("{rise:+.3}"));
+            table.row([name.to_owned(), words.to_owned()].into_iter().chain(rises));
+        }
+    }
+    table.print(page.out, page.width)
 }
 
 fn cells(ranking: &RankingReport, places: &[usize], several: bool, compressed: bool) -> Vec<String> {

@@ -169,17 +169,8 @@ pub fn few_curves(
         .iter()
         .map(|outcome| outcome.right.iter().map(|right| accuracy(right)).collect())
         .collect();
-    let random: Vec<Interval> = (0..k.len())
-        .filter(|_| !random.is_empty())
-        .map(|idx| {
-            let of_k = || random.iter().map(move |list| list[idx]);
-            Interval {
-                value: of_k().sum::<f64>() / random.len() as f64,
-                low: of_k().fold(f64::INFINITY, f64::min),
-                high: of_k().fold(0.0, f64::max),
-            }
-        })
-        .collect();
+    let of_k = |idx: usize| random.iter().map(|list| list[idx]).collect::<Vec<f64>>();
+    let random: Vec<Interval> = (0..k.len()).filter_map(|idx| Interval::across(&of_k(idx))).collect();
     let curve = |idx: usize| {
         let (best, worst) = (&outcomes[2 * idx], &outcomes[2 * idx + 1]);
         let best_accuracy: Vec<Interval> = best.right.iter().map(|right| interval(right)).collect();

@@ -17,6 +17,15 @@ pub struct Interval {
     pub high: f64,
 }
 
+impl Interval {
+    /// The mean of some values, from the least to the most of them; none of no values.
+    pub fn across(values: &[f64]) -> Option<Self> {
+        let ends = values.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), &v| (l.min(v), h.max(v)));
+        let mean = values.iter().sum::<f64>() / values.len() as f64;
+        (!values.is_empty()).then_some(Self { value: mean, low: ends.0, high: ends.1 })
+    }
+}
+
 /// The interval of a statistic of sums over rows, by drawing as many groups of rows (sentences) with replacement.
 ///
 /// `groups` are the sums over the rows of each group, all of one length; without draws the interval is the value.

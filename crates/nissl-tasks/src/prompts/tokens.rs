@@ -10,7 +10,7 @@ use crate::error::TaskError;
 const MASKS: [&str; 3] = ["[MASK]", "<mask>", "<mask_1>"];
 
 /// Encodes prompts for a model.
-pub(super) struct Coder<'a> {
+pub(crate) struct Coder<'a> {
     tokenizer: &'a Tokenizer,
     /// The token of the blank, of a model that sees both sides of it.
     mask: Option<(&'static str, u32)>,
@@ -28,7 +28,7 @@ struct Encoded {
 impl<'a> Coder<'a> {
     /// # Errors
     /// If the model predicts blanks and its vocabulary has no token for one.
-    pub(super) fn new(model: &LanguageModel, tokenizer: &'a Tokenizer) -> Result<Self, TaskError> {
+    pub(crate) fn new(model: &LanguageModel, tokenizer: &'a Tokenizer) -> Result<Self, TaskError> {
         let mut mask = None;
         if !model.info().causal {
             mask = MASKS.iter().find_map(|&name| Some((name, tokenizer.token_id(name)?)));
@@ -71,6 +71,14 @@ impl<'a> Coder<'a> {
         }
         let position = Some(own.place as i64);
         Ok(Ok(Prompt { tokens: own.tokens, target, foil, position, other, concept: prompt.concept.clone() }))
+    }
+
+    /// The first so many of some prompts that the model can take.
+    ///
+    /// # Errors
+    /// If the tokenizer fails.
+    pub(crate) fn first(&self, texts: impl Iterator<Item = TextPrompt>, most: usize) -> Result<Vec<Prompt>, LoadError> {
+        texts.filter_map(|text| self.prompt(&text).map(Result::ok).transpose()).take(most).collect()
     }
 
     fn encode(&self, text: &str) -> Result<Result<Encoded, String>, LoadError> {

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use nissl_core::{Activations, Context, LabeledActivations, Labels, NeuronId, Progress, Ranking, Scores, TextRows};
+use nissl_methods::ablating::Mean;
 use nissl_methods::evaluation::agreement::{Agreement, AgreementOptions, agreement};
+use nissl_methods::evaluation::damage::{Damage, DamageCurve};
 use nissl_methods::evaluation::description::{DescriptionOptions, describe};
 use nissl_methods::evaluation::few::{FewCurves, FewOptions, Told, few_curves};
 use nissl_methods::evaluation::overlap::{SetOverlap, chance_of_sharing, common, holm, rank_biased};
@@ -20,6 +22,11 @@ use crate::ranking_file::load_ranking;
 use crate::report::{Head, head};
 use crate::tasks::extract::StoreSummary;
 use crate::tasks::rank::open_store;
+
+mod inside;
+
+pub use inside::Inside;
+use inside::Recorded;
 
 /// One sentence about the task.
 pub const SUMMARY: &str = "Judge rankings side by side: what few of their neurons tell, what they have in common";
@@ -62,6 +69,8 @@ pub struct Config {
     pub overlap: SetOverlap,
     /// The description length of the labels by so many best neurons is measured; none if 0.
     pub description: usize,
+    /// What is removed inside the model.
+    pub inside: Inside,
     /// Seed of random lists, control tasks and draws.
     pub seed: u64,
     /// Folder for the report and its page; nothing is written if `None`.
@@ -87,6 +96,7 @@ impl Default for Config {
             depth,
             overlap,
             description: 0,
+            inside: Inside::default(),
             seed,
             out: None,
             memory: Context::MEMORY,
@@ -138,6 +148,27 @@ pub struct RankingReport {
     pub agreement: Vec<Agreement>,
     /// Bits that the uniform code needs for the labels over those with the best neurons.
     pub compression: Option<f64>,
+    /// What the model loses without the best neurons; nothing without the model.
+    pub inside: Option<InsideReport>,
+}
+
+/// By how much losses rise in the model without the best neurons, in nats: means over the concepts whose words the model
+/// can predict, for each number of neurons.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InsideReport {
+    /// Concepts.
+    pub concepts: usize,
+    /// Numbers of neurons.
+    pub k: Vec<usize>,
+    /// On words with the concept.
+    pub own: Vec<f64>,
+    /// On other words.
+    pub others: Vec<f64>,
+    /// On words with the concept, without as many random neurons of the same sites; empty without random sets.
+    pub random: Vec<f64>,
+    /// Mean over the numbers of neurons of `own` less `random`.
+    pub area: f64,
 }
 
 /// A concept.
@@ -156,6 +187,9 @@ pub struct ConceptReport {
     pub spread: Vec<Spread>,
     /// Compression by each ranking's best neurons, if asked for.
     pub compression: Option<Vec<f64>>,
+    /// What the model loses without each ranking's best neurons; nothing without the model, or where it can predict no
+    /// word with the concept.
+    pub inside: Option<Damage>,
 }
 
 /// Two rankings of a concept.
@@ -205,8 +239,8 @@ pub struct LeftOut {
 /// Judges.
 ///
 /// # Errors
-/// If the store or a ranking cannot be read, a ranked neuron is not in the store, no concept is left, a file cannot be
-/// written, or the user stops it.
+/// If the store or a ranking cannot be read, a ranked neuron is not in the store, the model is another than was recorded or
+/// predicts no words, no concept is left, a file cannot be written, or the user stops it.
 pub fn run(config: &Config, progress: &dyn Progress) -> Result<Report, TaskError> {
     if config.rankings.is_empty() {
         return Err(TaskError::config("rankings", "at least one", "none"));
@@ -223,7 +257,9 @@ pub fn run(config: &Config, progress: &dyn Progress) -> Result<Report, TaskError
     let x = store.select(&points.into_iter().collect::<Vec<_>>())?;
     let text = store.text()?;
     let labels = labels(&store, &config.concepts, config.concepts_file.as_deref())?;
-    let judge = Judge { config, x: &x, text: &text, labels: &labels, ctx: Context { memory: config.memory, progress } };
+    let model = Recorded::open(&config.inside, &store, progress)?;
+    let ctx = Context { memory: config.memory, progress };
+    let judge = Judge { config, x: &x, text: &text, labels: &labels, model: model.as_ref(), ctx };
     let (mut concepts, mut left_out) = (Vec::new(), Vec::new());
     for (idx, concept) in labels.concepts().iter().enumerate() {
         let left = |why: String| LeftOut { name: concept.name.clone(), why };
@@ -274,6 +310,7 @@ struct Judge<'a> {
     x: &'a Selection,
     text: &'a TextRows,
     labels: &'a Labels,
+    model: Option<&'a Recorded<'a>>,
     ctx: Context<'a>,
 }
 
@@ -291,7 +328,9 @@ impl Judge<'_> {
         let of_ranking = |ranking| by_k.iter().filter_map(|of_k| of_k.get(ranking).copied()).collect::<Vec<_>>();
         let agreement = (0..rankings.len()).map(of_ranking).filter(|of_k| !of_k.is_empty()).collect();
         let most = curves.k.last().copied().unwrap_or(1);
+        let damage = |model: &Recorded<'_>| model.damage(&has, &all, (random_sets, seed), self.ctx);
         Ok(ConceptReport {
+            inside: self.model.map(damage).transpose()?.flatten(),
             compression: self.compression(idx, rankings)?,
             pairs: self.pairs(rankings, most),
             spread: rankings.iter().map(|ranking| self.spread(ranking, most)).collect(),
@@ -389,7 +428,24 @@ fn means(idx: usize, name: String, concepts: &[ConceptReport]) -> RankingReport 
             .map(|((&k, average_overlap), compatibility)| Agreement { k, average_overlap, compatibility })
             .collect(),
         compression: compression.map(|all| all.iter().sum::<f64>() / n),
+        inside: inside(idx, concepts),
     }
+}
+
+/// Means over the concepts whose words the model can predict.
+fn inside(idx: usize, concepts: &[ConceptReport]) -> Option<InsideReport> {
+    let found: Vec<&Damage> = concepts.iter().filter_map(|concept| concept.inside.as_ref()).collect();
+    let k = found.first()?.k.clone();
+    let mean = |of: &dyn Fn(&DamageCurve) -> Vec<f64>| mean_each(found.iter().map(|damage| of(&damage.rankings[idx])));
+    let rises = |means: &[Mean]| means.iter().map(|mean| mean.mean).collect::<Vec<f64>>();
+    Some(InsideReport {
+        concepts: found.len(),
+        own: mean(&|curve| rises(&curve.own)),
+        others: mean(&|curve| rises(&curve.others)),
+        random: mean(&|curve| curve.random.iter().map(|random| random.value).collect()),
+        area: found.iter().map(|damage| damage.rankings[idx].area).sum::<f64>() / found.len() as f64,
+        k,
+    })
 }
 
 /// The mean of lists of one length, place by place.

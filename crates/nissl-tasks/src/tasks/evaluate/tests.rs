@@ -4,7 +4,7 @@ use nissl_core::NoProgress;
 use nissl_testing::PlantedActivations;
 
 use super::*;
-use crate::tasks::rank;
+use crate::tasks::{extract, rank};
 use crate::testing::planted_store;
 
 fn planted(folder: &Path, name: &str, seed: u64) -> PathBuf {
@@ -73,4 +73,64 @@ fn what_cannot_be_judged_is_said() {
     assert!(err.contains("that the store and every ranking have") && err.contains("not in"), "{err}");
     let err = refused(Config { rankings: Vec::new(), ..config });
     assert!(err.contains("rankings: expected at least one"), "{err}");
+}
+
+/// The demo's text as the demo's model sees it, and the folder of the model.
+fn demo_store(folder: &Path) -> (PathBuf, String) {
+    let assets = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/demo");
+    let (model, out) = (assets.join("model").display().to_string(), folder.join("demo.nissl"));
+    let config = extract::Config {
+        model: model.clone(),
+        text: assets.join("demo.jsonl"),
+        sites: vec!["1-2.mlp_post".to_owned()],
+        read: nissl_data::ReadOptions { limit: Some(150), ..nissl_data::ReadOptions::default() },
+        out: out.clone(),
+        ..extract::Config::default()
+    };
+    extract::run(&config, &NoProgress).unwrap();
+    (out, model)
+}
+
+#[test]
+fn neurons_are_removed_inside_the_model_that_was_recorded() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, model) = demo_store(folder.path());
+    let concepts = vec!["article:={the, a, an}".to_owned()];
+    let rank = rank::Config {
+        store: store.clone(),
+        methods: vec!["probeless".to_owned()],
+        concepts: concepts.clone(),
+        out: Some(folder.path().join("ranks")),
+        ..rank::Config::default()
+    };
+    let rankings = rank::run(&rank, &NoProgress).unwrap().methods.iter().filter_map(|m| m.file.clone()).collect();
+    let inside = Inside { model: Some(model), words: 8, k: vec![200, 1], ..Inside::default() };
+    let config = Config { store, rankings, concepts, k: vec![4], random_sets: 2, inside, ..Config::default() };
+    let report = run(&config, &NoProgress).unwrap();
+    let damage = report.concepts[0].inside.as_ref().unwrap();
+    assert_eq!((damage.words, damage.k.clone()), ([8, 8], vec![1, 200]));
+    let curve = &damage.rankings[0];
+    assert!(curve.own[1].mean.abs() > curve.own[0].mean.abs(), "200 neurons do more than one: {curve:?}");
+    let inside = report.rankings[0].inside.as_ref().unwrap();
+    assert_eq!((inside.concepts, inside.own[1], inside.area), (1, curve.own[1].mean, curve.area));
+    // The loss is that of the model on these words: what ablating nothing finds.
+    let [own, _] = damage.loss.map(|loss| loss.mean);
+    assert!(own > 0.1 && own < 9.0, "{damage:?}");
+    assert_eq!(run(&config, &NoProgress).unwrap(), report, "the same twice");
+
+    let other = planted(folder.path(), "other", 3);
+    let err = run(&Config { store: other, ..config.clone() }, &NoProgress).unwrap_err().to_string();
+    assert!(err.contains("neurons of recorded sites"), "{err}");
+    let changed = folder.path().join("changed");
+    std::fs::create_dir(&changed).unwrap();
+    for file in ["config.json", "tokenizer.json"] {
+        std::fs::copy(Path::new(config.inside.model.as_ref().unwrap()).join(file), changed.join(file)).unwrap();
+    }
+    let weights = Path::new(config.inside.model.as_ref().unwrap()).join("model.safetensors");
+    let mut bytes = std::fs::read(weights).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(changed.join("model.safetensors"), bytes).unwrap();
+    let inside = Inside { model: Some(changed.display().to_string()), ..config.inside.clone() };
+    let err = run(&Config { inside, ..config }, &NoProgress).unwrap_err().to_string();
+    assert!(err.contains("the model whose activations are in the store") && err.contains("other weights"), "{err}");
 }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Config, NeuronReport};
 use crate::error::TaskError;
+use crate::recorded;
 use crate::tasks::inspect::columns;
 
 /// How neurons are aligned with repeated text.
@@ -74,13 +75,7 @@ pub(super) fn align(
     if neurons.is_empty() {
         return Ok(());
     }
-    ctx.progress.stage("load the model", None, "models");
-    let model = LanguageModel::load_with(source, &config.load, ctx.progress)?;
-    let recorded = &store.manifest().run.model;
-    if recorded.fingerprint != model.info().fingerprint {
-        let expected = format!("the model whose activations are in the store, {}", recorded.name);
-        return Err(TaskError::config("model", expected, format!("{source}, which has other weights")));
-    }
+    let model = recorded::load(source, &config.load, store, ctx.progress)?;
     let names: Vec<NeuronId> = neurons.iter().map(|neuron| neuron.name).collect();
     let x = columns(store, &names)?;
     let options = config.align;

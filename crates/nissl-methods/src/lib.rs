@@ -43,6 +43,7 @@ mod accumulate;
 mod class_sums;
 mod column_scores;
 mod columns;
+mod completeness;
 mod concepts;
 mod correlation;
 mod eigen;

@@ -12,7 +12,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::kept::{keep, kept};
+use crate::completeness::Completeness;
+use crate::kept::{keep, kept_all};
 
 /// Tokens of a batch, at most, if a prompt is not longer by itself.
 const TOKENS: usize = 4096;
@@ -285,16 +286,19 @@ impl<'a> Study<'a> {
 
     /// Sums of effects, one row a concept, to which prompts are added in order.
     pub(crate) fn effects(&self) -> Effects {
-        Effects(Array2::zeros((self.concepts.len(), self.n_neurons())))
+        let sums = Array2::zeros((self.concepts.len(), self.n_neurons()));
+        Effects { sums, completeness: Completeness::default() }
     }
 
     /// Sums that an earlier run kept after some of `n_steps` steps, and how many; zeros after none if there are no such.
     pub(crate) fn resumed(&self, n_steps: usize) -> (Effects, usize) {
         let mut effects = self.effects();
-        let fits = |steps| (steps <= n_steps as u64).then_some(effects.0.len());
-        let Some((steps, numbers)) = kept(self.ctx.progress, self.method, fits) else { return (effects, 0) };
-        effects.0.iter_mut().zip(numbers).for_each(|(sum, kept)| *sum = kept);
-        (effects, steps as usize)
+        let Some((steps, numbers)) = kept_all(self.ctx.progress, self.method) else { return (effects, 0) };
+        let of_sums = numbers.split_at_checked(effects.sums.len()).filter(|_| steps <= n_steps as u64);
+        let Some((sums, rest)) = of_sums else { return (effects, 0) };
+        let Some(completeness) = Completeness::of_numbers(rest) else { return (effects, 0) };
+        effects.sums.iter_mut().zip(sums).for_each(|(sum, kept)| *sum = *kept);
+        (Effects { completeness, ..effects }, steps as usize)
     }
 
     /// Tells how many steps are done, and keeps their sums.
@@ -305,12 +309,14 @@ impl<'a> Study<'a> {
 
     /// Keeps the sums of some steps.
     pub(crate) fn keep(&self, effects: &Effects, steps: usize) {
-        keep(self.ctx.progress, self.method, steps as u64, &|| effects.0.iter().copied().collect());
+        keep(self.ctx.progress, self.method, steps as u64, &|| {
+            effects.sums.iter().copied().chain(effects.completeness.numbers()).collect()
+        });
     }
 
     /// Adds the effects of a prompt on the neurons of a point.
     pub(crate) fn add(&self, effects: &mut Effects, prompt: usize, start: usize, values: impl Iterator<Item = f64>) {
-        let mut row = effects.0.row_mut(self.concept_of[prompt]);
+        let mut row = effects.sums.row_mut(self.concept_of[prompt]);
         row.iter_mut().skip(start).zip(values).for_each(|(sum, value)| *sum += value);
     }
 
@@ -318,11 +324,24 @@ impl<'a> Study<'a> {
     ///
     /// # Errors
     /// If a score is not finite.
-    pub(crate) fn scores(&self, mut effects: Effects, params: Value) -> Result<Scores, MethodError> {
-        for (mut row, (_, prompts)) in effects.0.outer_iter_mut().zip(self.by_concept()) {
+    pub(crate) fn scores(&self, effects: &Effects, params: Value) -> Result<Scores, MethodError> {
+        scores(self.method, &self.means(effects), self.concepts.clone(), self.neurons(), params)
+    }
+
+    /// Tells how nearly attributions sum to what they should: `what` are the sums and that.
+    pub(crate) fn tell_completeness(&self, effects: &Effects, what: &str) {
+        if let Some(line) = effects.completeness.told(what, &self.points) {
+            self.ctx.progress.note(&line);
+        }
+    }
+
+    /// Mean effects over the prompts of each concept, `[n_concepts, n_neurons]`.
+    pub(crate) fn means(&self, effects: &Effects) -> Array2<f64> {
+        let mut means = effects.sums.clone();
+        for (mut row, (_, prompts)) in means.outer_iter_mut().zip(self.by_concept()) {
             row /= prompts.len() as f64;
         }
-        scores(self.method, &effects.0, self.concepts.clone(), self.neurons(), params)
+        means
     }
 }
 
@@ -341,8 +360,13 @@ impl<T: Send, M: Fn(&[f32]) -> Result<T, MethodError> + Sync> VariantSink for Me
     }
 }
 
-/// Sums of effects, `[n_concepts, n_neurons]`.
-pub(crate) struct Effects(Array2<f64>);
+/// Sums of effects.
+pub(crate) struct Effects {
+    /// `[n_concepts, n_neurons]`.
+    sums: Array2<f64>,
+    /// How nearly attributions sum to what they should.
+    pub(crate) completeness: Completeness,
+}
 
 /// Scores from effects with a direction, `[n_concepts, n_neurons]`.
 pub(crate) fn scores(

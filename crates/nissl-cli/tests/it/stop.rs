@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::nissl::{Place, demo_asset};
@@ -37,6 +38,49 @@ fn ctrl_c_stops_cleanly_and_the_same_command_goes_on() {
     let short = place.file("long.jsonl", sentences);
     let ran = place.run(["extract", "-q", model.to_str().unwrap(), short, "--out", "store", "--sites", "0.mlp"]);
     assert!(ran.stderr.contains("begun with another corpus"), "another text is refused: {}", ran.stderr);
+}
+
+/// Whether a run has kept a part of what it did.
+fn has_kept(folder: &Path) -> bool {
+    let files = fs::read_dir(folder).into_iter().flatten();
+    files.flatten().any(|file| file.file_name().to_string_lossy().ends_with(".kept"))
+}
+
+#[test]
+fn a_killed_attribution_goes_on_and_reports_what_one_that_ran_through_does() {
+    let (whole, killed) = (Place::new(), Place::new());
+    let prompts: String = (0..30)
+        .map(|idx| {
+            let name = ["The man", "She then", "He"][idx % 3];
+            let text = format!("{name}{}", " and he".repeat(idx % 4));
+            serde_json::json!({ "text": text, "target": "said", "concept": format!("set {}", idx % 2) }).to_string()
+                + "\n"
+        })
+        .collect();
+    // Room for a prompt or two at a time, so that parts are kept from early on.
+    let args = |place: &Place| {
+        let model = demo_asset("model").display().to_string();
+        let prompts = place.file("prompts.jsonl", &prompts).to_owned();
+        ["attribute", &model, &prompts, "--out", "ranks", "--memory", "1MB", "--json"].map(str::to_owned)
+    };
+    let expected = whole.succeed(args(&whole));
+
+    let mut child = killed.command(args(&killed)).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    while !has_kept(&killed.path("ranks")) {
+        assert!(child.try_wait().unwrap().is_none(), "the run ended by itself");
+        std::thread::yield_now();
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(has_kept(&killed.path("ranks")) && !killed.path("ranks/attribute.json").exists());
+
+    assert_eq!(killed.succeed(args(&killed)), expected);
+    assert!(expected.contains("completeness: "), "{expected}");
+    for file in ["attribute.json", "integrated-gradients.parquet"] {
+        let read = |place: &Place| fs::read(place.path("ranks").join(file)).unwrap();
+        assert_eq!(read(&whole), read(&killed), "{file}");
+    }
+    assert!(!has_kept(&killed.path("ranks")), "what was kept goes when the run is done");
 }
 
 #[test]

@@ -142,7 +142,7 @@ impl Attributor for Ablation {
                 study.done(&effects, done);
             }
         }
-        study.scores(effects, params_of(self))
+        study.scores(&effects, params_of(self))
     }
 }
 

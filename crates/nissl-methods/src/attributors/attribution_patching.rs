@@ -181,7 +181,7 @@ impl Attributor for AttributionPatching {
             }
             study.done(&effects, chunk.end);
         }
-        study.scores(effects, params_of(self))
+        study.scores(&effects, params_of(self))
     }
 }
 

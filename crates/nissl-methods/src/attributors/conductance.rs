@@ -224,7 +224,6 @@ impl Attributor for Conductance {
         }
         let study = Study::new(Self::NAME, (model, prompts, ctx), &self.site, &self.layers)?;
         let start = self.start(&study)?;
-        let mut worst: Option<(f64, String)> = None;
         ctx.progress.stage("conductance", Some(prompts.len() as u64), "prompts");
         let (mut effects, first) = study.resumed(prompts.len());
         for prompt in first..prompts.len() {
@@ -235,24 +234,15 @@ impl Attributor for Conductance {
                 for pair in way.windows(2) {
                     across(&pair[0], &pair[1], idx).enumerate().for_each(|(at, value)| values[at % width] += value);
                 }
-                let sum: f64 = values.iter().sum();
-                let off = (sum - effect).abs() / effect.abs().max(f64::MIN_POSITIVE);
-                let whole = matches!(point.site(), Site::ResidPre | Site::ResidMid | Site::ResidPost);
-                if whole && worst.as_ref().is_none_or(|(most, _)| off > *most) {
-                    worst = Some((off, format!("prompt {prompt}, {point}, sum {sum:.6}, effect {effect:.6}")));
+                if matches!(point.site(), Site::ResidPre | Site::ResidMid | Site::ResidPost) {
+                    effects.completeness.see((prompt, idx), values.iter().sum(), effect);
                 }
                 study.add(&mut effects, prompt, first, values.into_iter());
             }
             study.done(&effects, prompt + 1);
         }
-        if let Some((off, at)) = worst {
-            let line = format!(
-                "completeness: the conductances of a layer sum to the effect of the text within {:.2}% (worst: {at})",
-                100.0 * off
-            );
-            ctx.progress.note(&line);
-        }
-        study.scores(effects, params_of(self))
+        study.tell_completeness(&effects, "the conductances of a layer sum to the effect of the text");
+        study.scores(&effects, params_of(self))
     }
 }
 

@@ -90,7 +90,7 @@ impl Attributor for GradientActivation {
             }
             study.done(&effects, chunk.end);
         }
-        study.scores(effects, params_of(self))
+        study.scores(&effects, params_of(self))
     }
 }
 

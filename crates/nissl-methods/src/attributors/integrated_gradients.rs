@@ -39,6 +39,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::params_of;
+use crate::completeness::Completeness;
 use crate::study::{Metric, Places, Study};
 
 /// Effects below this share of the metric's own size say nothing about completeness.
@@ -107,17 +108,21 @@ pub(super) struct Attribution {
     pub(super) prompt: usize,
     /// One value a neuron.
     pub(super) values: Vec<f64>,
+    /// Their sum over each layer, by its place, and the effect that it should be, where that says something.
+    sums: Vec<(usize, f64, f64)>,
 }
 
-/// The layer whose attributions sum to its effect worst.
-#[derive(Clone, Copy)]
-struct Worst {
-    share: f64,
-    prompt: usize,
-    point: HookPoint,
-    sum: f64,
-    effect: f64,
+impl Attribution {
+    /// Adds what completeness says.
+    pub(super) fn check(&self, completeness: &mut Completeness) {
+        for &(layer, sum, effect) in &self.sums {
+            completeness.see((self.prompt, layer), sum, effect);
+        }
+    }
 }
+
+/// What the sums of attributions should be.
+pub(super) const COMPLETE_SUMS: &str = "the attributions of a layer sum to its effect";
 
 impl IntegratedGradients {
     fn fractions(&self) -> Vec<f64> {
@@ -149,7 +154,7 @@ impl IntegratedGradients {
         let chunks = study.chunks(self.steps + 1);
         let n_steps = (study.prompts.len() * study.points.len()) as u64;
         study.ctx.progress.stage("integrated gradients", Some(n_steps), "layers of prompts");
-        let (mut done, mut worst) = ((first * study.points.len()) as u64, None::<Worst>);
+        let mut done = (first * study.points.len()) as u64;
         for chunk in chunks.into_iter().filter(|chunk| chunk.end > first) {
             let batch = study.batch(chunk.clone());
             let plan = HookPlan { output: Output::All, ..HookPlan::capture(study.hook_points()) };
@@ -160,8 +165,9 @@ impl IntegratedGradients {
                 study.measure(self.metric, prompt, &logits.row(place).to_vec())
             });
             let now = now.collect::<Result<Vec<f64>, MethodError>>()?;
-            let mut values = vec![Vec::with_capacity(study.n_neurons()); chunk.len()];
-            for (point, width) in &study.points {
+            let new = |prompt| Attribution { prompt, values: Vec::with_capacity(study.n_neurons()), sums: Vec::new() };
+            let mut attributions: Vec<Attribution> = chunk.clone().map(new).collect();
+            for (layer, (point, width)) in study.points.iter().enumerate() {
                 study.go_on()?;
                 let rows = |(sentence, prompt)| study.rows(&batch, sentence, prompt, self.places);
                 let own = |row: usize| whole.sites[point].row(row).to_vec();
@@ -172,31 +178,21 @@ impl IntegratedGradients {
                 });
                 let layers: Vec<Layer> = layers.collect();
                 let paths = self.paths(study, *point, &layers)?;
-                for (values, path) in values.iter_mut().zip(&paths) {
+                for (attribution, path) in attributions.iter_mut().zip(&paths) {
+                    let values = &mut attribution.values;
                     let first = values.len();
                     values.resize(first + width, 0.0);
                     for (idx, value) in path.attributions().enumerate() {
                         values[first + idx % width] += value;
                     }
-                    let (prompt, point, sum, effect) = (path.layer.prompt, *point, path.sum(), path.effect());
-                    let share = (sum - effect).abs() / effect.abs();
-                    if path.tells() && worst.is_none_or(|worst| share > worst.share) {
-                        worst = Some(Worst { share, prompt, point, sum, effect });
+                    if path.tells() {
+                        attribution.sums.push((layer, path.sum(), path.effect()));
                     }
                 }
                 done += chunk.len() as u64;
                 study.ctx.progress.step(done);
             }
-            for (prompt, values) in chunk.zip(values) {
-                take(Attribution { prompt, values });
-            }
-        }
-        if let Some(Worst { share, prompt, point, sum, effect }) = worst {
-            study.ctx.progress.note(&format!(
-                "completeness: the attributions of a layer sum to its effect within {:.2}% (worst: prompt {prompt}, \
-                 {point}, sum {sum:.6}, effect {effect:.6})",
-                100.0 * share
-            ));
+            attributions.into_iter().for_each(&mut take);
         }
         Ok(())
     }
@@ -374,11 +370,13 @@ impl Attributor for IntegratedGradients {
         self.each(&study, first, |of| {
             // Prompts of a batch are attributed together, though some may be known.
             if of.prompt >= first {
+                of.check(&mut effects.completeness);
                 study.add(&mut effects, of.prompt, 0, of.values.into_iter());
                 study.keep(&effects, of.prompt + 1);
             }
         })?;
-        study.scores(effects, params_of(self))
+        study.tell_completeness(&effects, COMPLETE_SUMS);
+        study.scores(&effects, params_of(self))
     }
 }
 

@@ -29,11 +29,12 @@
 //! ## Source
 //! Dai et al. 2022, Knowledge Neurons in Pretrained Transformers, arXiv:2104.08696; reference: Hunter-DDM/knowledge-neurons.
 
-use ndarray::Array2;
+use ndarray::{Array2, Axis};
 use nissl_core::{Attributor, Context, Describe, MethodCard, MethodError, Model, Prompt, Scores};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::integrated_gradients::COMPLETE_SUMS;
 use super::{IntegratedGradients, Rule};
 use crate::catalog::params_of;
 use crate::study::{Study, scores};
@@ -136,18 +137,14 @@ impl Attributor for KnowledgeNeurons {
     fn score(&self, model: &dyn Model, prompts: &[Prompt], ctx: Context<'_>) -> Result<Scores, MethodError> {
         self.check()?;
         let study = Study::new(Self::NAME, (model, prompts, ctx), &self.site, &self.layers)?;
-        let (mut concepts, mut dropped, mut row_of) = (Vec::new(), Vec::new(), vec![None; prompts.len()]);
-        let mut n_prompts = Vec::new();
-        for (concept, of_concept) in study.by_concept() {
+        let (mut concepts, mut rows, mut dropped) = (Vec::new(), Vec::new(), Vec::new());
+        for (row, (concept, of_concept)) in study.by_concept().into_iter().enumerate() {
             if of_concept.len() < self.min_prompts {
                 dropped.push(format!("{} ({} prompts)", concept.name, of_concept.len()));
-                continue;
+            } else {
+                concepts.push(concept.clone());
+                rows.push(row);
             }
-            for &prompt in &of_concept {
-                row_of[prompt] = Some(concepts.len());
-            }
-            concepts.push(concept.clone());
-            n_prompts.push(of_concept.len());
         }
         if concepts.is_empty() {
             let (expected, dropped) = (1, dropped.join(", "));
@@ -157,15 +154,19 @@ impl Attributor for KnowledgeNeurons {
             let (n, least) = (dropped.len(), self.min_prompts);
             ctx.progress.note(&format!("{n} facts have fewer than {least} prompts: {}", dropped.join(", ")));
         }
-        let mut kept = Array2::zeros((concepts.len(), study.n_neurons()));
-        self.gradients().each(&study, 0, |of| {
-            let Some(row) = row_of[of.prompt] else { return };
-            let most = of.values.iter().copied().fold(0.0, f64::max);
-            let enough = |value: f64| value > 0.0 && value >= self.threshold * most;
-            for (share, &value) in kept.row_mut(row).iter_mut().zip(&of.values) {
-                *share += f64::from(u8::from(enough(value))) / n_prompts[row] as f64;
+        let (mut enough, first) = study.resumed(prompts.len());
+        self.gradients().each(&study, first, |of| {
+            // Prompts of a batch are attributed together, though some may be known.
+            if of.prompt >= first {
+                of.check(&mut enough.completeness);
+                let most = of.values.iter().copied().fold(0.0, f64::max);
+                let is_enough = |value: &f64| f64::from(u8::from(*value > 0.0 && *value >= self.threshold * most));
+                study.add(&mut enough, of.prompt, 0, of.values.iter().map(is_enough));
+                study.keep(&enough, of.prompt + 1);
             }
         })?;
+        study.tell_completeness(&enough, COMPLETE_SUMS);
+        let mut kept = study.means(&enough).select(Axis(0), &rows);
         let share = self.share(&kept);
         kept.mapv_inplace(|of_prompts| if of_prompts + HAIR >= share { of_prompts } else { 0.0 });
         let n_kept = kept.iter().filter(|&&of_prompts| of_prompts > 0.0).count();

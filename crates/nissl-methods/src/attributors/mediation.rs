@@ -176,7 +176,7 @@ impl Attributor for Mediation {
                 study.done(&effects, done);
             }
         }
-        study.scores(effects, params_of(self))
+        study.scores(&effects, params_of(self))
     }
 }
 

@@ -251,7 +251,7 @@ impl Attributor for Shapley {
             }
             ctx.progress.note(&told(&concept.name, &chosen, &self.pairs(&of_orders)));
         }
-        study.scores(effects, params_of(self))
+        study.scores(&effects, params_of(self))
     }
 }
 

@@ -75,12 +75,20 @@ fn goes_on<R: PartialEq + std::fmt::Debug>(after: u64, run: impl Fn(&Path, &dyn 
 
 #[test]
 fn attribution_goes_on_with_the_same_bits() {
-    for (method, after) in [("ablation", 5), ("mediation", 4), ("conductance", 1), ("integrated-gradients", 6)] {
+    let cases = [
+        ("ablation", 5),
+        ("mediation", 4),
+        ("conductance", 1),
+        ("integrated-gradients", 6),
+        ("knowledge-neurons", 6),
+    ];
+    for (method, after) in cases {
         goes_on(after, |folder, progress| {
             let mut set = serde_json::Map::new();
             match method {
                 "conductance" => set.insert("steps".to_owned(), 3.into()),
                 "mediation" => set.insert("min_prob".to_owned(), 0.0.into()),
+                "knowledge-neurons" => set.insert("min_prompts".to_owned(), 1.into()),
                 _ => None,
             };
             let methods = vec![method.to_owned()];
@@ -96,8 +104,10 @@ fn attribution_goes_on_with_the_same_bits() {
                 memory,
                 ..Default::default()
             };
-            attribute::run(&config, progress)?;
-            Ok(fs::read(folder.join(format!("{method}.parquet"))).unwrap())
+            let report = attribute::run(&config, progress)?;
+            // What is told at the end is of all prompts, those before the stop too.
+            let told = report.methods[0].notes.clone();
+            Ok((fs::read(folder.join(format!("{method}.parquet"))).unwrap(), told))
         });
     }
 }

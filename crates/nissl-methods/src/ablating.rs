@@ -216,10 +216,14 @@ pub(crate) fn outcomes(
 }
 
 /// The log-probabilities of a prediction.
-struct Predicted(Vec<f64>);
+pub(crate) struct Predicted(pub(crate) Vec<f64>);
 
 impl Predicted {
-    fn new(study: &Study<'_>, prompt: usize, logits: &[f32]) -> Result<Self, MethodError> {
+    /// Of a prompt's place.
+    ///
+    /// # Errors
+    /// If the target or the foil is not in the vocabulary.
+    pub(crate) fn new(study: &Study<'_>, prompt: usize, logits: &[f32]) -> Result<Self, MethodError> {
         let known = |token: u32| (token as usize) < logits.len();
         let Prompt { target, foil, .. } = study.prompts[prompt];
         if let Some(token) = [Some(target), foil].into_iter().flatten().find(|&token| !known(token)) {

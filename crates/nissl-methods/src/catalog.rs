@@ -8,13 +8,13 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 
 use crate::attributors::{
-    Ablation, AttributionPatching, Conductance, GradientActivation, IntegratedGradients, KnowledgeNeurons, Mediation,
-    Shapley,
+    Ablation, AttributionPatching, Conductance, DiffMask, GradientActivation, IntegratedGradients, KnowledgeNeurons,
+    Mediation, Shapley,
 };
 use crate::profilers::{Compositional, GateSaturation, Lookup, TopContexts, TopWords, TxRay, VarianceReduction};
 use crate::rankers::{
     AveragePrecision, GaussianProbe, GreedyRegression, Iou, LatentProbe, Lca, LinearProbe, MeanSelect, Probeless,
-    Sensitivity, SparseProbe,
+    Sensitivity, SkillNeurons, SparseProbe,
 };
 
 /// Every method, one line each.
@@ -38,6 +38,7 @@ pub const METHODS: &[MethodEntry] = &[
     MethodEntry::attributor::<Mediation>(),
     MethodEntry::attributor::<Conductance>(),
     MethodEntry::attributor::<Shapley>(),
+    MethodEntry::attributor::<DiffMask>(),
     MethodEntry::profiler::<VarianceReduction>(),
     MethodEntry::profiler::<Compositional>(),
     MethodEntry::profiler::<TxRay>(),
@@ -45,6 +46,7 @@ pub const METHODS: &[MethodEntry] = &[
     MethodEntry::profiler::<GateSaturation>(),
     MethodEntry::ranker::<GreedyRegression>(),
     MethodEntry::ranker::<LatentProbe>(),
+    MethodEntry::ranker::<SkillNeurons>(),
 ];
 
 /// The method of this name.

@@ -40,6 +40,7 @@ pub mod similarity;
 pub mod truth;
 
 mod accumulate;
+mod adam;
 mod class_sums;
 mod column_scores;
 mod columns;

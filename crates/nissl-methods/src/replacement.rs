@@ -142,6 +142,11 @@ impl Removal {
 }
 
 impl Remover<'_> {
+    /// What the neurons of a point usually are, `[width]`: 0, their means or their medians.
+    pub(crate) fn usual(&self, point: HookPoint, width: usize) -> Vec<f32> {
+        self.usual.get(&point).map_or_else(|| vec![0.0; width], |usual| usual.values.clone())
+    }
+
     /// The edits that remove some neurons from a text of a study.
     pub(crate) fn edits(&self, study: &Study<'_>, prompt: usize, set: &[NeuronId], draw: usize) -> Vec<EditSpec> {
         let mut by_point: BTreeMap<HookPoint, Vec<u32>> = BTreeMap::new();

@@ -58,7 +58,7 @@ pub(crate) struct Study<'a> {
     pub(crate) places: Vec<usize>,
     concepts: Vec<Concept>,
     /// The concept of each prompt.
-    concept_of: Vec<usize>,
+    pub(crate) concept_of: Vec<usize>,
 }
 
 impl<'a> Study<'a> {

@@ -3,6 +3,7 @@
 mod ablation;
 mod attribution_patching;
 mod conductance;
+mod diff_mask;
 mod gradient_activation;
 mod integrated_gradients;
 mod knowledge_neurons;
@@ -12,6 +13,7 @@ mod shapley;
 pub use ablation::{Ablation, Replacement};
 pub use attribution_patching::AttributionPatching;
 pub use conductance::{Baseline, Conductance};
+pub use diff_mask::DiffMask;
 pub use gradient_activation::GradientActivation;
 pub use integrated_gradients::{IntegratedGradients, Rule};
 pub use knowledge_neurons::KnowledgeNeurons;

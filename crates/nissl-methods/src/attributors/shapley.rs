@@ -95,6 +95,18 @@ pub enum Away {
     Median,
 }
 
+impl Away {
+    /// Taking neurons away at some places.
+    pub(super) fn removal(self, places: Places) -> Removal {
+        let value = match self {
+            Self::Zero => Replacement::Zero,
+            Self::Mean => Replacement::Mean,
+            Self::Median => Replacement::Median,
+        };
+        Removal { value, places, ..Removal::default() }
+    }
+}
+
 impl Default for Shapley {
     fn default() -> Self {
         Self {
@@ -221,12 +233,7 @@ impl Attributor for Shapley {
     fn score(&self, model: &dyn Model, prompts: &[Prompt], ctx: Context<'_>) -> Result<Scores, MethodError> {
         self.check()?;
         let study = Study::new(Self::NAME, (model, prompts, ctx), &self.site, &self.layers)?;
-        let value = match self.value {
-            Away::Zero => Replacement::Zero,
-            Away::Mean => Replacement::Mean,
-            Away::Median => Replacement::Median,
-        };
-        let removal = Removal { value, places: self.places, ..Removal::default() };
+        let removal = self.value.removal(self.places);
         let remover = removal.learn(Self::NAME, &study)?;
         let (neurons, candidates) = (study.neurons(), self.candidates(&study)?);
         let mut effects = study.effects();

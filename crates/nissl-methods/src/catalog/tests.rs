@@ -164,6 +164,7 @@ fn corpus_methods_and_probes_have_the_attributes_of_the_survey() {
         ("lca", NEURON_SEARCH),
         ("sparse-probe", NEURON_SEARCH),
         ("gaussian-probe", NEURON_SEARCH),
+        ("skill-neurons", ("global", "task", "neurons", "high", false, true)),
         ("latent-probe", ("global", "concept", "neurons", "medium", false, true)),
     ];
     for (name, want) in table {

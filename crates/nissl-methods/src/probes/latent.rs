@@ -15,12 +15,11 @@ use serde::{Deserialize, Serialize};
 use super::design::{Design, PIECE};
 use super::linear::loss::softmax;
 use super::masks::{ConditionalPoisson, Poisson};
+use crate::adam::Adam;
 use crate::random::mix;
 
-mod adam;
 mod pick;
 
-use adam::Adam;
 pub(crate) use pick::pick;
 
 /// From which sets of neurons a probe learns.

@@ -10,6 +10,7 @@ mod linear_probe;
 mod mean_select;
 mod probeless;
 mod sensitivity;
+mod skill_neurons;
 mod sparse_probe;
 
 pub use crate::label_sets::Unlabeled;
@@ -23,4 +24,5 @@ pub use linear_probe::LinearProbe;
 pub use mean_select::MeanSelect;
 pub use probeless::Probeless;
 pub use sensitivity::{Sensitive, Sensitivity};
+pub use skill_neurons::SkillNeurons;
 pub use sparse_probe::{SparseProbe, SparseScore};

@@ -1,7 +1,7 @@
 //! Adam: steps of about the same length in every direction.
 
 /// The state of parameters that are moved together.
-pub(super) struct Adam {
+pub(crate) struct Adam {
     rate: f64,
     /// Means of slopes and of their squares.
     mean: Vec<f64>,
@@ -11,12 +11,12 @@ pub(super) struct Adam {
 
 impl Adam {
     /// For `n` parameters.
-    pub(super) fn new(n: usize, rate: f64) -> Self {
+    pub(crate) fn new(n: usize, rate: f64) -> Self {
         Self { rate, mean: vec![0.0; n], square: vec![0.0; n], steps: 0 }
     }
 
     /// Moves the parameters down the slope.
-    pub(super) fn step(&mut self, parameters: &mut [f64], slope: &[f64]) {
+    pub(crate) fn step(&mut self, parameters: &mut [f64], slope: &[f64]) {
         const MEAN: f64 = 0.9;
         const SQUARE: f64 = 0.999;
         self.steps += 1;

@@ -30,6 +30,8 @@ def main():
         for kind in kinds:
             for path in files.glob(f"*.{kind}"):
                 add(reader, path.name, path.read_bytes())
+    for path in GOLDEN.glob("models/marian-nmt*/model.bin"):
+        add("marian", path.parent.name, path.read_bytes())
     for i, model in enumerate(MODELS):
         for path in GOLDEN.glob("models/*/config.json"):
             add("config", f"{i}-{path.parent.name}", bytes([i]) + path.read_bytes())

@@ -49,6 +49,14 @@ pub enum Site {
     MixerZ,
     /// Output of a mixer, as it is added to the residual stream.
     MixerOut,
+    /// Forget gate of an SSRU: the share of the cell that is kept.
+    SsruF,
+    /// Candidate values of an SSRU cell.
+    SsruG,
+    /// Cell state of an SSRU.
+    SsruC,
+    /// Hidden state of an SSRU, as it is added to the residual stream.
+    SsruH,
     /// Residual stream between attention and MLP (after the norm there, where the architecture is post-norm).
     ResidMid,
     /// Queries of the attention over the source, all heads side by side. This site and the next six are those of the
@@ -126,6 +134,10 @@ const NAMES: &[(Site, &str, Option<&str>)] = &[
     (Site::MixerY, "mixer.hook_y", None),
     (Site::MixerZ, "mixer.hook_z", None),
     (Site::MixerOut, "hook_mixer_out", None),
+    (Site::SsruF, "ssru.hook_f", None),
+    (Site::SsruG, "ssru.hook_g", None),
+    (Site::SsruC, "ssru.hook_c", None),
+    (Site::SsruH, "ssru.hook_h", None),
     (Site::ResidMid, "hook_resid_mid", Some("ln2.hook_in")),
     (Site::CrossQ, "cross_attn.hook_q", Some("cross_attn.q.hook_out")),
     (Site::CrossK, "cross_attn.hook_k", Some("cross_attn.k.hook_out")),
@@ -181,9 +193,9 @@ impl Site {
         !matches!(self, Self::Embed | Self::FinalNorm)
     }
 
-    /// Whether the site is within a recurrence: gates, cell and state of an LSTM or a GRU.
+    /// Whether the site is within a recurrence: gates, cell and state of an LSTM, a GRU or an SSRU.
     pub fn is_recurrent(self) -> bool {
-        (Self::LstmM..=Self::GruH).contains(&self)
+        (Self::LstmM..=Self::GruH).contains(&self) || (Self::SsruF..=Self::SsruH).contains(&self)
     }
 
     /// Whether the site's rows have another width in every sentence (attention patterns).

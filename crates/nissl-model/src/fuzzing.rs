@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use nissl_core::{Batch, HookPlan, HookPoint, Model, NoProgress, Output};
+use nissl_core::{HookPlan, Model, NoProgress, Output};
 
 use crate::checkpoint::{Checkpoint, gguf};
 use crate::language_model::LanguageModel;
@@ -21,6 +21,7 @@ pub const READERS: &[Reader] = &[
     ("gguf", gguf),
     ("torch", |bytes| file("x.pt", bytes)),
     ("npz", |bytes| file("x.npz", bytes)),
+    ("marian", marian),
     ("config", config),
     ("sentencepiece", sentencepiece),
 ];
@@ -116,6 +117,13 @@ fn gguf(bytes: &[u8]) -> bool {
     accepted
 }
 
+/// A file of weights, and of a model.
+fn marian(bytes: &[u8]) -> bool {
+    let folder = Scratch::new();
+    let path = folder.write("x.bin", bytes);
+    open(&path) && run(&folder.0)
+}
+
 /// A byte: whose weights; then config.json, or nothing if there is none.
 fn config(bytes: &[u8]) -> bool {
     let Some((&which, config)) = bytes.split_first() else { return false };
@@ -160,11 +168,9 @@ fn run(path: &Path) -> bool {
 }
 
 fn run_model(model: &LanguageModel) -> bool {
-    let info = model.info();
-    let layers = 0..info.n_layers.min(4) as u16;
-    let points = info.sites.iter().flat_map(|site| layers.clone().map(|layer| HookPoint::new(layer, site.site)));
+    let points = model.info().points().map(|(point, _)| point).filter(|point| point.layer() < Some(4));
     let plan = HookPlan { output: Output::Last, ..HookPlan::capture(points) };
-    model.run(&Batch::from_sentences([[0, 1, 0]]), &plan).is_ok()
+    model.run(&model.batch_of([[0, 1, 0]]), &plan).is_ok()
 }
 
 #[cfg(test)]

@@ -256,7 +256,7 @@ impl<'a> Hooks<'a> {
         let width = engine.width(x);
         engine.visit(x, 0..width, &mut |Values { now: values, .. }| {
             for capture_idx in self.captures(point) {
-                self.sink.capture(capture_idx, self.first_sentence, self.first_row, values.view())?;
+                self.capture(capture_idx, &values.view())?;
             }
             Ok(())
         })?;
@@ -281,6 +281,7 @@ impl<'a> Hooks<'a> {
             first_unit,
             edits: self.edits(point).map(rows_of).collect(),
             wanted,
+            group_rows: self.rows(),
             seen: &self.seen,
             asked,
         }

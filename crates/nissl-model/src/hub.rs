@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use nissl_core::Progress;
 
 use crate::arch::Found;
-use crate::checkpoint::{Checkpoint, gguf, source};
+use crate::checkpoint::{Checkpoint, gguf, marian, source};
 use crate::error::LoadError;
 
 /// The address that models are downloaded from.
@@ -93,7 +93,7 @@ impl Hub {
     pub fn resolve(&self, source: &str, progress: &dyn Progress) -> Result<ModelFiles, LoadError> {
         let path = Path::new(source);
         if path.exists() {
-            if !gguf::is_gguf(path) {
+            if !gguf::is_gguf(path) && marian::file(path).is_none() {
                 check_folder(path)?;
             }
             return Ok(ModelFiles { folder: path.to_owned(), name: source.to_owned(), commit: None });

@@ -19,8 +19,8 @@ use rayon::prelude::*;
 
 use crate::arch::{Architecture, Config, Found, HeadInfo, Target};
 use crate::blocks::head::Head;
-use crate::checkpoint::Checkpoint;
 use crate::checkpoint::gguf::{self, GgufModel};
+use crate::checkpoint::{Checkpoint, marian};
 use crate::engine::cpu::{Cpu, Tensor};
 
 use crate::engine::{Engine, Halt};
@@ -389,6 +389,13 @@ impl Parts {
             let tokenizer = json.map(|json| Tokenizer::from_bytes(path, &json?)).transpose();
             let tokenizer = Held::new(path, tokenizer);
             return Ok(Self { found: Found::by_config(path, &config)?, config, checkpoint, tokenizer });
+        }
+        if let Some(file) = marian::file(path) {
+            let (config, checkpoint) = marian::model(&file)?;
+            let found = Found::by_config(&file, &config)?;
+            let folder = file.parent().unwrap_or(path);
+            let tokenizer = Held::new(folder, Tokenizer::of_marian(folder));
+            return Ok(Self { found, config, checkpoint, tokenizer });
         }
         let config_path = path.join("config.json");
         let (config, checkpoint, mut found) = match std::fs::read(&config_path) {

@@ -87,6 +87,11 @@ impl Tokenizer {
         made.map(|(path, made)| Self::made(&path, made)).transpose()
     }
 
+    /// That of a folder of Marian's own files: its only sentencepiece model, whatever else lies there.
+    pub(crate) fn of_marian(folder: &Path) -> Result<Option<Self>, LoadError> {
+        marian::own(folder)?.map(|(path, made)| Self::made(&path, made)).transpose()
+    }
+
     /// A tokenizer of what was made of older files.
     fn made(path: &Path, Made { json, numbers, target }: Made) -> Result<Self, LoadError> {
         let mut tokenizer = Self::from_bytes(path, json.to_string().as_bytes())?;

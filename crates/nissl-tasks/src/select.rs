@@ -43,6 +43,11 @@ pub const GROUPS: &[SiteGroup] = &[
         sites: &[Site::GruR, Site::GruZ, Site::GruN, Site::GruH],
     },
     SiteGroup {
+        name: "ssru",
+        summary: "the gates, candidates, cells and states of SSRU layers",
+        sites: &[Site::SsruF, Site::SsruG, Site::SsruC, Site::SsruH],
+    },
+    SiteGroup {
         name: "all",
         summary: "every site but the attention patterns and resid_pre, which is the resid_post before it",
         sites: &[],

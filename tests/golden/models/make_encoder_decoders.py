@@ -227,9 +227,12 @@ def pairs_of(model, seed, lengths):
     return [(some(n), [model.config.decoder_start_token_id, *some(m - 1)]) for n, m in lengths]
 
 
-def edited(spec, name, values, n_source, n_target, first_row, n_ctx):
-    """The edit on the values of one side of a sentence; its places and rows are those of both sides together."""
+def edited(spec, name, values, n_source, n_target, first_row, n_ctx, row=None):
+    """The edit on the values of one side of a sentence, or of a row of it; its places and rows are those of both sides
+    together."""
     rows = slice(0, n_source) if is_source(name) else slice(n_source, n_source + n_target)
+    if row is not None:
+        rows = slice(rows.start + row, rows.start + row + 1)
     ragged = name.endswith("hook_pattern")
     if ragged:
         heads, queries, keys = values.shape
@@ -247,10 +250,10 @@ def run(hooks, pairs, n_ctx, edits=()):
     sites, logits, first_row = {}, [], 0
     for idx, (source, target) in enumerate(pairs):
 
-        def at(name, values):
+        def at(name, values, row=None):
             for spec in edits:
                 if spec["point"] == name:
-                    values = edited(spec, name, values, len(source), len(target), first_row, n_ctx)
+                    values = edited(spec, name, values, len(source), len(target), first_row, n_ctx, row)
             if name.endswith("hook_pattern"):
                 sites[f"{name}.{idx}"] = values.clone()
             else:
@@ -297,7 +300,7 @@ def edits_for(widths, n_ctx):
         spec(d("k", last), "all", sentence(5, 14), "zero"),
         spec(d("v", 0), some(0, 8), "all", {"scale": {"factor": 2.0}}),
         spec(d("pattern", last), some(key(0, 0), key(1, 1)), "all", {"set": {"value": 0.3}}),
-        spec(d("z", 0), "all", rows(7, 12), {"patch": {"values": values(2 * widths[d("z", 0)])}}),
+        spec(d("z", 0), "all", rows(7, 12), {"patch": {"values": values(2 * widths.get(d("z", 0), 0))}}),
         spec(d("attn_out", last), "all", sentence(-1), "zero"),
         spec(d("resid_mid", 0), some(1), "all", {"add": {"values": values(1)}}),
         spec(d("cross_q", 0), some(4, 1), "all", {"scale": {"factor": -1.5}}),
@@ -398,11 +401,12 @@ def make_gradients(folder, hooks, seed):
         probes, values = {}, []
         for idx, (source, target) in enumerate(pairs):
 
-            def at(name, value):
+            def at(name, value, row=None):
                 if name not in WRT:
                     return value
-                probes[f"{name}.{idx}"] = torch.zeros_like(value, requires_grad=True)
-                return value + probes[f"{name}.{idx}"]
+                number = f"{name}.{idx}" if row is None else f"{name}.{1000 * idx + row}"
+                probes[number] = torch.zeros_like(value, requires_grad=True)
+                return value + probes[number]
 
             hooks.at = at
             values.append(gradients.value(objective, hooks.logits(source, target), target))

@@ -61,7 +61,8 @@ impl Config {
 
     /// A config that stands for all of a family.
     pub(super) fn sample() -> Self {
-        let fields = json!({ "attention_types": [[["global", "local"], 1]], "sliding_window": 64 });
+        let fields =
+            json!({ "attention_types": [[["global", "local"], 1]], "sliding_window": 64, "dim-vocabs": [SAMPLE_SIZE] });
         Self { is_sample: true, fields: fields.as_object().cloned().unwrap_or_default(), ..Self::default() }
     }
 

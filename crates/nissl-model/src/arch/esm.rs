@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Architecture, Config, Family, Skeleton, Spec, encoder, positions};
+use super::{Architecture, Blank, Config, Family, Skeleton, Spec, encoder, positions};
 use crate::checkpoint::Checkpoint;
 use crate::engine::{Activation, NormKind, Pairs};
 use crate::error::LoadError;
@@ -53,7 +53,7 @@ fn read(config: &Config, _: &Checkpoint) -> Result<Architecture, LoadError> {
         type_embedding: None,
         embedding_norm: normed.then_some("embeddings.layer_norm"),
         embedding_scale: if drops { 1.0 - MASKED } else { 1.0 },
-        dropped_token: if drops { config.tokens("mask_token_id").first().copied() } else { None },
+        blank: if drops { config.tokens("mask_token_id").first().copied().map(Blank::Token) } else { None },
         attn_norm: Some("encoder.layer.{}.attention.LayerNorm"),
         mlp_norm: Some("encoder.layer.{}.LayerNorm"),
         final_norm: Some("encoder.emb_layer_norm_after"),

@@ -23,7 +23,8 @@ fn read(config: &Config, _: &Checkpoint) -> Result<Architecture, LoadError> {
     config.only("share_encoder_decoder_embeddings", &json!(true))?;
     config.only("decoder_vocab_size", &json!(config.size("vocab_size")?))?;
     let (encoder, decoder) = bart::layers(config, false)?;
-    let encoder = Spec { positions: Positions::Sines, ..encoder };
-    let decoder = Spec { positions: Positions::Sines, ..decoder };
+    let positions = Positions::Sines { steps: encoder.d_model as f64 / 2.0 };
+    let encoder = Spec { positions: positions.clone(), ..encoder };
+    let decoder = Spec { positions, ..decoder };
     Ok(Architecture::EncoderDecoder(EncoderDecoder::new(encoder, decoder)))
 }

@@ -28,6 +28,7 @@ mod llama;
 mod lstm;
 mod mamba;
 mod marian;
+mod marian_nmt;
 mod mistral;
 mod mixtral;
 mod mlstm;
@@ -73,7 +74,9 @@ pub use outline::Outline;
 pub(crate) use recurrent::{Cell, CellKind, Decoder, Recurrent, Values};
 pub(crate) use relative::{Distances, RelativeVectors};
 pub(crate) use state_space::{Block, MambaBlock, RwkvBlock, StateSpace};
-pub(crate) use transformer::{Cross, DistanceBuckets, Experts, Matrix, Positions, QkNorms, Skeleton, Spec};
+pub(crate) use transformer::{
+    Blank, Cross, DistanceBuckets, Experts, Matrix, Positions, QkNorms, Skeleton, Spec, Ssru,
+};
 
 /// A family of architectures that load and run alike.
 pub struct Family {
@@ -138,6 +141,7 @@ pub const FAMILIES: &[Family] = &[
     t5::FAMILY,
     bart::FAMILY,
     marian::FAMILY,
+    marian_nmt::FAMILY,
     lstm::FAMILY,
     gru::FAMILY,
     mlstm::FAMILY,

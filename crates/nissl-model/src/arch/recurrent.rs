@@ -16,6 +16,8 @@ pub(crate) enum CellKind {
     Gru,
     /// An LSTM whose gates read, in place of the state, its product with the input.
     MultiplicativeLstm,
+    /// A forget gate f and candidates g that read the input alone (SSRU).
+    Ssru,
 }
 
 impl CellKind {
@@ -24,6 +26,7 @@ impl CellKind {
         match self {
             Self::Gru => &[Site::GruR, Site::GruZ, Site::GruN],
             Self::Lstm | Self::MultiplicativeLstm => &[Site::LstmI, Site::LstmF, Site::LstmG, Site::LstmO],
+            Self::Ssru => &[Site::SsruF, Site::SsruG],
         }
     }
 }

@@ -33,10 +33,19 @@ pub(crate) enum Positions {
         /// The row of position 0.
         first: usize,
     },
-    /// Sines, then cosines, of the position times frequencies that fall from 1 to 1 / 10000.
-    Sines,
+    /// Sines, then cosines, of the position times frequencies that fall from 1, to 1 / 10000 in so many steps.
+    Sines { steps: f64 },
     /// Rotations of queries and keys, one a layer; none where a layer has none.
     Rotary(Vec<Option<Rotation>>),
+}
+
+/// Which tokens have an embedding of zeros.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Blank {
+    /// This one; the others of its sentence are divided by the share that they are of it.
+    Token(u32),
+    /// The first of a text, whatever it is.
+    First,
 }
 
 /// Norms of queries and keys, before any rotation.
@@ -84,6 +93,13 @@ pub(crate) struct Cross {
     pub(crate) out: Matrix,
     /// Before it, or after its residual sum, as the norm of the other attention.
     pub(crate) norm: &'static str,
+}
+
+/// The gates of an SSRU, which stands in the place of a decoder's attention over its own text.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ssru {
+    pub(crate) forget: Matrix,
+    pub(crate) candidate: Matrix,
 }
 
 /// A matrix in the checkpoint, with `{}` for the layer: `name.weight`, and `name.bias` if it has one.
@@ -183,8 +199,8 @@ pub(crate) struct Spec {
     pub(crate) embedding_norm: Option<&'static str>,
     /// Factor of the token embeddings.
     pub(crate) embedding_scale: f32,
-    /// A token whose embedding is zeros; the others of its sentence are divided by the share that they are of it.
-    pub(crate) dropped_token: Option<u32>,
+    /// Which tokens have an embedding of zeros.
+    pub(crate) blank: Option<Blank>,
     /// From the width of the embeddings to that of the residual stream.
     pub(crate) embedding_projection: Option<Matrix>,
     /// Layers that the checkpoint has, of which each stands for as many of the model's; none if for one.
@@ -212,6 +228,8 @@ pub(crate) struct Spec {
     /// Whether the MLP reads what the attention reads, and not its sum.
     pub(crate) parallel: bool,
     pub(crate) attn_out: Matrix,
+    /// In place of the attention.
+    pub(crate) ssru: Option<Ssru>,
     /// Before the attention (decoder) or after its residual sum (encoder).
     pub(crate) attn_norm: Option<&'static str>,
     /// Whether the first layer has that norm.
@@ -277,7 +295,7 @@ impl Spec {
             type_embedding: None,
             embedding_norm: None,
             embedding_scale: 1.0,
-            dropped_token: None,
+            blank: None,
             embedding_projection: None,
             n_stored_layers: None,
             distance_bias: None,
@@ -292,6 +310,7 @@ impl Spec {
             windows: Vec::new(),
             parallel: false,
             attn_out: nameless,
+            ssru: None,
             attn_norm: None,
             first_attn_norm: true,
             cross: None,
@@ -426,17 +445,25 @@ impl Spec {
     pub(crate) fn sites(&self) -> Vec<SiteInfo> {
         let (q, kv) = (self.n_heads * self.d_head, self.n_kv_heads * self.d_head);
         let after = |norm: Option<&'static str>| norm.filter(|_| self.is_post_norm()).unwrap_or_default();
-        let part = |i: usize| self.qkv.get(i).unwrap_or(&self.qkv[0]).name;
-        let mut sites = vec![
-            (Site::Embed, self.d_model, self.token_embedding),
-            (Site::ResidPre, self.d_model, ""),
-            (Site::AttnQ, q, part(0)),
-            (Site::AttnK, kv, part(1)),
-            (Site::AttnV, kv, part(2)),
-            (Site::AttnPattern, self.n_heads * self.n_ctx, ""),
-            (Site::AttnZ, q, ""),
-            (Site::AttnOut, self.d_model, self.attn_out.name),
-        ];
+        let mut sites = vec![(Site::Embed, self.d_model, self.token_embedding), (Site::ResidPre, self.d_model, "")];
+        if let Some(ssru) = &self.ssru {
+            sites.extend([
+                (Site::SsruF, self.d_model, ssru.forget.name),
+                (Site::SsruG, self.d_model, ssru.candidate.name),
+                (Site::SsruC, self.d_model, ""),
+                (Site::SsruH, self.d_model, ""),
+            ]);
+        } else {
+            let part = |i: usize| self.qkv.get(i).unwrap_or(&self.qkv[0]).name;
+            sites.extend([
+                (Site::AttnQ, q, part(0)),
+                (Site::AttnK, kv, part(1)),
+                (Site::AttnV, kv, part(2)),
+                (Site::AttnPattern, self.n_heads * self.n_ctx, ""),
+                (Site::AttnZ, q, ""),
+                (Site::AttnOut, self.d_model, self.attn_out.name),
+            ]);
+        }
         if !self.parallel {
             sites.push((Site::ResidMid, self.d_model, after(self.attn_norm)));
         }

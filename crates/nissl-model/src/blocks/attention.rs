@@ -56,10 +56,8 @@ impl<P: Packing> Attention<P> {
             engine.rotate(&mut qkv, shape.q(), shape.d_head, hooks.positions(), rotary);
             engine.rotate(&mut qkv, shape.k(), shape.d_head, hooks.positions(), rotary);
         }
-        let (own, grows) = match &mut here.past {
-            Some(At { past: LayerPast::Attention(past) | LayerPast::Both { own: past, .. }, grows }) => {
-                (past.as_mut_slice(), *grows)
-            }
+        let (own, grows) = match here.past.as_mut().map(|At { past, grows }| (past.own(), *grows)) {
+            Some((LayerPast::Attention(past), grows)) => (past.as_mut_slice(), grows),
             _ => (<&mut [E::Past]>::default(), false),
         };
         // One a sentence that there is now; those of variants are alike.

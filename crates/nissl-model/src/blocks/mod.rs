@@ -15,8 +15,68 @@ pub(crate) mod rwkv;
 
 use crate::engine::{Engine, Epilogue, Halt, Packing};
 use crate::hooks::{Hooks, Stage};
-use crate::skeletons::Here;
+use crate::skeletons::{At, Here, LayerPast};
 use nissl_core::HookPoint;
+
+/// What lets the tokens of a text see each other in a block.
+pub(crate) enum Mixer<P: Packing> {
+    /// Tokens look at others.
+    Attention(attention::Attention<P>),
+    /// Tokens see earlier ones through a state.
+    Recurrence(recurrence::Recurrence<P>),
+}
+
+impl<P: Packing> Mixer<P> {
+    /// residual + what it makes of x, `[T, d_model]`.
+    pub(crate) fn forward<E: Engine<Packing = P>>(
+        &self,
+        engine: &E,
+        x: &E::Tensor,
+        residual: &E::Tensor,
+        here: &mut Here<'_, E>,
+    ) -> Result<E::Tensor, Halt> {
+        let recurrence = match self {
+            Self::Attention(attention) => return attention.forward(engine, x, residual, here),
+            Self::Recurrence(recurrence) => recurrence,
+        };
+        let layout = recurrence::Layout::new(here.hooks.offsets(), None);
+        let past = here.past.as_mut().map(|At { past, grows }| At { past: past.own(), grows: *grows });
+        let out = recurrence.forward(engine, x, &layout, (here.stack, here.layer), here.hooks, past)?;
+        Ok(engine.add(residual, &out))
+    }
+
+    /// The past of sentences that have nothing behind them.
+    pub(crate) fn past<E: Engine<Packing = P>>(&self, engine: &E, n_sentences: usize) -> LayerPast<E> {
+        match self {
+            Self::Attention(_) => LayerPast::Attention(vec![E::Past::default(); n_sentences]),
+            Self::Recurrence(recurrence) => recurrence.past(engine, n_sentences),
+        }
+    }
+
+    /// Its products.
+    pub(crate) fn linears(&self) -> Vec<&P::Linear> {
+        match self {
+            Self::Attention(attention) => vec![&attention.qkv, &attention.out],
+            Self::Recurrence(recurrence) => recurrence.linears().collect(),
+        }
+    }
+
+    /// Whether tokens look at vectors of relative positions.
+    pub(crate) fn has_relative_positions(&self) -> bool {
+        matches!(self, Self::Attention(attention::Attention { relative: Some(_), .. }))
+    }
+
+    /// Its norms: of what it gives, then of queries and keys.
+    pub(crate) fn norms(&self) -> Vec<&P::Norm> {
+        match self {
+            Self::Attention(attention) => {
+                let of_heads = attention.qk_norms.iter().flat_map(|(q, k)| [q, k]);
+                attention.out_norm.iter().chain(of_heads).collect()
+            }
+            Self::Recurrence(_) => Vec::new(),
+        }
+    }
+}
 
 /// What comes after the attention in a block.
 pub(crate) enum Feed<P: Packing> {

@@ -1,11 +1,11 @@
-//! A layer of LSTM or GRU over packed sentences, with a hook at every gate, cell and state within the recurrence.
+//! A layer of LSTM, GRU or SSRU over packed sentences, with a hook at every gate, cell and state within the recurrence.
 //!
 //! Letters: T rows of the group, N sentences that have a step, H units. What the input gives to the gates is one
 //! product for all steps; a step then takes all sentences that have it together.
 
 use std::ops::Range;
 
-use nissl_core::{HookPoint, Site};
+use nissl_core::{HookPoint, Site, Stack};
 
 use crate::arch::CellKind;
 use crate::engine::{Activation, Engine, Epilogue, Flow, Halt, Packing};
@@ -23,8 +23,8 @@ pub(crate) struct Direction<P: Packing> {
     /// What the input gives to the gates, `[n_in, n_gates H]`; behind that, of a multiplicative LSTM, what the state is
     /// multiplied with.
     pub(crate) input: P::Linear,
-    /// `[d_state, n_gates H]`.
-    pub(crate) hidden: P::Linear,
+    /// What the state gives to the gates, `[d_state, n_gates H]`; none if they read the input alone (SSRU).
+    pub(crate) hidden: Option<P::Linear>,
     /// Of a multiplicative LSTM: what of the state is multiplied, `[d_state, H]`.
     pub(crate) multiplier: Option<P::Linear>,
     /// `[H, d_state]`.
@@ -53,16 +53,27 @@ impl<P: Packing> Direction<P> {
                 slot(&[Site::LstmI, Site::LstmF, Site::LstmG, Site::LstmO], h, false),
                 slot(&[Site::LstmC], h, true),
             ],
+            CellKind::Ssru => {
+                vec![slot(&[Site::SsruF], h, false), slot(&[Site::SsruG], h, false), slot(&[Site::SsruC], h, true)]
+            }
         };
         if self.kind == CellKind::MultiplicativeLstm {
             slots.insert(0, slot(&[Site::LstmM], h, false));
         }
-        slots.push(slot(if self.kind == CellKind::Gru { &[Site::GruH] } else { &[Site::LstmH] }, d_state, true));
+        slots.push(match self.kind {
+            CellKind::Gru => slot(&[Site::GruH], d_state, true),
+            CellKind::Lstm | CellKind::MultiplicativeLstm => slot(&[Site::LstmH], d_state, true),
+            CellKind::Ssru => slot(&[Site::SsruH], d_state, false),
+        });
         slots
     }
 
+    fn linears(&self) -> impl Iterator<Item = &P::Linear> {
+        [&self.input].into_iter().chain(&self.hidden).chain(&self.multiplier).chain(&self.projection)
+    }
+
     /// The widths of what the next step needs.
-    pub(crate) fn carried(&self) -> Vec<usize> {
+    fn carried(&self) -> Vec<usize> {
         self.slots().iter().filter(|slot| slot.carried).map(|slot| slot.width).collect()
     }
 }
@@ -159,6 +170,17 @@ impl Steps {
 type Record<E> = Vec<Vec<<E as Engine>::Tensor>>;
 
 impl<P: Packing> Recurrence<P> {
+    /// Its products.
+    pub(crate) fn linears(&self) -> impl Iterator<Item = &P::Linear> {
+        self.directions.iter().flat_map(Direction::linears)
+    }
+
+    /// The past of sentences that have nothing behind them, of a layer that does not run backward.
+    pub(crate) fn past<E: Engine<Packing = P>>(&self, engine: &E, n_sentences: usize) -> LayerPast<E> {
+        let widths = self.directions[0].carried().into_iter();
+        LayerPast::States(widths.map(|width| engine.embed(n_sentences, width, &|_, _| {})).collect())
+    }
+
     /// The states `[T, n_directions d_state]` of x `[T, n_in]`, every sentence from what its past left or from a state
     /// of zeros on.
     pub(crate) fn forward<E: Engine<Packing = P>>(
@@ -166,7 +188,7 @@ impl<P: Packing> Recurrence<P> {
         engine: &E,
         x: &E::Tensor,
         layout: &Layout,
-        layer: u16,
+        block: (Stack, u16),
         hooks: &Hooks<'_>,
         mut past: Option<At<'_, E>>,
     ) -> Result<E::Tensor, Halt> {
@@ -176,7 +198,7 @@ impl<P: Packing> Recurrence<P> {
             .enumerate()
             .map(|(idx, direction)| {
                 let steps = Steps::new(layout, idx == 1);
-                let sites = Sites::new(layer, hooks, (idx, self.directions.len()), direction, past.is_some());
+                let sites = Sites::new(block, hooks, (idx, self.directions.len()), direction, past.is_some());
                 let record = direction.forward(engine, x, layout, &steps, &sites, &mut past)?;
                 Ok((steps, record))
             })
@@ -184,10 +206,10 @@ impl<P: Packing> Recurrence<P> {
         let slots = self.directions[0].slots();
         for (number, slot) in slots.iter().enumerate() {
             for (idx, &site) in slot.sites.iter().enumerate() {
-                if hooks.captures_at(at(layer, site)) {
+                if hooks.captures_at(at(block, site)) {
                     let columns = idx * slot.width..(idx + 1) * slot.width;
                     let mut values = joined(engine, &runs, number, &columns, &layout.rows);
-                    hooks.deliver(engine, at(layer, site), &mut values)?;
+                    hooks.deliver(engine, at(block, site), &mut values)?;
                 }
             }
         }
@@ -196,8 +218,8 @@ impl<P: Packing> Recurrence<P> {
     }
 }
 
-fn at(layer: u16, site: Site) -> HookPoint {
-    HookPoint::new(layer, site)
+fn at((stack, layer): (Stack, u16), site: Site) -> HookPoint {
+    HookPoint::of(stack, layer, site)
 }
 
 /// The chosen rows of some columns of a slot, all directions side by side.
@@ -227,7 +249,7 @@ struct Sites<'a> {
 
 impl<'a> Sites<'a> {
     fn new<P: Packing>(
-        layer: u16,
+        block: (Stack, u16),
         hooks: &'a Hooks<'_>,
         (idx, n): (usize, usize),
         direction: &Direction<P>,
@@ -235,11 +257,11 @@ impl<'a> Sites<'a> {
     ) -> Self {
         let slots = direction.slots();
         let edits = |slot: &Slot| {
-            let of_site = |&site: &Site| hooks.by_row(at(layer, site), n * slot.width, idx * slot.width);
+            let of_site = |&site: &Site| hooks.by_row(at(block, site), n * slot.width, idx * slot.width);
             slot.sites.iter().map(of_site).collect()
         };
         let keeps = |(number, slot): (usize, &Slot)| {
-            let captured = slot.sites.iter().any(|&site| hooks.captures_at(at(layer, site)));
+            let captured = slot.sites.iter().any(|&site| hooks.captures_at(at(block, site)));
             captured || slot.carried && has_past || number + 1 == slots.len()
         };
         Self { edits: slots.iter().map(edits).collect(), keeps: slots.iter().enumerate().map(keeps).collect() }
@@ -313,8 +335,19 @@ impl<P: Packing> Direction<P> {
         let h = self.d_hidden;
         let part = |x: &E::Tensor, columns: Range<usize>| engine.beside(&[(x, columns)]);
         let state = &before[before.len() - 1];
+        let Some(hidden) = &self.hidden else {
+            let mut forget = engine.activate(&part(given, 0..h), Activation::Sigmoid);
+            show(0, &mut forget)?;
+            let mut new = part(given, h..2 * h);
+            show(1, &mut new)?;
+            let mut cell = engine.blend(&forget, state, &new);
+            show(2, &mut cell)?;
+            let mut state = engine.activate(&cell, Activation::Relu);
+            show(3, &mut state)?;
+            return Ok(vec![forget, new, cell, state]);
+        };
         if self.kind == CellKind::Gru {
-            let hidden = engine.linear(state, &self.hidden, Epilogue::None);
+            let hidden = engine.linear(state, hidden, Epilogue::None);
             let sum = engine.add(&part(given, 0..2 * h), &part(&hidden, 0..2 * h));
             let mut gates = engine.activate(&sum, Activation::Sigmoid);
             show(0, &mut gates)?;
@@ -330,11 +363,11 @@ impl<P: Packing> Direction<P> {
             let mut product =
                 engine.multiply(&part(given, 4 * h..5 * h), &engine.linear(state, multiplier, Epilogue::None));
             show(0, &mut product)?;
-            let pre = engine.linear(&product, &self.hidden, Epilogue::Add(&part(given, 0..4 * h)));
+            let pre = engine.linear(&product, hidden, Epilogue::Add(&part(given, 0..4 * h)));
             slots.push(product);
             pre
         } else {
-            engine.linear(state, &self.hidden, Epilogue::Add(given))
+            engine.linear(state, hidden, Epilogue::Add(given))
         };
         let mut gates = engine.lstm_gates(&pre);
         show(slots.len(), &mut gates)?;

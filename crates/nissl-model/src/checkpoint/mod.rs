@@ -8,6 +8,7 @@ mod convert;
 pub(crate) mod cursor;
 mod dtype;
 pub(crate) mod gguf;
+pub(crate) mod marian;
 mod memory;
 mod mmap;
 mod mxfp4;
@@ -44,18 +45,20 @@ pub(crate) struct Format {
     pub(crate) name: &'static str,
     /// How the names of its files end.
     pub(crate) extensions: &'static [&'static str],
+    /// What they begin with, where another format has such names too.
+    pub(crate) starts: &'static [u8],
     /// What a model's only weight file is called.
     pub(crate) single: Option<&'static str>,
     /// What the file is called that says which shard holds which weight.
     pub(crate) index: Option<&'static str>,
-    /// Whether a file has a config too, and so needs no folder.
-    pub(crate) is_model: bool,
+    /// The `model_type`s of the models in its files, where a file has a config too, and so needs no folder.
+    pub(crate) model_types: Option<fn() -> Vec<&'static str>>,
     /// Reads the table of a file's tensors and checks it; what it returns can be sliced without a further check.
     read: fn(&Path, &[u8]) -> Result<Contents, LoadError>,
 }
 
 /// Every format, in the order in which a folder is searched for them.
-pub(crate) const FORMATS: &[Format] = &[safetensors::FORMAT, torch::FORMAT, gguf::FORMAT, npz::FORMAT];
+pub(crate) const FORMATS: &[Format] = &[safetensors::FORMAT, marian::FORMAT, torch::FORMAT, gguf::FORMAT, npz::FORMAT];
 
 /// What is in a file of weights.
 #[derive(Debug)]

@@ -19,9 +19,10 @@ use crate::error::LoadError;
 pub(super) const FORMAT: Format = Format {
     name: "safetensors",
     extensions: &["safetensors"],
+    starts: b"",
     single: Some("model.safetensors"),
     index: Some("model.safetensors.index.json"),
-    is_model: false,
+    model_types: None,
     read: |path, file| entries(path, file).map(Contents::mapped),
 };
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
 
 use serde::Deserialize;
@@ -36,7 +36,7 @@ pub(crate) fn find(path: &Path) -> Result<Source, LoadError> {
     }
     let names = list(path)?;
     let mut got = None;
-    for format in FORMATS.iter().filter(|format| !format.is_model) {
+    for format in FORMATS.iter().filter(|format| format.model_types.is_none()) {
         let files: Vec<&String> = names.iter().filter(|name| format.has(Path::new(name))).collect();
         match files[..] {
             [] => {}
@@ -61,7 +61,9 @@ fn from_file(path: &Path) -> Result<Source, LoadError> {
     if let Some(format) = FORMATS.iter().find(|format| format.has(path)) {
         return Ok(Source { format, files: vec![path.to_owned()], index: None });
     }
-    let all: Vec<String> = FORMATS.iter().flat_map(|format| format.extensions).map(|ext| format!(".{ext}")).collect();
+    // Those that another format has too are named once.
+    let own = FORMATS.iter().filter(|format| format.starts.is_empty());
+    let all: Vec<String> = own.flat_map(|format| format.extensions).map(|ext| format!(".{ext}")).collect();
     let got = "another name".to_owned();
     Err(LoadError::NotAModel { path: path.to_owned(), expected: format!("a file {}", all.join(", ")), got })
 }
@@ -96,14 +98,21 @@ pub(crate) fn describe(names: &[String]) -> String {
     }
 }
 
+/// Whether a file begins with some bytes.
+fn begins(path: &Path, with: &[u8]) -> bool {
+    let mut bytes = vec![0; with.len()];
+    fs::File::open(path).and_then(|mut file| file.read_exact(&mut bytes)).is_ok_and(|()| bytes == with)
+}
+
 fn has_extension(path: &Path, extension: &str) -> bool {
     path.extension().is_some_and(|ext| ext.eq_ignore_ascii_case(extension))
 }
 
 impl Format {
-    /// Whether a file's name ends as those of this format.
+    /// Whether a file's name ends as those of this format, and it begins as they do.
     pub(super) fn has(&self, path: &Path) -> bool {
-        self.extensions.iter().any(|extension| has_extension(path, extension))
+        let is_named = self.extensions.iter().any(|extension| has_extension(path, extension));
+        is_named && (self.starts.is_empty() || begins(path, self.starts))
     }
 }
 

@@ -14,6 +14,8 @@ pub(crate) struct RowEdits<'a> {
     pub(super) edits: Vec<(&'a EditSpec, Vec<(usize, usize)>)>,
     /// The number of the point among those that gradients are wanted for.
     pub(super) wanted: Option<usize>,
+    /// The row of the group that each row is, where there are others.
+    pub(super) group_rows: Option<&'a [usize]>,
     pub(super) seen: &'a Seen,
     /// The units of the point that conditions ask for.
     pub(super) asked: Vec<u32>,
@@ -27,10 +29,12 @@ impl RowEdits<'_> {
             || self.edits.iter().any(|(_, rows)| rows.binary_search_by_key(&row, |(row, _)| *row).is_ok())
     }
 
-    /// Asks for the gradient with respect to the values of some rows of the group, if it is wanted.
+    /// Asks for the gradient with respect to the values of some rows, if it is wanted.
     pub(crate) fn want(&self, rows: &[Option<usize>], values: &mut Values<'_>) {
         if let (Some(wanted), Some(idx)) = (&mut values.wanted, self.wanted) {
-            let piece = Piece::Rows { rows: rows.to_vec(), first_unit: self.first_unit };
+            let of_group = |row: usize| self.group_rows.map_or(row, |rows| rows[row]);
+            let rows = rows.iter().map(|row| row.map(of_group)).collect();
+            let piece = Piece::Rows { rows, first_unit: self.first_unit };
             **wanted = Some(Wanted { idx, piece });
         }
     }

@@ -133,6 +133,7 @@ fn is_stream(site: Site) -> bool {
             | Site::ResidPre
             | Site::AttnOut
             | Site::MixerOut
+            | Site::SsruH
             | Site::ResidMid
             | Site::CrossOut
             | Site::ResidMidCross

@@ -16,7 +16,7 @@ pub(super) fn block<E: Engine>(
     let hooks = here.hooks;
     let stage = hooks.stage();
     let normed = norm(engine, x, block.attn_norm.as_ref());
-    let mut mid = block.attention.forward(engine, normed.as_ref().unwrap_or(x), x, &mut here)?;
+    let mut mid = block.mixer.forward(engine, normed.as_ref().unwrap_or(x), x, &mut here)?;
     if block.parallel {
         // There may be other rows now than the attention has read.
         let own = block.mlp_norm.as_ref().map(|norm| engine.norm(x, norm));

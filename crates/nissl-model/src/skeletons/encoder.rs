@@ -13,7 +13,7 @@ pub(super) fn block<E: Engine>(
     x: &E::Tensor,
     mut here: Here<'_, E>,
 ) -> Result<E::Tensor, Halt> {
-    let sum = block.attention.forward(engine, x, x, &mut here)?;
+    let sum = block.mixer.forward(engine, x, x, &mut here)?;
     let mut mid = normed(engine, sum, block.attn_norm.as_ref());
     here.hooks.visit(engine, here.at(Site::ResidMid), &mut mid)?;
     if let Some((cross, cross_norm)) = &block.cross {

@@ -1,7 +1,9 @@
 //! A transformer that reads the source, and one that reads the target and, in every block, what the first made of the
 //! source.
 
-use super::{LaidOut, LayerPast, Past, Transformer};
+use std::sync::Arc;
+
+use super::{Block, LaidOut, LayerPast, Past, Transformer};
 use crate::engine::{Engine, Halt, Packing};
 use crate::hooks::Hooks;
 
@@ -36,8 +38,11 @@ impl<P: Packing> EncoderDecoder<P> {
     }
 
     /// The past of sentences that have nothing behind them.
-    pub(super) fn past<E: Engine<Packing = P>>(&self, n_sentences: usize) -> Vec<LayerPast<E>> {
-        let nothing = || vec![E::Past::default(); n_sentences];
-        self.decoder.blocks.iter().map(|_| LayerPast::Both { own: nothing(), source: nothing() }).collect()
+    pub(super) fn past<E: Engine<Packing = P>>(&self, engine: &E, n_sentences: usize) -> Vec<LayerPast<E>> {
+        let empty = |block: &Arc<Block<P>>| LayerPast::Both {
+            own: Box::new(block.mixer.past(engine, n_sentences)),
+            source: vec![E::Past::default(); n_sentences],
+        };
+        self.decoder.blocks.iter().map(empty).collect()
     }
 }

@@ -100,10 +100,10 @@ impl<P: Packing> Network<P> {
     /// after it, or on how far from the end it is.
     pub(crate) fn past<E: Engine<Packing = P>>(&self, engine: &E, n_sentences: usize) -> Option<Past<E>> {
         let layers = match self {
-            Self::Transformer(transformer) => transformer.past(n_sentences)?,
+            Self::Transformer(transformer) => transformer.past(engine, n_sentences)?,
             Self::Recurrent(recurrent) => recurrent.past(engine, n_sentences)?,
             Self::StateSpace(model) => model.past(engine, n_sentences),
-            Self::EncoderDecoder(both) => both.past(n_sentences),
+            Self::EncoderDecoder(both) => both.past(engine, n_sentences),
         };
         Some(Past { n_sentences, layers, grows: true })
     }

@@ -14,29 +14,59 @@ pub(crate) struct Past<E: Engine> {
 pub(crate) enum LayerPast<E: Engine> {
     /// Keys and values, one a sentence.
     Attention(Vec<E::Past>),
-    /// Keys and values, one a sentence, of the target and of the source.
+    /// Of the target and of the source.
     Both {
-        /// Of the target.
-        own: Vec<E::Past>,
-        /// Of the source.
+        /// Of the target, as of a text alone.
+        own: Box<Self>,
+        /// Keys and values, one a sentence.
         source: Vec<E::Past>,
     },
     /// Of a recurrence: what the last step left, each `[n_sentences, width]`.
     States(Vec<E::Tensor>),
 }
 
+impl<E: Engine> LayerPast<E> {
+    /// That of the text that grows, without its source.
+    pub(crate) fn own(&mut self) -> &mut Self {
+        match self {
+            Self::Both { own, .. } => own,
+            own => own,
+        }
+    }
+
+    fn choose(&self, engine: &E, sentences: &[usize]) -> Self {
+        let chosen = |past: &[E::Past]| sentences.iter().map(|&i| past[i].clone()).collect();
+        match self {
+            Self::Attention(past) => Self::Attention(chosen(past)),
+            Self::Both { own, source } => {
+                Self::Both { own: Box::new(own.choose(engine, sentences)), source: chosen(source) }
+            }
+            Self::States(states) => Self::States(states.iter().map(|state| engine.rows(state, sentences)).collect()),
+        }
+    }
+
+    /// `places`: of each sentence, whether it is one of these (0) or of the others (1), and which.
+    fn join(&mut self, engine: &E, other: Self, places: &[(usize, usize)]) {
+        match (self, other) {
+            (Self::Attention(past), Self::Attention(other)) => past.extend(other),
+            (Self::Both { own, source }, Self::Both { own: other_own, source: other_source }) => {
+                own.join(engine, *other_own, places);
+                source.extend(other_source);
+            }
+            (Self::States(states), Self::States(other)) => {
+                for (state, other) in states.iter_mut().zip(&other) {
+                    *state = engine.gather(&[state, other], places);
+                }
+            }
+            _ => unreachable!("the layers of one network are alike"),
+        }
+    }
+}
+
 impl<E: Engine> Past<E> {
     /// The past of some of the sentences, in this order; one that is named twice goes on twice.
     pub(crate) fn choose(&self, engine: &E, sentences: &[usize]) -> Self {
-        let chosen = |past: &[E::Past]| sentences.iter().map(|&i| past[i].clone()).collect();
-        let layer = |layer: &LayerPast<E>| match layer {
-            LayerPast::Attention(past) => LayerPast::Attention(chosen(past)),
-            LayerPast::Both { own, source } => LayerPast::Both { own: chosen(own), source: chosen(source) },
-            LayerPast::States(states) => {
-                LayerPast::States(states.iter().map(|state| engine.rows(state, sentences)).collect())
-            }
-        };
-        let layers = self.layers.iter().map(layer).collect();
+        let layers = self.layers.iter().map(|layer| layer.choose(engine, sentences)).collect();
         Self { n_sentences: sentences.len(), layers, grows: self.grows }
     }
 
@@ -46,19 +76,7 @@ impl<E: Engine> Past<E> {
         let places: Vec<(usize, usize)> = of(0, self.n_sentences).chain(of(1, other.n_sentences)).collect();
         self.n_sentences = places.len();
         for (here, other) in self.layers.iter_mut().zip(other.layers) {
-            match (here, other) {
-                (LayerPast::Attention(past), LayerPast::Attention(other)) => past.extend(other),
-                (LayerPast::Both { own, source }, LayerPast::Both { own: other_own, source: other_source }) => {
-                    own.extend(other_own);
-                    source.extend(other_source);
-                }
-                (LayerPast::States(states), LayerPast::States(other)) => {
-                    for (state, other) in states.iter_mut().zip(&other) {
-                        *state = engine.gather(&[state, other], &places);
-                    }
-                }
-                _ => unreachable!("the layers of one network are alike"),
-            }
+            here.join(engine, other, &places);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Layers of LSTM or GRU one after the other.
 
-use nissl_core::{HookPoint, Site};
+use nissl_core::{HookPoint, Site, Stack};
 
 use crate::blocks::recurrence::{Layout, Recurrence};
 use crate::engine::{Added, AttentionShape, Engine, Epilogue, Flow, Halt, Packing};
@@ -33,10 +33,7 @@ pub(crate) struct Average<P: Packing> {
 impl<P: Packing> Recurrent<P> {
     /// Adds everything that is laid out.
     pub(super) fn laid_out<'a>(&'a self, all: &mut LaidOut<'a, P>) {
-        for direction in self.layers.iter().flat_map(|layer| &layer.directions) {
-            all.linears.extend([&direction.input, &direction.hidden]);
-            all.linears.extend(direction.multiplier.iter().chain(&direction.projection));
-        }
+        all.linears.extend(self.layers.iter().flat_map(Recurrence::linears));
         all.linears.extend(self.average.iter().map(|average| &average.qkv));
     }
 
@@ -59,7 +56,7 @@ impl<P: Packing> Recurrent<P> {
             let past = past.as_mut().map(|past| past.at(layer));
             let layer = layer as u16;
             visit(engine, &layout, hooks, HookPoint::new(layer, Site::ResidPre), &mut x)?;
-            let mut y = recurrence.forward(engine, &x, &layout, layer, hooks, past)?;
+            let mut y = recurrence.forward(engine, &x, &layout, (Stack::Only, layer), hooks, past)?;
             visit(engine, &layout, hooks, HookPoint::new(layer, Site::ResidPost), &mut y)?;
             if self.average.is_some() {
                 read.push(x);
@@ -77,15 +74,11 @@ impl<P: Packing> Recurrent<P> {
     /// The past of sentences that have nothing behind them; none if layers run backward too, if padding stands before
     /// sentences, or if the head reads an average over all positions.
     pub(super) fn past<E: Engine<Packing = P>>(&self, engine: &E, n_sentences: usize) -> Option<Vec<LayerPast<E>>> {
-        if self.padding.is_some() || self.average.is_some() {
+        let backward = self.layers.iter().any(|recurrence| recurrence.directions.len() > 1);
+        if self.padding.is_some() || self.average.is_some() || backward {
             return None;
         }
-        let zeros = |width| engine.embed(n_sentences, width, &|_, _| {});
-        let empty = |recurrence: &Recurrence<P>| match recurrence.directions.as_slice() {
-            [one] => Some(LayerPast::States(one.carried().into_iter().map(zeros).collect())),
-            _ => None,
-        };
-        self.layers.iter().map(empty).collect()
+        Some(self.layers.iter().map(|recurrence| recurrence.past(engine, n_sentences)).collect())
     }
 }
 

@@ -6,11 +6,10 @@ use nissl_core::{HookPoint, Site, Stack};
 
 use super::{Here, LaidOut, LayerPast, Past, decoder, encoder};
 use crate::arch::Skeleton;
-use crate::blocks::Feed;
-use crate::blocks::attention::Attention;
 use crate::blocks::bias::Biases;
 use crate::blocks::cross::CrossAttention;
 use crate::blocks::rotary::Angles;
+use crate::blocks::{Feed, Mixer};
 use crate::engine::{Engine, Epilogue, Halt, Packing};
 use crate::hooks::Hooks;
 
@@ -32,7 +31,7 @@ pub(crate) struct Transformer<P: Packing> {
 
 /// The weights of a block.
 pub(crate) struct Block<P: Packing> {
-    pub(crate) attention: Attention<P>,
+    pub(crate) mixer: Mixer<P>,
     pub(crate) attn_norm: Option<P::Norm>,
     /// Over the source, where there is one, and its norm.
     pub(crate) cross: Option<(CrossAttention<P>, Option<P::Norm>)>,
@@ -51,14 +50,13 @@ impl<P: Packing> Transformer<P> {
             if layer > 0 && Arc::ptr_eq(block, &self.blocks[layer - 1]) {
                 continue;
             }
-            let Block { attention, attn_norm, cross, mlp, mlp_norm, .. } = &**block;
-            all.linears.extend([&attention.qkv, &attention.out].into_iter().chain(mlp.linears()));
-            all.norms.extend(attn_norm.iter().chain(mlp_norm).chain(&attention.out_norm).chain(mlp.out_norm()));
+            let Block { mixer, attn_norm, cross, mlp, mlp_norm, .. } = &**block;
+            all.linears.extend(mixer.linears().into_iter().chain(mlp.linears()));
+            all.norms.extend(attn_norm.iter().chain(mlp_norm).chain(mixer.norms()).chain(mlp.out_norm()));
             if let Some((cross, norm)) = cross {
                 all.linears.extend([&cross.q, &cross.kv, &cross.out]);
                 all.norms.extend(norm);
             }
-            all.norms.extend(attention.qk_norms.iter().flat_map(|(q, k)| [q, k]));
         }
     }
 
@@ -143,8 +141,8 @@ impl<P: Packing> Transformer<P> {
     }
 
     /// The past of sentences that have nothing behind them; none if positions see those after them.
-    pub(super) fn past<E: Engine<Packing = P>>(&self, n_sentences: usize) -> Option<Vec<LayerPast<E>>> {
-        let empty = |_: &Arc<Block<P>>| LayerPast::Attention(vec![E::Past::default(); n_sentences]);
+    pub(super) fn past<E: Engine<Packing = P>>(&self, engine: &E, n_sentences: usize) -> Option<Vec<LayerPast<E>>> {
+        let empty = |block: &Arc<Block<P>>| block.mixer.past(engine, n_sentences);
         matches!(self.skeleton, Skeleton::Decoder | Skeleton::PostNormDecoder)
             .then(|| self.blocks.iter().map(empty).collect())
     }

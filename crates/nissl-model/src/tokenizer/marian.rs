@@ -31,6 +31,13 @@ const CONVENTIONS: &[Convention<Rules>] = &[Convention {
     },
 }];
 
+const OWN: Rules = Rules {
+    special: &[role("eos_token", "</s>"), role("unk_token", "<unk>")],
+    around: Around::END,
+    numbers: Numbers::Own,
+    folded: Folded::NO,
+};
+
 #[expect(clippy::unnecessary_wraps, reason = "another kind's search may fail")]
 fn find(folder: &Folder<'_>) -> Result<Option<PathBuf>, LoadError> {
     let all = [SOURCE, TARGET, "vocab.json"].map(|name| folder.file(name));
@@ -41,6 +48,14 @@ fn read(folder: &Folder<'_>, source: &Path) -> Result<Made, LoadError> {
     let target = if folder.flag("separate_vocabs")?.unwrap_or(false) { "target_vocab.json" } else { "vocab.json" };
     let target = one(folder, &folder.path().join(TARGET), target)?;
     Ok(Made { target: Some(Box::new(target)), ..one(folder, source, "vocab.json")? })
+}
+
+/// What a folder of Marian's own files has, if it has one: a model whose pieces have the numbers that they have there.
+pub(super) fn own(path: &Path) -> Result<Option<(PathBuf, Made)>, LoadError> {
+    let folder = Folder::open(path)?;
+    let Some(model) = sentencepiece::find(&folder)? else { return Ok(None) };
+    let json = sentencepiece::tokenizer(&folder, &model, &OWN, &[])?;
+    Ok(Some((model, json.into())))
 }
 
 /// The tokenizer of one side.

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use ndarray::{Array2, ArrayView2};
 
+use crate::arch::Blank;
 use crate::checkpoint::{Checkpoint, Weight};
 use crate::engine::Engine;
 use crate::hooks::Hooks;
@@ -18,10 +19,10 @@ pub(crate) struct Embeddings {
     pub(super) width: usize,
     /// Factor of the token embeddings.
     pub(super) scale: f32,
-    /// A token whose embedding is zeros; the others of its sentence are divided by the share that they are of it.
-    pub(super) dropped: Option<u32>,
-    /// Whether sines and cosines of the positions are added.
-    pub(super) sines: bool,
+    /// Which tokens have an embedding of zeros.
+    pub(super) blank: Option<Blank>,
+    /// In how many steps frequencies fall to 1 / 10000, where sines and cosines of the positions are added.
+    pub(super) sines: Option<f64>,
     /// Those of the tokens of sources, where sentences have them.
     pub(super) source: Option<Box<Self>>,
 }
@@ -119,10 +120,10 @@ impl Embeddings {
             if let Some((table, first)) = &position_table {
                 table.add_to((*first + positions[row]) * self.width, values);
             }
-            if self.sines {
+            if let Some(steps) = self.sines {
                 let half = self.width.div_ceil(2);
                 for (i, value) in values.iter_mut().enumerate() {
-                    let step = 2.0 * (i % half) as f64 / self.width as f64;
+                    let step = (i % half) as f64 / steps;
                     let angle = positions[row] as f64 / 10_000f64.powf(step);
                     *value += (if i < half { angle.sin() } else { angle.cos() }) as f32;
                 }
@@ -130,9 +131,11 @@ impl Embeddings {
         })
     }
 
-    /// The factor of every token's embedding, where there is a token that is dropped.
+    /// The factor of every token's embedding, where they are not alike.
     fn factors(&self, tokens: &[u32], positions: &[usize]) -> Option<Vec<f32>> {
-        let dropped = self.dropped?;
+        let Blank::Token(dropped) = self.blank? else {
+            return Some(positions.iter().map(|&position| if position == 0 { 0.0 } else { self.scale }).collect());
+        };
         let mut factors = Vec::with_capacity(tokens.len());
         while factors.len() < tokens.len() {
             let start = factors.len();

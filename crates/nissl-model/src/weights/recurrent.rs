@@ -22,8 +22,8 @@ pub(super) fn embeddings(checkpoint: &Checkpoint, model: &Recurrent) -> Result<E
         token_type: None,
         width,
         scale: 1.0,
-        dropped: None,
-        sines: false,
+        blank: None,
+        sines: None,
         source: None,
     })
 }
@@ -52,7 +52,7 @@ pub(super) fn recurrent<P: Packing>(
                 kind: model.kind,
                 input: packing.pack(&input),
                 multiplier: cell.multiplier.as_ref().map(|[_, hidden]| pack(hidden, None)),
-                hidden: pack(&cell.hidden, cell.hidden_bias),
+                hidden: Some(pack(&cell.hidden, cell.hidden_bias)),
                 projection: cell.projection.as_ref().map(|projection| pack(projection, None)),
                 d_hidden: model.d_hidden,
                 d_state: model.d_state,

@@ -24,8 +24,8 @@ pub(super) fn embeddings(checkpoint: &Checkpoint, model: &StateSpace) -> Result<
         token_type: None,
         width: model.d_model,
         scale: 1.0,
-        dropped: None,
-        sines: false,
+        blank: None,
+        sines: None,
         source: None,
     })
 }

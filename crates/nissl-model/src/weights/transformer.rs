@@ -8,13 +8,14 @@ mod relative;
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::arch::{Cross, DistanceBuckets, Matrix, Positions, QkNorms, Spec};
-use crate::blocks::Feed;
+use crate::arch::{CellKind, Cross, DistanceBuckets, Matrix, Positions, QkNorms, Spec, Ssru};
 use crate::blocks::attention::Attention;
 use crate::blocks::bias::Biases;
 use crate::blocks::cross::CrossAttention;
 use crate::blocks::mlp::Mlp;
+use crate::blocks::recurrence::{Direction, Recurrence};
 use crate::blocks::rotary::Angles;
+use crate::blocks::{Feed, Mixer};
 use crate::checkpoint::{Checkpoint, Weight};
 use crate::engine::{AttentionShape, LinearPart, Packing, Vector};
 use crate::error::LoadError;
@@ -66,7 +67,7 @@ pub(super) fn embeddings(checkpoint: &Checkpoint, spec: &Spec) -> Result<Embeddi
             names.vector_or_matrix(checkpoint, table, &[Some(first + spec.n_ctx), Some(spec.d_embed())])?;
             Some((format!("{}{table}", names.prefix), *first))
         }
-        Positions::Rotary(_) | Positions::Sines | Positions::None => None,
+        Positions::Rotary(_) | Positions::Sines { .. } | Positions::None => None,
     };
     let token_type = match spec.type_embedding {
         Some(name) => {
@@ -88,8 +89,8 @@ pub(super) fn embeddings(checkpoint: &Checkpoint, spec: &Spec) -> Result<Embeddi
         token_type,
         width: spec.d_embed(),
         scale: spec.embedding_scale,
-        dropped: spec.dropped_token,
-        sines: spec.positions == Positions::Sines,
+        blank: spec.blank,
+        sines: if let Positions::Sines { steps } = spec.positions { Some(steps) } else { None },
         source: None,
     })
 }
@@ -161,42 +162,12 @@ struct Loader<'a, P: Packing> {
 impl<P: Packing> Loader<'_, P> {
     fn block(&self, layer: usize, rotary: &[Angles], embedded: Option<&Embedded>) -> Result<Block<P>, LoadError> {
         let spec = self.spec;
-        let shape = spec.attention(layer);
-        let qk_norm = |name, columns: Range<usize>, joint| {
-            let width = if joint { columns.len() } else { spec.d_head };
-            self.norm_of_width(name, layer, width)
-        };
-        let rotation = match &spec.positions {
-            Positions::Rotary(layers) => layers.get(layer).and_then(Option::as_ref),
-            Positions::Learned { .. } | Positions::Sines | Positions::None => None,
-        };
         let gated = spec.mlp_linear.is_some() || spec.mlp_joint;
         let inner: Vec<Matrix> = std::iter::once(spec.mlp_in).chain(spec.mlp_linear).collect();
         Ok(Block {
-            attention: Attention {
-                qkv: self.linear(
-                    &spec.qkv,
-                    layer,
-                    spec.d_model,
-                    &[shape.q().len(), shape.k().len(), shape.v().len()],
-                )?,
-                qk_norms: match spec.qk_norms {
-                    Some(QkNorms { q, k, joint }) => {
-                        Some((qk_norm(q, shape.q(), joint)?, qk_norm(k, shape.k(), joint)?))
-                    }
-                    None => None,
-                },
-                relative: match (&spec.relative, embedded) {
-                    (Some(relative), Some(embedded)) => {
-                        Some(self.relative_positions(relative, embedded.clone(), layer)?)
-                    }
-                    _ => None,
-                },
-                rotation: rotary.iter().position(|known| Some(known.rotation()) == rotation),
-                sinks: spec.sinks.map(|name| self.sinks(name, layer)).transpose()?,
-                out_norm: self.norm(spec.attn_out_norm, layer)?,
-                out: self.linear(&[spec.attn_out], layer, shape.q().end, &[spec.d_model])?,
-                shape,
+            mixer: match &spec.ssru {
+                Some(ssru) => Mixer::Recurrence(self.ssru(ssru, layer)?),
+                None => Mixer::Attention(self.attention(layer, rotary, embedded)?),
             },
             attn_norm: self.norm(spec.attn_norm.filter(|_| layer > 0 || spec.first_attn_norm), layer)?,
             cross: match &spec.cross {
@@ -217,6 +188,54 @@ impl<P: Packing> Loader<'_, P> {
             mlp_norm: self.norm(spec.mlp_norm, layer)?,
             parallel: spec.parallel,
         })
+    }
+
+    fn attention(
+        &self,
+        layer: usize,
+        rotary: &[Angles],
+        embedded: Option<&Embedded>,
+    ) -> Result<Attention<P>, LoadError> {
+        let spec = self.spec;
+        let shape = spec.attention(layer);
+        let qk_norm = |name, columns: Range<usize>, joint| {
+            let width = if joint { columns.len() } else { spec.d_head };
+            self.norm_of_width(name, layer, width)
+        };
+        let rotation = match &spec.positions {
+            Positions::Rotary(layers) => layers.get(layer).and_then(Option::as_ref),
+            Positions::Learned { .. } | Positions::Sines { .. } | Positions::None => None,
+        };
+        Ok(Attention {
+            qkv: self.linear(&spec.qkv, layer, spec.d_model, &[shape.q().len(), shape.k().len(), shape.v().len()])?,
+            qk_norms: match spec.qk_norms {
+                Some(QkNorms { q, k, joint }) => Some((qk_norm(q, shape.q(), joint)?, qk_norm(k, shape.k(), joint)?)),
+                None => None,
+            },
+            relative: match (&spec.relative, embedded) {
+                (Some(relative), Some(embedded)) => Some(self.relative_positions(relative, embedded.clone(), layer)?),
+                _ => None,
+            },
+            rotation: rotary.iter().position(|known| Some(known.rotation()) == rotation),
+            sinks: spec.sinks.map(|name| self.sinks(name, layer)).transpose()?,
+            out_norm: self.norm(spec.attn_out_norm, layer)?,
+            out: self.linear(&[spec.attn_out], layer, shape.q().end, &[spec.d_model])?,
+            shape,
+        })
+    }
+
+    fn ssru(&self, ssru: &Ssru, layer: usize) -> Result<Recurrence<P>, LoadError> {
+        let width = self.spec.d_model;
+        let gates = Direction {
+            kind: CellKind::Ssru,
+            input: self.linear(&[ssru.forget, ssru.candidate], layer, width, &[width, width])?,
+            hidden: None,
+            multiplier: None,
+            projection: None,
+            d_hidden: width,
+            d_state: width,
+        };
+        Ok(Recurrence { directions: vec![gates] })
     }
 
     fn cross(&self, cross: &Cross, layer: usize) -> Result<CrossAttention<P>, LoadError> {
@@ -245,8 +264,8 @@ impl<P: Packing> Loader<'_, P> {
             let shape = if part.transposed { [Some(n_in), Some(n_out)] } else { [Some(n_out), Some(n_in)] };
             let weight = Weight::new(self.checkpoint.tensor(&format!("{stem}.weight"))?, &shape)?;
             let bias = part.bias.then(|| super::vector(self.checkpoint, &format!("{stem}.bias"), n_out)).transpose()?;
-            let is_qkv = parts.len() == 1 && part.name == self.spec.qkv[0].name && !self.spec.qkv_rows.is_empty();
-            let order = is_qkv.then(|| self.spec.qkv_rows.clone());
+            let is_qkv = parts.len() == 1 && self.spec.qkv.first().is_some_and(|qkv| qkv.name == part.name);
+            let order = (is_qkv && !self.spec.qkv_rows.is_empty()).then(|| self.spec.qkv_rows.clone());
             packed.push(LinearPart { order, ..LinearPart::new(weight, part.transposed, bias) });
         }
         let linear = self.packing.pack(&packed);

@@ -90,7 +90,7 @@ fn every_site_and_the_logits_equal_the_reference() {
 fn every_edit_equals_the_reference() {
     for (family, fixture) in fixtures("expected.safetensors") {
         let edits: Vec<EditSpec> = read(family, "edits.json");
-        assert!(edits.len() > 30);
+        assert!(edits.len() > 30, "{family}: {} edits", edits.len());
         for (i, edit) in edits.into_iter().enumerate() {
             let plan = HookPlan { edits: vec![edit], output: Output::All, ..HookPlan::default() };
             let logits = fixture.model.run(&fixture.batch, &plan).unwrap().logits.unwrap();
@@ -255,8 +255,11 @@ fn samples_are_the_same_with_and_without_a_past_and_edits_act_while_a_target_gro
             edit("decoder.0.cross_attn_k", Edit::Scale { factor: 2.0 }),
             edit("decoder.0.cross_attn_pattern", Edit::Set { value: 0.4 }),
             edit("decoder.0.attn_pattern", Edit::Zero),
+            edit("decoder.0.ssru_f", Edit::Set { value: 0.8 }),
+            edit("decoder.1.ssru_c", Edit::Scale { factor: 1.5 }),
             edit("decoder.0.resid_mid_cross", Edit::Set { value: -1.0 }),
         ];
+        let edits = edits.into_iter().filter(|edit| model.info().width(edit.point).is_some()).collect();
         for edits in [Vec::new(), edits] {
             let plan = HookPlan { capture: points(&model), edits, output: Output::All };
             let run = |cache: bool, threads: usize| {
@@ -287,6 +290,49 @@ fn samples_are_the_same_with_and_without_a_past_and_edits_act_while_a_target_gro
                 }
             }
         }
+    }
+}
+
+#[derive(serde::Deserialize)]
+struct Tokens {
+    text: String,
+    tokens: Vec<u32>,
+}
+
+#[test]
+fn marians_own_tokenizer_is_its_sentencepiece_model_and_an_end() {
+    let model = load("marian-nmt");
+    let tokenizer = model.tokenizer().unwrap();
+    for Tokens { text, tokens } in read::<Vec<Tokens>>("marian-nmt", "tokens.json") {
+        assert_eq!(tokenizer.encode(&text).unwrap().ids, tokens, "{text:?}");
+    }
+    let tokens = tokenizer.encode("the fish is there").unwrap().ids;
+    assert_eq!(tokenizer.decode(&tokens).unwrap(), "the fish is there");
+    assert_eq!(model.end_tokens(), [0]);
+}
+
+#[test]
+fn an_option_of_marians_that_is_not_computed_is_refused_by_its_name() {
+    let file = std::fs::read(golden("marian-nmt").join("model.bin")).unwrap();
+    let refused = |from: &str, to: &str| {
+        assert_eq!(from.len(), to.len());
+        let at = file.windows(from.len()).position(|bytes| bytes == from.as_bytes()).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let mut file = file.clone();
+        file[at..at + from.len()].copy_from_slice(to.as_bytes());
+        std::fs::write(folder.path().join("x.bin"), file).unwrap();
+        LanguageModel::from_folder(folder.path(), "x").map(|_| ()).unwrap_err().to_string()
+    };
+    for (from, to, expected) in [
+        ("dec-cell: ssru", "dec-cell: lstm", "dec-cell"),
+        ("postprocess: dan", "postprocess: nda", "transformer-postprocess"),
+        ("autoreg: rnn", "autoreg: aan", "transformer-decoder-autoreg"),
+        ("activation: relu", "activation: gelu", "transformer-ffn-activation"),
+        ("layer-normalization: false", "layer-normalization: true\n", "layer-normalization"),
+        ("enc-type: ", "enc-tipe: ", "enc-tipe"),
+    ] {
+        let got = refused(from, to);
+        assert!(got.contains(expected), "{to}: {got}");
     }
 }
 

@@ -25,9 +25,10 @@ use crate::error::LoadError;
 pub(super) const FORMAT: Format = Format {
     name: "GGUF",
     extensions: &["gguf"],
+    starts: b"",
     single: None,
     index: None,
-    is_model: true,
+    model_types: Some(|| FAMILIES.iter().map(|family| family.architecture).collect()),
     read: |path, file| Ok(Contents::mapped(Gguf::read(path, file)?.entries)),
 };
 
@@ -62,11 +63,6 @@ enum Rows {
 
 /// The families that such files are read for.
 const FAMILIES: &[Family] = &[llama::FAMILY, qwen::QWEN2, qwen::QWEN3];
-
-/// What the configs of such files have as `model_type`.
-pub(crate) fn architectures() -> impl Iterator<Item = &'static str> {
-    FAMILIES.iter().map(|family| family.architecture)
-}
 
 /// A model in one file.
 pub(crate) struct GgufModel {

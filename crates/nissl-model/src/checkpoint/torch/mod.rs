@@ -20,9 +20,10 @@ use crate::error::LoadError;
 pub(super) const FORMAT: Format = Format {
     name: "PyTorch",
     extensions: &["bin", "pt", "pth", "ckpt"],
+    starts: b"",
     single: Some("pytorch_model.bin"),
     index: Some("pytorch_model.bin.index.json"),
-    is_model: false,
+    model_types: None,
     read,
 };
 

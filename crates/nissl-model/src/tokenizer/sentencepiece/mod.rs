@@ -35,7 +35,7 @@ const APART: f64 = 100.0;
 const EXTRA: u64 = 100;
 const MAX_EXTRA: u64 = 1 << 16;
 
-fn find(folder: &Folder<'_>) -> Result<Option<PathBuf>, LoadError> {
+pub(super) fn find(folder: &Folder<'_>) -> Result<Option<PathBuf>, LoadError> {
     if let Some(path) = NAMES.iter().find_map(|name| folder.file(name)) {
         return Ok(Some(path));
     }

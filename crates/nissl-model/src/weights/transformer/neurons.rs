@@ -7,7 +7,7 @@ use ndarray::{Array1, Axis};
 use nissl_core::{HookPoint, Linear, Norm, Site};
 
 use super::{Names, head_norm};
-use crate::arch::{Cross, Matrix, Skeleton, Spec};
+use crate::arch::{Cross, Matrix, Skeleton, Spec, Ssru};
 use crate::checkpoint::{Checkpoint, Weight};
 use crate::engine::{LinearPart, NormKind};
 use crate::error::LoadError;
@@ -37,12 +37,16 @@ pub(in crate::weights) fn reads(
         // The point is one of the model, which then has it.
         matrix(spec.cross.as_ref().map_or(Matrix::linear("", false), part), n_out)
     };
+    let gate =
+        |part: fn(&Ssru) -> Matrix| matrix(spec.ssru.as_ref().map_or(Matrix::linear("", false), part), spec.d_model);
     let inner = || matrix(spec.mlp_in, if spec.mlp_joint { 2 * spec.d_mlp } else { spec.d_mlp });
     Ok(Ok(match point.site() {
         Site::AttnQ => attention(0, 0, q)?.outputs(units),
         Site::AttnK => attention(1, q, kv)?.outputs(units),
         Site::AttnV => attention(2, q + kv, kv)?.outputs(units),
         Site::AttnZ => averaged(spec, &attention(2, q + kv, kv)?, units),
+        Site::SsruF => gate(|ssru| ssru.forget)?.outputs(units),
+        Site::SsruG => gate(|ssru| ssru.candidate)?.outputs(units),
         Site::MlpPre | Site::MlpPost => inner()?.outputs(units),
         Site::CrossQ => cross(|cross| cross.q, q)?.outputs(units),
         Site::CrossK => cross(|cross| cross.k, kv)?.outputs(units),
@@ -104,6 +108,7 @@ pub(in crate::weights) fn writes(
         Site::Embed
         | Site::ResidPre
         | Site::AttnOut
+        | Site::SsruH
         | Site::ResidMid
         | Site::CrossOut
         | Site::ResidMidCross
@@ -112,6 +117,9 @@ pub(in crate::weights) fn writes(
         | Site::FinalNorm => unit_vectors(units, spec.d_model),
         Site::MlpPre | Site::MlpPreLinear => {
             return Ok(Err("it writes through its activation function: ask for mlp_post".to_owned()));
+        }
+        Site::SsruF | Site::SsruG | Site::SsruC => {
+            return Ok(Err("it writes through the state: ask for ssru_h".to_owned()));
         }
         _ => return Ok(Err("it writes through the attention: ask for attn_z".to_owned())),
     }))
@@ -196,6 +204,7 @@ fn reader(point: HookPoint) -> Option<HookPoint> {
     let at = |site| point.layer().map(|layer| HookPoint::of(point.stack(), layer, site));
     match point.site() {
         Site::AttnQ | Site::AttnK | Site::AttnV | Site::AttnZ => at(Site::AttnQ),
+        Site::SsruF | Site::SsruG => at(Site::SsruF),
         Site::MlpPre | Site::MlpPreLinear | Site::MlpPost => at(Site::MlpPre),
         Site::CrossQ => at(Site::CrossQ),
         _ => None,

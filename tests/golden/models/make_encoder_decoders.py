@@ -1,6 +1,6 @@
 """Makes the golden encoder-decoders: one small random model a family, and what transformers computes with it.
 
-    python make_encoder_decoders.py [FAMILY ...]      # writes t5/, ... beside this file
+    python make_encoder_decoders.py [FAMILY ...]      # writes t5/, ... and heads/bart-sequence/ beside this file
 
 Made with python 3, torch 2.15.0, transformers 5.23.0, safetensors 0.8.0, numpy 2.4.6.
 
@@ -450,7 +450,26 @@ def make_generation(folder, kind, config):
     write(folder / "generation.json", cases)
 
 
+def make_head(name, seed):
+    """A classifier of texts, which are sources and, behind the token that starts the decoder, targets; the token that
+    ends a text answers. Its files are as those of make_encoders.py."""
+    folder = HERE / "heads" / name
+    fields = {**BART, "encoder_layers": 1, "decoder_layers": 1, "num_labels": 3}
+    model = transformers.BartForSequenceClassification._from_config(config("Bart", **fields)()).eval()
+    randomize(model, seed)
+    model.save_pretrained(folder)
+    rng = np.random.default_rng(seed)
+    sentences = [[*rng.integers(3, BART["vocab_size"], n).tolist(), BART["eos_token_id"]] for n in [6, 1]]
+    in_64_bits(model)
+    with torch.no_grad():
+        logits = torch.cat([model(input_ids=torch.tensor([tokens])).logits for tokens in sentences])
+    arrays = {"tokens": torch.tensor(sum(sentences, [])), "offsets": torch.tensor([0, 7, 9])}
+    save_file({**arrays, "logits": logits.float().contiguous()}, folder / "expected.safetensors")
+
+
 if __name__ == "__main__":
     for number, name in enumerate(FAMILIES):
         if not sys.argv[1:] or name in sys.argv[1:]:
             make(name, 161 + number)
+    if not sys.argv[1:] or "bart-sequence" in sys.argv[1:]:
+        make_head("bart-sequence", 171)

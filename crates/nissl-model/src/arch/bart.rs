@@ -3,16 +3,16 @@
 
 use serde_json::{Value, json};
 
-use super::{Architecture, Config, Cross, EncoderDecoder, Family, Head, Matrix, Positions, Skeleton, Spec};
+use super::{Architecture, Classifier, Config, Cross, EncoderDecoder, Family, Head, Matrix, Positions, Skeleton, Spec};
 use crate::checkpoint::Checkpoint;
-use crate::engine::NormKind;
+use crate::engine::{Activation, NormKind};
 use crate::error::LoadError;
 
 pub(super) const FAMILY: Family = Family {
     name: "bart",
     model_types: &["bart", "mbart"],
     summary: "encoder and decoder with learned positions; norms after each sum, or before (mBART)",
-    head: "LM of the target",
+    head: "LM of the target, sequence classifiers",
     fresh: None,
     mark: None,
     read,
@@ -36,6 +36,12 @@ fn read(config: &Config, _: &Checkpoint) -> Result<Architecture, LoadError> {
     let decoder = Spec {
         positions: Positions::Learned { table: "decoder.embed_positions.weight", first: FIRST },
         embedding_norm: Some("decoder.layernorm_embedding"),
+        // Reads what the decoder makes of the text itself, behind the token that starts it.
+        classifiers: vec![Classifier::sequence(
+            "classification_head.dense",
+            Activation::Tanh,
+            "classification_head.out_proj",
+        )],
         ..decoder
     };
     Ok(Architecture::EncoderDecoder(EncoderDecoder::new(encoder, decoder)))

@@ -33,7 +33,9 @@ fn every_head_gives_the_logits_of_the_reference() {
         assert_eq!(head.kind, kind, "{name}");
         let output = if of_sentence { Output::Last } else { Output::All };
         let plan = HookPlan { output, ..HookPlan::default() };
-        let logits = fixture.model.run(&fixture.batch, &plan).unwrap().logits.unwrap();
+        let sentences = (0..fixture.batch.n_sentences()).map(|idx| fixture.batch.sentence(idx));
+        let batch = fixture.model.batch_of(sentences);
+        let logits = fixture.model.run(&batch, &plan).unwrap().logits.unwrap();
         fixture.check("logits", &logits.view(), LOGITS);
         assert_eq!((head.n_logits, head.labels.len()), (logits.ncols(), logits.ncols()), "{name}");
     }

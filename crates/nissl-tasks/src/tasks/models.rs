@@ -96,6 +96,7 @@ const COMPONENTS: &[(Site, &str)] = &[
     (Site::MixerZ, "mixer"),
     (Site::LstmC, "lstm"),
     (Site::GruH, "gru"),
+    (Site::SsruC, "ssru"),
     (Site::MlpRouter, "experts"),
     (Site::MlpPost, "mlp"),
 ];

@@ -71,17 +71,15 @@ impl Dtype {
         }
     }
 
-    /// Bits of all numbers of a shape; `None` if they cannot be counted, or if a row does not end with a block.
+    /// Bits of all numbers of a shape; `None` if they cannot be counted, or if a row does not end with a block. Of a shape
+    /// that is counted the dimensions can be multiplied in any order: a 0 hides none that are too large.
     pub(super) fn bits(self, shape: &[usize]) -> Option<usize> {
         let (bits, n) = self.block();
         if n > 1 && !shape.last().is_some_and(|last| last.is_multiple_of(n)) {
             return None;
         }
-        // The innermost dimension first, so that what is divided is a multiple.
-        let mut dims = shape.iter().rev();
-        let blocks = dims.next().map_or(1, |last| last / n);
-        let blocks = dims.try_fold(blocks, |product, &dim| product.checked_mul(dim))?;
-        blocks.checked_mul(bits)
+        shape.iter().try_fold(1usize, |product, &dim| product.checked_mul(dim.max(1)))?;
+        (shape.iter().product::<usize>() / n).checked_mul(bits)
     }
 
     /// Whether numbers of this type are weights: they become 32-bit floats without loss.

@@ -192,8 +192,9 @@ fn tensor(path: &Path, contents: &mut Contents, mut entry: Entry, kind: u64, byt
         if entry.name.ends_with("Wemb") {
             contents.copied.extend((0..n_bytes).flat_map(value));
         } else {
-            let places = (0..rows).flat_map(|row| (0..columns).map(move |column| column * rows + row));
-            contents.copied.extend(places.flat_map(value));
+            // As many places as numbers: of no columns there may be billions of rows.
+            let place = |at: usize| at % columns * rows + at / columns;
+            contents.copied.extend((0..n_bytes).map(place).flat_map(value));
         }
         entry = Entry { dtype: Dtype::F32, range: start..contents.copied.len(), copied: true, ..entry };
     }

@@ -34,6 +34,16 @@ fn open_bytes(bytes: Vec<u8>) -> (TempDir, Result<Checkpoint, LoadError>) {
     (folder, opened)
 }
 
+#[test]
+fn a_dimension_of_zero_hides_none_that_are_too_large() {
+    let large = usize::MAX / 2;
+    assert_eq!(Dtype::F32.bits(&[0, 5]), Some(0));
+    assert_eq!(Dtype::F32.bits(&[2, 3]), Some(192));
+    for shape in [[large, large, 0], [0, large, large], [large, 0, large]] {
+        assert_eq!(Dtype::F32.bits(&shape), None, "{shape:?}");
+    }
+}
+
 /// A file as the reference implementation writes it.
 fn reference(tensors: &[(&str, theirs::Dtype, &[usize], Vec<u8>)]) -> Vec<u8> {
     let views = tensors.iter().map(|(name, dtype, shape, bytes)| {

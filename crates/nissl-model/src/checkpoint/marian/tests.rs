@@ -51,6 +51,12 @@ fn numbers_of_8_bits_are_divided_by_their_factor_and_lie_as_their_shape_says() {
 }
 
 #[test]
+fn rows_without_columns_are_no_work() {
+    let (_folder, opened) = open_as("x.bin", &file(&[("a", INTGEMM8, &[i32::MAX, 0], codes(&[], 1.0))]));
+    assert_eq!(opened.unwrap().tensor("a").unwrap().bytes.len(), 0);
+}
+
+#[test]
 fn a_model_has_its_settings_and_our_names() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.bin");

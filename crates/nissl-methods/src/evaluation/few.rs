@@ -83,7 +83,7 @@ pub struct RankingCurve {
 
 /// A concept to be told, and where.
 #[derive(Clone, Copy)]
-pub struct Told<'a> {
+pub struct ConceptRows<'a> {
     /// Activations, `[n_tokens, n_neurons]`.
     pub x: &'a dyn Activations,
     /// Their words.
@@ -101,13 +101,13 @@ pub struct Told<'a> {
 /// # Panics
 /// If text, activations and concept have not the same number of rows.
 pub fn few_curves(
-    told: Told<'_>,
+    told: ConceptRows<'_>,
     concept: &str,
     rankings: &[&Ranking],
     options: &FewOptions,
     ctx: Context<'_>,
 ) -> Result<FewCurves, MethodError> {
-    let Told { x, text, has } = told;
+    let ConceptRows { x, text, has } = told;
     assert!(has.len() == x.n_tokens() && text.n_tokens() == has.len(), "one of each a row");
     options.split.check(NAME)?;
     let n_neurons = x.neurons().len();

@@ -3,9 +3,11 @@
 //! ## Computes
 //! A neuron's baseline is its mean over the rows of one part of the sentences. Over the other rows, accuracy is the share
 //! where "above the baseline" is the same as "has the concept", with as much weight for rows with the concept as for the
-//! others; predictivity is the larger of that and what is left of 1, and the score is how far it is above ½, doubled. With `prompt = n`, examples are sentences and the first n rows of each
-//! are the positions of a soft prompt, which stands before every text: each position has its own baseline and accuracy,
-//! and the best counts. A sentence has the labels of its first row. Several concepts are each told from the rest.
+//! others; predictivity is the larger of that and what is left of 1, and the score is how far it is above ½, doubled.
+//!
+//! With `prompt = n`, examples are sentences and the first n rows of each are the positions of a soft prompt, which
+//! stands before every text: each position has its own baseline and accuracy, and the best counts. A sentence has the
+//! labels of its first row. Several concepts are each told from the rest.
 //! ## Input
 //! Activations `[n_tokens, n_neurons]`; any number of labels a row; sentences, by which rows are split. Where it is not
 //! known where they begin, all rows are in both parts.

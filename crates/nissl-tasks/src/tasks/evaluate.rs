@@ -7,7 +7,7 @@ use nissl_methods::ablating::Mean;
 use nissl_methods::evaluation::agreement::{Agreement, AgreementOptions, agreement};
 use nissl_methods::evaluation::damage::{Damage, DamageCurve};
 use nissl_methods::evaluation::description::{DescriptionOptions, describe};
-use nissl_methods::evaluation::few::{FewCurves, FewOptions, Told, few_curves};
+use nissl_methods::evaluation::few::{ConceptRows, FewCurves, FewOptions, few_curves};
 use nissl_methods::evaluation::overlap::{SetOverlap, chance_of_sharing, common, holm, rank_biased};
 use nissl_methods::evaluation::spread::{LayerSpread, count_to_mass, gini, layer_spread};
 use nissl_methods::probes::{ChosenNeurons, SplitOptions};
@@ -321,7 +321,7 @@ impl Judge<'_> {
         let has = self.labels.mask(idx);
         let all: Vec<&Ranking> = rankings.iter().collect();
         let options = FewOptions { k: self.config.k.clone(), random_sets, split, control, draws, seed };
-        let told = Told { x: self.x, text: self.text, has: &has };
+        let told = ConceptRows { x: self.x, text: self.text, has: &has };
         let curves = few_curves(told, &name, &all, &options, self.ctx)?;
         let options = AgreementOptions { depth, overlap, exclude_self: true };
         let by_k: Vec<Vec<Agreement>> = curves.k.iter().map(|&k| agreement(&all, k, options)).collect();

@@ -14,7 +14,7 @@ fn ranking(x: &dyn Activations, first: &[usize]) -> Ranking {
 
 fn planted_curves(planted: &PlantedActivations, first: &[usize], options: &FewOptions) -> FewCurves {
     let has = planted.verb.mask(0);
-    let told = Told { x: &planted.x, text: &planted.text, has: &has };
+    let told = ConceptRows { x: &planted.x, text: &planted.text, has: &has };
     let ranking = ranking(&planted.x, first);
     few_curves(told, "verb", &[&ranking], options, Context::default()).expect("both kinds of rows")
 }
@@ -53,7 +53,7 @@ fn accuracy_from_k_weak_carriers_is_that_of_the_best_classifier() {
     let text = TextRows::from_words((0..n).map(|row| (row as u32, format!("{row}"))));
     let all = ranking(&x, &[]);
     let options = FewOptions { k: vec![1, 5, 10, 25, 50], draws: 0, control: false, ..FewOptions::default() };
-    let told = Told { x: &x, text: &text, has: &has };
+    let told = ConceptRows { x: &x, text: &text, has: &has };
     let curves = few_curves(told, "half", &[&all], &options, Context::default()).expect("both kinds");
     let percent = [59.87, 71.19, 78.54, 89.44, 96.15];
     for (best, want) in curves.rankings[0].best.iter().zip(percent.map(|share| share / 100.0)) {
@@ -99,15 +99,15 @@ fn the_same_bits_whatever_the_threads() {
 fn what_cannot_be_told_is_refused_by_name() {
     let planted = PlantedActivations::new(5, 0.2);
     let none = vec![false; planted.text.n_tokens()];
-    let told = Told { x: &planted.x, text: &planted.text, has: &none };
+    let told = ConceptRows { x: &planted.x, text: &planted.text, has: &none };
     let ranked = ranking(&planted.x, &[]);
-    let refused = |told: Told<'_>, ranking: &Ranking, options: &FewOptions| {
+    let refused = |told: ConceptRows<'_>, ranking: &Ranking, options: &FewOptions| {
         few_curves(told, "verb", &[ranking], options, Context::default()).expect_err("refused").to_string()
     };
     let err = refused(told, &ranked, &FewOptions::default());
     assert!(err.contains("verb, in the rows to fit on"), "{err}");
     let has = planted.verb.mask(0);
-    let told = Told { has: &has, ..told };
+    let told = ConceptRows { has: &has, ..told };
     let stranger = NeuronId::new(HookPoint::new(40, Site::MlpPost), 0);
     let foreign = Ranking { neurons: vec![stranger], scores: vec![1.0] };
     let err = refused(told, &foreign, &FewOptions::default());

@@ -164,8 +164,7 @@ fn read(path: &Path, file: &[u8]) -> Result<Contents, LoadError> {
 /// Adds a tensor that lies at the start of `bytes`.
 fn tensor(path: &Path, contents: &mut Contents, mut entry: Entry, kind: u64, bytes: &[u8]) -> Result<(), LoadError> {
     let wrong = |entry: &Entry, expected: &str, got: String| Err(malformed(path, &entry.name, expected, got));
-    let dtype = if kind == INTGEMM8 { Dtype::parse("I8") } else { dtype(kind) };
-    let Some(dtype) = dtype else {
+    let Some(dtype) = dtype(kind) else {
         return wrong(&entry, "a type that is read: int8, intgemm8, float16, float32, float64", format!("{kind:#x}"));
     };
     let behind = if kind == INTGEMM8 { 4 } else { 0 };
@@ -221,13 +220,13 @@ fn size(n: u64) -> usize {
 
 /// The number format of a type.
 fn dtype(kind: u64) -> Option<Dtype> {
-    Some(match kind {
-        0x402 => Dtype::F16,
-        0x404 => Dtype::F32,
-        0x408 => Dtype::F64,
-        0x101 => return Dtype::parse("I8"),
-        _ => return None,
-    })
+    match kind {
+        0x101 | INTGEMM8 => Dtype::parse("I8"),
+        0x402 => Some(Dtype::F16),
+        0x404 => Some(Dtype::F32),
+        0x408 => Some(Dtype::F64),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

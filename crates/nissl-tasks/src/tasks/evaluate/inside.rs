@@ -81,7 +81,7 @@ impl<'a> Recorded<'a> {
     }
 
     /// The text around the word of a row, as much of it as the model sees.
-    fn prompt(&self, row: usize) -> TextPrompt {
+    pub(super) fn prompt(&self, row: usize) -> TextPrompt {
         let text = &self.sentences.text[self.rows.sentence[row] as usize];
         let part = |range: std::ops::Range<usize>| text.get(range).unwrap_or_default();
         let (start, end) = (self.rows.start[row] as usize, self.rows.end[row] as usize);

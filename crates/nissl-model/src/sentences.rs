@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::LanguageModel;
+use crate::checkpoint::source;
 use crate::error::LoadError;
 use crate::tokenizer::Encoding;
 
@@ -57,11 +58,14 @@ const MODES: &[(&str, Pooling)] = &[
 ];
 
 impl SentenceVectors {
-    /// What a model's folder says; none if it has no modules.json.
+    /// What a model's folder says, or the format of a file that is a model by itself; none if nothing is said.
     ///
     /// # Errors
     /// If a file is not there or not JSON, or if a module or an option is not known.
     pub fn from_folder(folder: &Path) -> Result<Option<Self>, LoadError> {
+        if let Some((whole, _)) = source::whole(folder) {
+            return Ok((whole.vectors)());
+        }
         let path = folder.join("modules.json");
         let Ok(bytes) = std::fs::read(&path) else { return Ok(None) };
         let modules: Vec<Module> = json(&path, &bytes)?;

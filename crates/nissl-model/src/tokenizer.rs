@@ -2,7 +2,7 @@
 
 pub(crate) mod byte_level;
 mod bytes;
-mod charsmap;
+pub(crate) mod charsmap;
 mod check;
 mod folder;
 mod held;
@@ -87,8 +87,10 @@ impl Tokenizer {
         made.map(|(path, made)| Self::made(&path, made)).transpose()
     }
 
-    /// That of a folder of Marian's own files: its only sentencepiece model, whatever else lies there.
-    pub(crate) fn of_marian(folder: &Path) -> Result<Option<Self>, LoadError> {
+    /// That of a file of Marian's own: the only sentencepiece model in its folder, whatever else lies there.
+    pub(crate) fn of_marian(file: &Path) -> Result<Option<Self>, LoadError> {
+        // A file that is named alone lies in a folder without a name.
+        let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         marian::own(folder)?.map(|(path, made)| Self::made(&path, made)).transpose()
     }
 

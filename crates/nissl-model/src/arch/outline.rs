@@ -6,7 +6,7 @@ use nissl_core::{Site, Stack};
 
 use super::config::SAMPLE_SIZE;
 use super::{Architecture, Config, Family, FieldUse};
-use crate::checkpoint::{Checkpoint, FORMATS};
+use crate::checkpoint::{Checkpoint, FORMATS, Whole};
 use crate::error::LoadError;
 
 /// What a family is like, where a config says nothing but sizes.
@@ -51,7 +51,7 @@ impl Family {
 
     /// The formats of weights that are read for it.
     pub fn formats(&self) -> Vec<&'static str> {
-        let is_own = |types: fn() -> Vec<&'static str>| types().iter().any(|name| self.model_types.contains(name));
-        FORMATS.iter().filter(|format| format.model_types.is_none_or(is_own)).map(|format| format.name).collect()
+        let is_own = |whole: &Whole| (whole.model_types)().iter().any(|name| self.model_types.contains(name));
+        FORMATS.iter().filter(|format| format.whole.as_ref().is_none_or(is_own)).map(|format| format.name).collect()
     }
 }

@@ -7,13 +7,14 @@
 
 mod settings;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::{Value as Json, json};
 
 use super::cursor::{Cursor, malformed};
-use super::{Checkpoint, Contents, Dtype, Entry, Format, source};
+use super::{Checkpoint, Contents, Dtype, Entry, Format, Whole, WholeModel, unique};
 use crate::error::LoadError;
+use crate::tokenizer::Tokenizer;
 
 pub(super) const FORMAT: Format = Format {
     name: "Marian",
@@ -21,7 +22,7 @@ pub(super) const FORMAT: Format = Format {
     starts: &VERSION.to_le_bytes(),
     single: None,
     index: None,
-    model_types: Some(|| vec![MODEL_TYPE]),
+    whole: Some(Whole { model_types: || vec![MODEL_TYPE], open, vectors: || None }),
     read,
 };
 
@@ -42,27 +43,12 @@ const INTGEMM8: u64 = 0x4101;
 const END: u32 = 0;
 const UNKNOWN: u32 = 1;
 
-/// The file of a model: the path itself, or the only such file of a folder that has no config.json.
-pub(crate) fn file(path: &Path) -> Option<PathBuf> {
-    if path.is_file() {
-        return FORMAT.has(path).then(|| path.to_owned());
-    }
-    if path.join("config.json").exists() {
-        return None;
-    }
-    let files = source::list(path).ok()?.into_iter().map(|name| path.join(name));
-    match &files.filter(|file| FORMAT.has(file)).collect::<Vec<_>>()[..] {
-        [only] => Some(only.clone()),
-        _ => None,
-    }
-}
-
 /// Opens a file as a model: its config, as a config.json would be, and its weights, whose names now tell layers from 0,
 /// parts of a layer, and matrices from biases: `decoder_l2_context_Wq` is `decoder.1.context.q.weight`.
 ///
 /// # Errors
 /// If it breaks the format, or has no settings.
-pub(crate) fn model(path: &Path) -> Result<(Vec<u8>, Checkpoint), LoadError> {
+fn open(path: &Path) -> Result<WholeModel, LoadError> {
     let mut checkpoint = Checkpoint::open(path)?;
     let bytes = checkpoint.tensor(SETTINGS)?.bytes;
     let text = Cursor::new(path, "settings", bytes).text(bytes.len())?;
@@ -85,7 +71,8 @@ pub(crate) fn model(path: &Path) -> Result<(Vec<u8>, Checkpoint), LoadError> {
     }
     checkpoint.tensors.sort_by(|a, b| a.1.name.cmp(&b.1.name));
     unique(path, checkpoint.tensors.iter().map(|(_, entry)| entry))?;
-    Ok((Json::Object(fields).to_string().into_bytes(), checkpoint))
+    let tokenizer = Tokenizer::of_marian(path);
+    Ok(WholeModel { config: Json::Object(fields).to_string().into_bytes(), checkpoint, tokenizer })
 }
 
 /// What a weight of a layer is called here; none if it is no weight of ours.
@@ -157,7 +144,7 @@ fn read(path: &Path, file: &[u8]) -> Result<Contents, LoadError> {
         tensor(path, &mut contents, Entry::new(name.to_owned(), Dtype::F32, shape, start..start), line.kind, bytes)?;
     }
     contents.entries.sort_by(|a, b| a.name.cmp(&b.name));
-    unique(path, contents.entries.iter())?;
+    unique(path, &contents.entries)?;
     Ok(contents)
 }
 
@@ -198,18 +185,6 @@ fn tensor(path: &Path, contents: &mut Contents, mut entry: Entry, kind: u64, byt
         entry = Entry { dtype: Dtype::F32, range: start..contents.copied.len(), copied: true, ..entry };
     }
     contents.entries.push(entry);
-    Ok(())
-}
-
-/// Refuses two tensors of one name; they are in the order of their names.
-fn unique<'a>(path: &Path, entries: impl Iterator<Item = &'a Entry>) -> Result<(), LoadError> {
-    let mut last = None;
-    for entry in entries {
-        if last == Some(&entry.name) {
-            return Err(malformed(path, &entry.name, "one tensor of this name", "several"));
-        }
-        last = Some(&entry.name);
-    }
     Ok(())
 }
 

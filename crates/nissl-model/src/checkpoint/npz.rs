@@ -14,7 +14,7 @@ use super::{Contents, Dtype, Entry, Format};
 use crate::error::LoadError;
 
 pub(super) const FORMAT: Format =
-    Format { name: "numpy", extensions: &["npz"], starts: b"", single: None, index: None, model_types: None, read };
+    Format { name: "numpy", extensions: &["npz"], starts: b"", single: None, index: None, whole: None, read };
 
 const MAGIC: &[u8; 6] = b"\x93NUMPY";
 /// How much larger all that is copied from a file may be than the file; weights deflate to a half at best.

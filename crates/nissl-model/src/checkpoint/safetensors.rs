@@ -22,7 +22,7 @@ pub(super) const FORMAT: Format = Format {
     starts: b"",
     single: Some("model.safetensors"),
     index: Some("model.safetensors.index.json"),
-    model_types: None,
+    whole: None,
     read: |path, file| entries(path, file).map(Contents::mapped),
 };
 

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 
 use super::cursor::malformed;
-use super::{Entry, FORMATS, Format, gguf};
+use super::{Entry, FORMATS, Format, Whole};
 use crate::error::LoadError;
 
 /// The weight files of a folder.
@@ -36,7 +36,7 @@ pub(crate) fn find(path: &Path) -> Result<Source, LoadError> {
     }
     let names = list(path)?;
     let mut got = None;
-    for format in FORMATS.iter().filter(|format| format.model_types.is_none()) {
+    for format in FORMATS.iter().filter(|format| format.whole.is_none()) {
         let files: Vec<&String> = names.iter().filter(|name| format.has(Path::new(name))).collect();
         match files[..] {
             [] => {}
@@ -47,14 +47,30 @@ pub(crate) fn find(path: &Path) -> Result<Source, LoadError> {
             }
         }
     }
-    let other =
-        |name: &&String| ["gguf", "h5", "msgpack", "onnx"].iter().any(|ext| has_extension(Path::new(name), ext));
-    let got = got.unwrap_or_else(|| match names.iter().find(other) {
-        Some(name) if gguf::FORMAT.has(Path::new(name)) => format!("{name}, which is a model by itself"),
-        Some(name) => format!("{name}, whose format is not read"),
-        None => describe(&names),
+    let by_itself = || names.iter().find(|name| whole(&path.join(name)).is_some());
+    let unread = |name: &&String| ["h5", "msgpack", "onnx"].iter().any(|ext| has_extension(Path::new(name), ext));
+    let got = got.unwrap_or_else(|| match (by_itself(), names.iter().find(unread)) {
+        (Some(name), _) => format!("{name}, which is a model by itself"),
+        (None, Some(name)) => format!("{name}, whose format is not read"),
+        (None, None) => describe(&names),
     });
     Err(LoadError::NotAModel { path: path.to_owned(), expected: expected(), got })
+}
+
+/// The file that is a model by itself: the path, or the only one of a folder that has no config.json.
+pub(crate) fn whole(path: &Path) -> Option<(&'static Whole, PathBuf)> {
+    let of = |path: PathBuf| {
+        let format = FORMATS.iter().find(|format| path.is_file() && format.has(&path))?;
+        Some((format.whole.as_ref()?, path))
+    };
+    if path.is_file() {
+        return of(path.to_owned());
+    }
+    if path.join("config.json").exists() {
+        return None;
+    }
+    let mut all = list(path).ok()?.into_iter().filter_map(|name| of(path.join(name)));
+    all.next().filter(|_| all.next().is_none())
 }
 
 fn from_file(path: &Path) -> Result<Source, LoadError> {

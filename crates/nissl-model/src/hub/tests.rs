@@ -35,7 +35,10 @@ fn what_is_no_model_says_what_is_there() {
     write(&folder.path().join("only/config.json"), b"{}");
     let cases = [
         (inside("text"), "expected config.json, got a.txt"),
-        (inside("text/a.txt"), "expected a folder with config.json and weights, or a GGUF file, got a file"),
+        (
+            inside("text/a.txt"),
+            "expected a folder with config.json and weights, or a file that is a model by itself, got a file",
+        ),
         (inside("only"), "pytorch_model.bin.index.json, got config.json"),
         (inside("gone"), "expected a model folder, or a Hub name such as org/name, got nothing at this path"),
         ("../gone".to_owned(), "got nothing at this path"),

@@ -18,6 +18,9 @@ fn offset(unit: u32) -> usize {
     ((unit >> 10) as usize) << ((unit & (1 << 9)) >> 6)
 }
 
+/// The most rules that are written as a trie: places in it have 21 bits.
+pub(crate) const MAX_RULES: usize = 1 << 16;
+
 /// Checks the rules; no bytes at all are no rules.
 pub(super) fn check(path: &Path, rules: &[u8]) -> Result<(), LoadError> {
     let wrong = |expected: &str, got: String| malformed(path, "precompiled_charsmap", expected, got);
@@ -57,8 +60,83 @@ pub(super) fn check(path: &Path, rules: &[u8]) -> Result<(), LoadError> {
     Ok(())
 }
 
+/// The rules by which single characters, in their order, become texts.
+///
+/// # Panics
+/// If there are more than [`MAX_RULES`], or if one is of the character zero.
+pub(crate) fn compile(rules: &[(char, String)]) -> Vec<u8> {
+    assert!(rules.len() <= MAX_RULES, "a trie of {} rules", rules.len());
+    let mut trie = Trie { units: vec![0; 256], taken: vec![false; 256], first_free: 0 };
+    trie.taken[0] = true;
+    let keys: Vec<String> = rules.iter().map(|(from, _)| from.to_string()).collect();
+    let (mut nodes, mut leaves) = (vec![(0, 0..rules.len(), 0)], Vec::new());
+    while let Some((node, range, depth)) = nodes.pop() {
+        // No character is the beginning of another: a node has children or a text.
+        let groups: Vec<&[String]> =
+            keys[range.clone()].chunk_by(|a, b| a.as_bytes()[depth] == b.as_bytes()[depth]).collect();
+        let bytes: Vec<u8> = groups.iter().map(|group| group[0].as_bytes()[depth]).collect();
+        let place = trie.place(&bytes);
+        trie.units[node] |= leads_to(node ^ place);
+        let mut start = range.start;
+        for (group, byte) in groups.into_iter().zip(bytes) {
+            let child = place ^ usize::from(byte);
+            trie.units[child] = u32::from(byte);
+            if group[0].len() == depth + 1 {
+                leaves.push((child, start));
+            } else {
+                nodes.push((child, start..start + group.len(), depth + 1));
+            }
+            start += group.len();
+        }
+    }
+    let mut texts = Vec::new();
+    for (node, rule) in leaves {
+        let place = trie.place(&[]);
+        trie.units[place] = texts.len() as u32 | 1 << 31;
+        trie.units[node] |= leads_to(node ^ place) | LEAF;
+        texts.extend_from_slice(rules[rule].1.as_bytes());
+        texts.push(0);
+    }
+    let size = 4 * trie.units.len() as u32;
+    let units = trie.units.into_iter().flat_map(u32::to_le_bytes);
+    size.to_le_bytes().into_iter().chain(units).chain(texts).collect()
+}
+
+/// Where children lie, as a number of the trie says it.
+fn leads_to(offset: usize) -> u32 {
+    assert!(offset < 1 << 21, "a trie of few rules is small");
+    (offset as u32) << 10
+}
+
+/// A trie that is being made.
+struct Trie {
+    units: Vec<u32>,
+    taken: Vec<bool>,
+    /// No place before it is free.
+    first_free: usize,
+}
+
+impl Trie {
+    /// The first place that is free, and whose children by these bytes are free too; they are taken with it. So no two
+    /// nodes have their children at one place, and none finds those of another.
+    fn place(&mut self, bytes: &[u8]) -> usize {
+        while self.taken.get(self.first_free) == Some(&true) {
+            self.first_free += 1;
+        }
+        let children = |place: usize| bytes.iter().map(move |byte| place ^ usize::from(*byte)).chain([place]);
+        let is_free = |place: &usize| children(*place).all(|child| self.taken.get(child) != Some(&true));
+        let place = (self.first_free..=self.units.len()).find(is_free).expect("beyond the end all is free");
+        // Children lie in the block of 256 of their place.
+        let n = self.units.len().max((place | 255) + 1);
+        self.units.resize(n, 0);
+        self.taken.resize(n, false);
+        children(place).for_each(|child| self.taken[child] = true);
+        place
+    }
+}
+
 /// Bytes as text, as tokenizer.json has them.
-pub(super) fn base64(bytes: &[u8]) -> String {
+pub(crate) fn base64(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for three in bytes.chunks(3) {
         let number = three.iter().enumerate().fold(0, |number, (i, byte)| number | u32::from(*byte) << (16 - 8 * i));
@@ -84,3 +162,6 @@ pub(super) fn from_base64(text: &str) -> Option<Vec<u8>> {
     }
     Some(bytes)
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,7 +16,7 @@ const ROLES: &[&str] =
 /// A token that is found in a text as it is, before anything else is done with the text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(clippy::struct_excessive_bools, reason = "the fields of the files")]
-pub(super) struct Added {
+pub(crate) struct Added {
     content: String,
     #[serde(default)]
     single_word: bool,
@@ -36,7 +36,7 @@ fn yes() -> bool {
 
 impl Added {
     /// A special token that is nothing but its text.
-    pub(super) fn special(content: &str) -> Self {
+    pub(crate) fn special(content: &str) -> Self {
         let content = content.to_owned();
         Self { content, single_word: false, lstrip: false, rstrip: false, normalized: false, special: true }
     }
@@ -68,7 +68,7 @@ pub(super) const fn role(role: &'static str, content: &'static str) -> Role {
 
 /// Tokens and their numbers.
 #[derive(Debug, Default)]
-pub(super) struct Tokens {
+pub(crate) struct Tokens {
     by_id: BTreeMap<u32, String>,
     ids: HashMap<String, u32>,
     added: BTreeMap<u32, Added>,
@@ -122,7 +122,7 @@ impl Around {
 
 impl Tokens {
     /// Gives a token a number; a token that had it before loses it.
-    pub(super) fn set(&mut self, id: u32, token: impl Into<String>) {
+    pub(crate) fn set(&mut self, id: u32, token: impl Into<String>) {
         let token = token.into();
         if let Some(old) = self.ids.insert(token.clone(), id) {
             self.by_id.remove(&old);
@@ -149,7 +149,7 @@ impl Tokens {
     }
 
     /// Makes a token one that is found as it is; without it in the vocabulary, nothing happens.
-    pub(super) fn add(&mut self, token: Added) {
+    pub(crate) fn add(&mut self, token: Added) {
         if let Some(id) = self.id(&token.content) {
             self.added.insert(id, token);
         }
@@ -222,7 +222,7 @@ impl Tokens {
     }
 
     /// `added_tokens`.
-    pub(super) fn added(&self) -> Json {
+    pub(crate) fn added(&self) -> Json {
         let one = |(id, token): (&u32, &Added)| {
             let mut json = json!(token);
             json["id"] = json!(id);

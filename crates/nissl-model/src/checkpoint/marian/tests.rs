@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::super::source;
 use super::super::testing::{damaged, open_as, read_all, refusal, try_bytes};
 use super::*;
 
@@ -63,8 +64,9 @@ fn a_model_has_its_settings_and_our_names() {
     std::fs::write(&path, small()).unwrap();
     // Another format's file of that kind of name, and a shortlist.
     std::fs::write(folder.path().join("lex.bin"), [0xf1; 64]).unwrap();
-    assert_eq!(super::file(folder.path()), Some(path.clone()));
-    let (config, checkpoint) = model(&path).unwrap();
+    let found = || source::whole(folder.path()).map(|(_, file)| file);
+    assert_eq!(found(), Some(path.clone()));
+    let WholeModel { config, checkpoint, .. } = open(&path).unwrap();
     let config: Json = serde_json::from_slice(&config).unwrap();
     assert_eq!(config["type"], "transformer");
     assert_eq!(config["model_type"], MODEL_TYPE);
@@ -72,7 +74,7 @@ fn a_model_has_its_settings_and_our_names() {
     assert_eq!(checkpoint.names().collect::<Vec<_>>(), names);
     assert_eq!(*checkpoint.f32("decoder.1.rnn.f.bias", &[2]).unwrap(), [1.5, -2.5]);
     std::fs::write(folder.path().join("b.bin"), small()).unwrap();
-    assert_eq!(super::file(folder.path()), None, "two of them are no model");
+    assert_eq!(found(), None, "two of them are no model");
 }
 
 #[test]
@@ -153,8 +155,8 @@ proptest! {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x.bin");
         std::fs::write(&path, &bytes).unwrap();
-        if let Ok((_, checkpoint)) = model(&path) {
-            read_all(&checkpoint);
+        if let Ok(model) = open(&path) {
+            read_all(&model.checkpoint);
         }
     }
 }

@@ -23,7 +23,7 @@ pub(super) const FORMAT: Format = Format {
     starts: b"",
     single: Some("pytorch_model.bin"),
     index: Some("pytorch_model.bin.index.json"),
-    model_types: None,
+    whole: None,
     read,
 };
 

@@ -19,6 +19,7 @@ pub(super) use self::conventions::{Folded, Numbers, Rules};
 pub(crate) use self::merges::{Scored, merges};
 use self::proto::{Algorithm, ModelProto, PieceKind};
 use self::text::Text;
+pub(crate) use self::text::{MARK, words_apart};
 use super::folder::Folder;
 use super::kinds::{Kind, Made};
 use super::tokens::{Added, Tokens};

@@ -10,7 +10,7 @@ use crate::tokenizer::folder::Folder;
 use crate::tokenizer::tokens::Added;
 
 /// What stands for a space in pieces.
-const MARK: &str = "▁";
+pub(crate) const MARK: &str = "▁";
 
 /// Which parts of a text, between special tokens, are read as if they began with a space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,15 +84,9 @@ impl Text {
         json!({"type": "Sequence", "normalizers": all})
     }
 
-    /// No piece reaches over the start of a word: then words can be cut apart first, which is faster.
-    fn words_apart(model: &ModelProto<'_>) -> bool {
-        let normal = || model.pieces.iter().filter(|piece| piece.kind == PieceKind::Normal);
-        let reaches = |text: &str| text.char_indices().skip(1).any(|(at, _)| text[at..].starts_with(MARK));
-        normal().any(|piece| piece.text == MARK) && !normal().any(|piece| reaches(piece.text))
-    }
-
     pub(super) fn pre_tokenizer(&self, model: &ModelProto<'_>) -> Json {
-        let apart = model.escape_whitespaces && Self::words_apart(model);
+        let normal = model.pieces.iter().filter(|piece| piece.kind == PieceKind::Normal).map(|piece| piece.text);
+        let apart = model.escape_whitespaces && words_apart(normal);
         let mut all = Vec::new();
         if self.prefix == Prefix::First {
             all.push(json!({"type": "Metaspace", "replacement": MARK, "prepend_scheme": "first", "split": apart}));
@@ -119,4 +113,10 @@ impl Text {
         }
         json!({"type": "Sequence", "decoders": all})
     }
+}
+
+/// Whether no piece reaches over the start of a word: then words can be cut apart first, which is faster.
+pub(crate) fn words_apart<'a>(mut pieces: impl Iterator<Item = &'a str> + Clone) -> bool {
+    let reaches = |text: &str| text.char_indices().skip(1).any(|(at, _)| text[at..].starts_with(MARK));
+    !pieces.clone().any(reaches) && pieces.any(|text| text == MARK)
 }

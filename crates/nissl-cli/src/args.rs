@@ -78,6 +78,7 @@ pub(crate) enum Command {
     Report(commands::report::Args),
     Inspect(commands::inspect::Args),
     Explain(commands::explain::Args),
+    Claim(commands::claim::Args),
     View(commands::view::Args),
     Lens(commands::lens::Args),
     Generate(commands::generate::Args),

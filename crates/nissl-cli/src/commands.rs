@@ -5,6 +5,7 @@ mod ask;
 pub(crate) mod attribute;
 pub(crate) mod bench;
 pub(crate) mod check;
+pub(crate) mod claim;
 pub(crate) mod cluster;
 pub(crate) mod compare;
 pub(crate) mod completions;
@@ -55,6 +56,7 @@ pub(crate) fn run(command: Command, door: &Door) -> anyhow::Result<()> {
         Command::Report(args) => report::run(&args, door),
         Command::Inspect(args) => inspect::run(&args, door),
         Command::Explain(args) => explain::run(&args, door),
+        Command::Claim(args) => claim::run(&args, door),
         Command::View(args) => view::run(&args, door),
         Command::Lens(args) => lens::run(&args, door),
         Command::Generate(args) => generate::run(&args, door),

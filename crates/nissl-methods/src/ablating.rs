@@ -22,7 +22,7 @@ mod sets;
 #[cfg(test)]
 mod tests;
 
-pub use sets::{random_like, steps_of};
+pub use sets::{random_like, random_of, steps_of};
 
 /// What errors call it.
 pub const NAME: &str = "ablate";

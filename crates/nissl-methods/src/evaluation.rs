@@ -10,5 +10,8 @@ pub mod damage;
 pub mod description;
 pub mod explanation;
 pub mod few;
+pub mod firing;
+pub mod formula;
+pub mod interchange;
 pub mod overlap;
 pub mod spread;

@@ -19,6 +19,7 @@
 #![cfg_attr(test, expect(clippy::unwrap_used, reason = "a test that cannot go on should stop"))]
 
 mod chosen;
+mod claims;
 mod concepts;
 mod edit_text;
 mod error;
@@ -43,6 +44,7 @@ pub mod tasks;
 mod testing;
 
 pub use error::{ErrorKind, TaskError};
+pub use nissl_methods::probes::inference::Interval;
 pub use output::{write_json, write_whole};
 pub use ranking_file::{load_ranking, save_ranking};
 pub use report::Head;

@@ -11,6 +11,7 @@ pub mod ablate;
 pub mod attribute;
 pub mod bench;
 pub mod check;
+pub mod claim;
 pub mod cluster;
 pub mod compare;
 pub mod convert;
@@ -59,6 +60,7 @@ pub const TASKS: &[TaskEntry] = &[
     TaskEntry { name: "report", summary: report::SUMMARY, run: |c, p| run_json("report", c, p, report::run) },
     TaskEntry { name: "inspect", summary: inspect::SUMMARY, run: |c, p| run_json("inspect", c, p, inspect::run) },
     TaskEntry { name: "explain", summary: explain::SUMMARY, run: |c, p| run_json("explain", c, p, explain::run) },
+    TaskEntry { name: "claim", summary: claim::SUMMARY, run: |c, p| run_json("claim", c, p, claim::run) },
     TaskEntry { name: "view", summary: view::SUMMARY, run: |c, p| run_json("view", c, p, view::run) },
     TaskEntry { name: "lens", summary: lens::SUMMARY, run: |c, p| run_json("lens", c, p, lens::run) },
     TaskEntry { name: "generate", summary: generate::SUMMARY, run: |c, p| run_json("generate", c, p, generate::run) },

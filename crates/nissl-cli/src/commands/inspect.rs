@@ -160,7 +160,8 @@ fn words(words: &[WordScore], page: &mut Page<'_>) -> io::Result<()> {
     table.print(page.out, page.width)
 }
 
-fn passages(title: &str, passages: &[Passage], largest: f32, page: &mut Page<'_>) -> io::Result<()> {
+/// Contexts under a title, colored as strong as activations are beside `largest`.
+pub(crate) fn passages(title: &str, passages: &[Passage], largest: f32, page: &mut Page<'_>) -> io::Result<()> {
     if passages.is_empty() {
         return Ok(());
     }

@@ -20,6 +20,7 @@ const COMMANDS: &[&str] = &[
     "report",
     "inspect",
     "explain",
+    "claim",
     "view",
     "lens",
     "generate",

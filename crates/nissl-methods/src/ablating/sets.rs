@@ -6,9 +6,14 @@ use nissl_core::{HookPoint, ModelInfo, NeuronId, Ranking};
 
 use crate::random::{Random, mix};
 
-/// Sets of as many neurons of the same points, drawn from those that are not in the set; all of a point's where fewer
-/// are left.
+/// Sets of as many neurons of the same points of a model, drawn from those that are not in the set; all of a point's
+/// where fewer are left.
 pub fn random_like(model: &ModelInfo, set: &[NeuronId], n: usize, seed: u64) -> Vec<Vec<NeuronId>> {
+    random_of(&|point| model.width(point).unwrap_or(0), set, n, seed)
+}
+
+/// As [`random_like`], of whatever has points of these widths.
+pub fn random_of(width: &dyn Fn(HookPoint) -> usize, set: &[NeuronId], n: usize, seed: u64) -> Vec<Vec<NeuronId>> {
     let own: BTreeSet<NeuronId> = set.iter().copied().collect();
     let mut wanted: BTreeMap<HookPoint, usize> = BTreeMap::new();
     for neuron in &own {
@@ -18,8 +23,7 @@ pub fn random_like(model: &ModelInfo, set: &[NeuronId], n: usize, seed: u64) -> 
         let mut random = Random::new(mix(seed ^ mix(idx as u64)));
         let mut drawn = Vec::with_capacity(own.len());
         for (&point, &count) in &wanted {
-            let width = model.width(point).unwrap_or(0) as u32;
-            let all = (0..width).map(|unit| NeuronId::new(point, unit));
+            let all = (0..width(point) as u32).map(|unit| NeuronId::new(point, unit));
             let mut others: Vec<NeuronId> = all.filter(|neuron| !own.contains(neuron)).collect();
             random.shuffle(&mut others);
             others.truncate(count);

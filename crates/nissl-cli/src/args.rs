@@ -79,6 +79,7 @@ pub(crate) enum Command {
     Inspect(commands::inspect::Args),
     Explain(commands::explain::Args),
     Claim(commands::claim::Args),
+    Judge(commands::judge::Args),
     View(commands::view::Args),
     Lens(commands::lens::Args),
     Generate(commands::generate::Args),

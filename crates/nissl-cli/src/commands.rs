@@ -19,6 +19,7 @@ pub(crate) mod factor;
 pub(crate) mod generate;
 pub(crate) mod generate_input;
 pub(crate) mod inspect;
+pub(crate) mod judge;
 pub(crate) mod lens;
 pub(crate) mod mediate;
 pub(crate) mod methods;
@@ -57,6 +58,7 @@ pub(crate) fn run(command: Command, door: &Door) -> anyhow::Result<()> {
         Command::Inspect(args) => inspect::run(&args, door),
         Command::Explain(args) => explain::run(&args, door),
         Command::Claim(args) => claim::run(&args, door),
+        Command::Judge(args) => judge::run(&args, door),
         Command::View(args) => view::run(&args, door),
         Command::Lens(args) => lens::run(&args, door),
         Command::Generate(args) => generate::run(&args, door),

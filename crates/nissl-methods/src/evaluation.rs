@@ -6,6 +6,7 @@
 //! worst ones, and all of them.
 
 pub mod agreement;
+pub mod calibration;
 pub mod damage;
 pub mod description;
 pub mod explanation;
@@ -14,4 +15,5 @@ pub mod firing;
 pub mod formula;
 pub mod interchange;
 pub mod overlap;
+pub mod sampling;
 pub mod spread;

@@ -66,6 +66,14 @@ pub enum TaskError {
         /// What is there.
         got: String,
     },
+    /// An endpoint that does not answer as it should.
+    #[error("{url}: {what}")]
+    Endpoint {
+        /// Its address.
+        url: String,
+        /// What is wrong.
+        what: String,
+    },
     /// A model that could not be loaded.
     #[error(transparent)]
     Load(#[from] LoadError),

@@ -24,6 +24,7 @@ mod concepts;
 mod edit_text;
 mod error;
 pub mod html;
+mod judges;
 mod keeping;
 mod labels;
 mod output;

@@ -24,6 +24,7 @@ pub mod factor;
 pub mod generate;
 pub mod generate_input;
 pub mod inspect;
+pub mod judge;
 pub mod lens;
 pub mod mediate;
 pub mod methods;
@@ -61,6 +62,7 @@ pub const TASKS: &[TaskEntry] = &[
     TaskEntry { name: "inspect", summary: inspect::SUMMARY, run: |c, p| run_json("inspect", c, p, inspect::run) },
     TaskEntry { name: "explain", summary: explain::SUMMARY, run: |c, p| run_json("explain", c, p, explain::run) },
     TaskEntry { name: "claim", summary: claim::SUMMARY, run: |c, p| run_json("claim", c, p, claim::run) },
+    TaskEntry { name: "judge", summary: judge::SUMMARY, run: |c, p| run_json("judge", c, p, judge::run) },
     TaskEntry { name: "view", summary: view::SUMMARY, run: |c, p| run_json("view", c, p, view::run) },
     TaskEntry { name: "lens", summary: lens::SUMMARY, run: |c, p| run_json("lens", c, p, lens::run) },
     TaskEntry { name: "generate", summary: generate::SUMMARY, run: |c, p| run_json("generate", c, p, generate::run) },

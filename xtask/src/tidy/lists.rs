@@ -59,6 +59,18 @@ const KINDS: &[Kind] = &[
         shared: &[],
     },
     Kind {
+        folder: "crates/nissl-tasks/src/claims",
+        lists: &["crates/nissl-tasks/src/claims.rs"],
+        begins: "const CLAIMS:",
+        shared: &[],
+    },
+    Kind {
+        folder: "crates/nissl-tasks/src/judges",
+        lists: &["crates/nissl-tasks/src/judges.rs"],
+        begins: "const JUDGES:",
+        shared: &[],
+    },
+    Kind {
         folder: "crates/nissl-tasks/src/tasks",
         lists: &["crates/nissl-tasks/src/tasks.rs"],
         begins: "const TASKS:",

@@ -21,6 +21,7 @@ const COMMANDS: &[&str] = &[
     "inspect",
     "explain",
     "claim",
+    "judge",
     "view",
     "lens",
     "generate",

@@ -1,5 +1,7 @@
 //! How well an explanation of a neuron foretells when it fires.
 
+use std::cmp::Ordering;
+
 use serde::{Deserialize, Serialize};
 
 use super::overlap::pearson;
@@ -25,9 +27,14 @@ impl Judgement {
     /// If there is not one claim a value.
     pub fn of(claimed: &[bool], values: &[f32], theta: f32) -> Self {
         assert_eq!(claimed.len(), values.len(), "a claim for each value");
+        Self::count(claimed.iter().zip(values).map(|(&claimed, &value)| (claimed, value > theta)))
+    }
+
+    /// Counts cases: whether each should be so, and whether it is.
+    fn count(cases: impl Iterator<Item = (bool, bool)>) -> Self {
         let mut judgement = Self { hits: 0, missed: 0, spurious: 0, rejected: 0 };
-        for (&claimed, &value) in claimed.iter().zip(values) {
-            *match (claimed, value > theta) {
+        for case in cases {
+            *match case {
                 (true, true) => &mut judgement.hits,
                 (true, false) => &mut judgement.missed,
                 (false, true) => &mut judgement.spurious,
@@ -56,6 +63,53 @@ impl Judgement {
     pub fn balanced_accuracy(&self) -> Option<f64> {
         let rejected = share(self.rejected, self.rejected + self.spurious)?;
         Some(f64::midpoint(self.recall()?, rejected))
+    }
+}
+
+/// How well a judge tells the items that are so from those that are not, by the chances that it gives.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Detection {
+    /// Items of each kind, those with a chance of one half and more taken as told to be so.
+    pub judgement: Judgement,
+    /// Mean share of right judgements over the two kinds of items; none where there is only one kind.
+    pub balanced_accuracy: Option<f64>,
+    /// Share right of the items told to be so; none where none was.
+    pub precision: Option<f64>,
+    /// Share found of the items that are so; none where none is.
+    pub recall: Option<f64>,
+    /// Harmonic mean of precision and recall.
+    pub f1: Option<f64>,
+    /// Chance that an item that is so has a higher chance than one that is not, ties counting half; none where there is
+    /// only one kind.
+    pub auc: Option<f64>,
+}
+
+impl Detection {
+    /// Of items that are so or not, and the chances that the judge gives.
+    ///
+    /// # Panics
+    /// If there is not one chance an item.
+    pub fn of(is: &[bool], chances: &[f64]) -> Self {
+        assert_eq!(is.len(), chances.len(), "a chance an item");
+        let judgement = Judgement::count(is.iter().zip(chances).map(|(&is, &chance)| (is, chance >= 0.5)));
+        let kind =
+            |wanted: bool| is.iter().zip(chances).filter(move |(is, _)| **is == wanted).map(|(_, chance)| *chance);
+        let beats = |chance: f64, other: f64| match chance.total_cmp(&other) {
+            Ordering::Greater => 1.0,
+            Ordering::Equal => 0.5,
+            Ordering::Less => 0.0,
+        };
+        let won = |chance: f64| kind(false).map(|other| beats(chance, other)).sum::<f64>();
+        let n_pairs = (kind(true).count() * kind(false).count()) as f64;
+        Self {
+            balanced_accuracy: judgement.balanced_accuracy(),
+            precision: judgement.precision(),
+            recall: judgement.recall(),
+            f1: judgement.f1(),
+            auc: (n_pairs > 0.0).then(|| kind(true).map(won).sum::<f64>() / n_pairs),
+            judgement,
+        }
     }
 }
 
@@ -135,6 +189,25 @@ mod tests {
         assert_eq!(of, Judgement { hits: 1, missed: 1, spurious: 1, rejected: 1 });
         let none = Judgement::of(&[false; 3], &[-1.0; 3], 0.0);
         assert_eq!((none.precision(), none.f1(), none.balanced_accuracy()), (None, None, None));
+    }
+
+    #[test]
+    fn detection_is_that_of_the_worked_example() {
+        let is: Vec<bool> = (0..20).map(|item| item < 10).collect();
+        let chances: Vec<f64> = (0..20).map(|item| if item < 8 || item == 10 { 0.9 } else { 0.1 }).collect();
+        let found = Detection::of(&is, &chances);
+        assert_eq!(found.judgement, Judgement { hits: 8, missed: 2, rejected: 9, spurious: 1 });
+        for (name, got, want) in [
+            ("balanced", found.balanced_accuracy, 0.85),
+            ("precision", found.precision, 8.0 / 9.0),
+            ("recall", found.recall, 0.8),
+            ("F1", found.f1, 0.842_105_263_157_894_7),
+            ("AUC", found.auc, (8.0 * (9.0 + 0.5) + 2.0 * 4.5) / 100.0),
+        ] {
+            assert_close(name, &got.expect("both kinds"), &want, Tol::abs(1e-12));
+        }
+        let one = Detection::of(&[true, true], &[0.5, 0.4]);
+        assert_eq!((one.balanced_accuracy, one.auc, one.recall), (None, None, Some(0.5)));
     }
 
     #[test]

@@ -33,9 +33,6 @@ use crate::weights::{self, Embeddings};
 use crate::{generate, hub};
 use device::{Elsewhere, Input};
 
-/// Tokens that one thread takes through all layers at a time: their activations stay in its cache.
-const GROUP: usize = 256;
-
 /// A language model on the CPU: every site can be read and edited.
 pub struct LanguageModel {
     info: ModelInfo,
@@ -322,7 +319,7 @@ impl Model for LanguageModel {
             return Ok(self.joined(plan.output, &parts.collect::<Result<Vec<_>, ModelError>>()?));
         }
         let n_threads = rayon::current_num_threads();
-        let groups = groups(batch, n_threads);
+        let groups = groups(batch, self.network.group(), n_threads);
         // Threads that have no group of their own help with the others' products.
         let n_helpers = (n_threads / groups.len().max(1)).saturating_sub(1);
         let run = |sentences: &Range<usize>| {
@@ -426,9 +423,9 @@ pub(crate) fn check_batch(info: &ModelInfo, batch: &Batch) -> Result<(), ModelEr
     Ok(())
 }
 
-/// Whole sentences in groups of about [`GROUP`] tokens, fewer where threads would stand idle.
-pub(crate) fn groups(batch: &Batch, n_threads: usize) -> Vec<Range<usize>> {
-    groups_of(batch, GROUP.min(batch.n_tokens().div_ceil(n_threads.max(1))).max(1))
+/// Whole sentences in groups of about `most` tokens, fewer where threads would stand idle.
+pub(crate) fn groups(batch: &Batch, most: usize, n_threads: usize) -> Vec<Range<usize>> {
+    groups_of(batch, most.min(batch.n_tokens().div_ceil(n_threads.max(1))).max(1))
 }
 
 /// Whole sentences in groups of `target` tokens or few more.

@@ -22,8 +22,8 @@ use crate::objective::{self, Term};
 use crate::skeletons::{LaidOut, Network};
 use crate::weights::Embeddings;
 
-/// Tokens of a group: as few as keep some threads busy with a small batch, as many as keep the products' rate.
-const GROUP: Range<usize> = 64..256;
+/// Tokens of a group at least: as few as keep some threads busy with a small batch.
+const GROUP: usize = 64;
 /// Groups into which a batch is cut, as long as they are of such a size.
 const GROUPS: usize = 8;
 
@@ -67,7 +67,7 @@ pub(crate) fn parameter_gradients(
     let all = model.laid_out();
     check_names(model, &all)?;
     let parameters = Arc::new(Parameters::new(&all.linears, &all.norms));
-    let groups: Vec<Range<usize>> = groups(batch)
+    let groups: Vec<Range<usize>> = groups(batch, model.network.group())
         .into_iter()
         .filter(|group| targets[batch.offsets()[group.start]..batch.offsets()[group.end]].iter().any(Option::is_some))
         .collect();
@@ -150,9 +150,8 @@ fn check_names(model: &Trained<'_>, all: &LaidOut<'_, Cpu>) -> Result<(), ModelE
 }
 
 /// Whole sentences in groups, whose size depends on the batch alone.
-fn groups(batch: &Batch) -> Vec<Range<usize>> {
-    let most = batch.n_tokens().div_ceil(GROUPS).clamp(GROUP.start, GROUP.end);
-    crate::language_model::groups_of(batch, most)
+fn groups(batch: &Batch, most: usize) -> Vec<Range<usize>> {
+    crate::language_model::groups_of(batch, batch.n_tokens().div_ceil(GROUPS).clamp(GROUP, most))
 }
 
 /// What all groups of a run share.

@@ -1,9 +1,10 @@
 //! A layer of LSTM, GRU or SSRU over packed sentences, with a hook at every gate, cell and state within the recurrence.
 //!
 //! Letters: T rows of the group, N sentences that have a step, H units. What the input gives to the gates is one
-//! product for all steps; a step then takes all sentences that have it together.
+//! product for several steps; a step then takes all sentences that have it together.
 
 use std::ops::Range;
+use std::rc::Rc;
 
 use nissl_core::{HookPoint, Site, Stack};
 
@@ -152,6 +153,23 @@ impl Steps {
 }
 
 impl Steps {
+    /// Steps one behind the other that have [`GIVEN`] rows together.
+    fn chunks(&self) -> Vec<Range<usize>> {
+        let mut chunks: Vec<Range<usize>> = Vec::new();
+        let mut n_rows = GIVEN;
+        for (step, rows) in self.rows.iter().enumerate() {
+            match chunks.last_mut() {
+                Some(chunk) if n_rows < GIVEN => chunk.end = step + 1,
+                _ => {
+                    chunks.push(step..step + 1);
+                    n_rows = 0;
+                }
+            }
+            n_rows += rows.len();
+        }
+        chunks
+    }
+
     /// What the last step of each sentence left, or what was there `before`, `[n_sentences, width]`.
     fn last<E: Engine>(&self, engine: &E, parts: &[E::Tensor], before: &E::Tensor) -> E::Tensor {
         let mut places: Vec<(usize, usize)> = (0..self.sentences.len()).map(|sentence| (0, sentence)).collect();
@@ -165,6 +183,9 @@ impl Steps {
         engine.gather(&parts, &places)
     }
 }
+
+/// Rows of the product that gives several steps their input, or somewhat more: they stay in cache.
+const GIVEN: usize = 256;
 
 /// What the steps of a direction gave, of every slot what was before the first one and after each.
 type Record<E> = Vec<Vec<<E as Engine>::Tensor>>;
@@ -268,6 +289,12 @@ impl<'a> Sites<'a> {
     }
 }
 
+/// What the input gives to the gates of a step `[N, n_gates H]`: some rows of what it gives to several.
+struct Given<E: Engine> {
+    all: Rc<E::Tensor>,
+    rows: Range<usize>,
+}
+
 impl<P: Packing> Direction<P> {
     fn forward<E: Engine<Packing = P>>(
         &self,
@@ -281,7 +308,6 @@ impl<P: Packing> Direction<P> {
         let slots = self.slots();
         let first = &steps.sentences[..steps.rows.first().map_or(0, Vec::len)];
         let zeros = |width| engine.embed(first.len(), width, &|_, _| {});
-        let pre = engine.linear(x, &self.input, Epilogue::None);
         let mut kept = match past {
             Some(At { past: LayerPast::States(states), .. }) => states.iter(),
             _ => [].iter(),
@@ -292,7 +318,7 @@ impl<P: Packing> Direction<P> {
             vec![kept.map_or_else(|| zeros(width), |kept| engine.rows(kept, first))]
         };
         let mut record: Record<E> = slots.iter().enumerate().map(before).collect();
-        for rows in &steps.rows {
+        for (rows, given) in steps.rows.iter().zip(self.given(engine, x, steps)) {
             let group_rows: Vec<Option<usize>> = rows.iter().map(|&row| layout.group_row[row]).collect();
             let having: Vec<usize> = (0..rows.len()).collect();
             let carried = slots.iter().zip(&record).filter(|(slot, _)| slot.carried);
@@ -305,7 +331,7 @@ impl<P: Packing> Direction<P> {
                 }
                 Ok(())
             };
-            let now = self.step(engine, &engine.rows(&pre, rows), &before, &show)?;
+            let now = self.step(engine, &given, &before, &show)?;
             for (number, (now, parts)) in now.into_iter().zip(&mut record).enumerate() {
                 if sites.keeps[number] {
                     parts.push(now);
@@ -323,22 +349,42 @@ impl<P: Packing> Direction<P> {
         Ok(record)
     }
 
+    /// What the input x gives to each step.
+    fn given<'a, E: Engine<Packing = P>>(
+        &'a self,
+        engine: &'a E,
+        x: &'a E::Tensor,
+        steps: &'a Steps,
+    ) -> impl Iterator<Item = Given<E>> + 'a {
+        steps.chunks().into_iter().flat_map(move |chunk| {
+            let steps = &steps.rows[chunk];
+            let all = Rc::new(engine.linear(&engine.rows(x, &steps.concat()), &self.input, Epilogue::None));
+            steps.iter().scan(0, move |start, rows| {
+                let given = Given { all: Rc::clone(&all), rows: *start..*start + rows.len() };
+                *start += rows.len();
+                Some(given)
+            })
+        })
+    }
+
     /// The slots after a step of what the input gives `[N, n_gates H]` and what the step before left; each is shown
     /// before anything is made of it.
     fn step<E: Engine<Packing = P>>(
         &self,
         engine: &E,
-        given: &E::Tensor,
+        given: &Given<E>,
         before: &[E::Tensor],
         show: &dyn Fn(usize, &mut E::Tensor) -> Flow,
     ) -> Result<Vec<E::Tensor>, Halt> {
         let h = self.d_hidden;
         let part = |x: &E::Tensor, columns: Range<usize>| engine.beside(&[(x, columns)]);
+        let given_rows = || engine.rows(&given.all, &given.rows.clone().collect::<Vec<_>>());
         let state = &before[before.len() - 1];
         let Some(hidden) = &self.hidden else {
-            let mut forget = engine.activate(&part(given, 0..h), Activation::Sigmoid);
+            let given = given_rows();
+            let mut forget = engine.activate(&part(&given, 0..h), Activation::Sigmoid);
             show(0, &mut forget)?;
-            let mut new = part(given, h..2 * h);
+            let mut new = part(&given, h..2 * h);
             show(1, &mut new)?;
             let mut cell = engine.blend(&forget, state, &new);
             show(2, &mut cell)?;
@@ -347,12 +393,13 @@ impl<P: Packing> Direction<P> {
             return Ok(vec![forget, new, cell, state]);
         };
         if self.kind == CellKind::Gru {
+            let given = given_rows();
             let hidden = engine.linear(state, hidden, Epilogue::None);
-            let sum = engine.add(&part(given, 0..2 * h), &part(&hidden, 0..2 * h));
+            let sum = engine.add(&part(&given, 0..2 * h), &part(&hidden, 0..2 * h));
             let mut gates = engine.activate(&sum, Activation::Sigmoid);
             show(0, &mut gates)?;
             let reset = engine.multiply(&part(&gates, 0..h), &part(&hidden, 2 * h..3 * h));
-            let mut new = engine.activate(&engine.add(&part(given, 2 * h..3 * h), &reset), Activation::Tanh);
+            let mut new = engine.activate(&engine.add(&part(&given, 2 * h..3 * h), &reset), Activation::Tanh);
             show(1, &mut new)?;
             let mut state = engine.blend(&part(&gates, h..2 * h), state, &new);
             show(2, &mut state)?;
@@ -360,16 +407,17 @@ impl<P: Packing> Direction<P> {
         }
         let mut slots = Vec::new();
         let pre = if let Some(multiplier) = &self.multiplier {
+            let given = given_rows();
             let mut product =
-                engine.multiply(&part(given, 4 * h..5 * h), &engine.linear(state, multiplier, Epilogue::None));
+                engine.multiply(&part(&given, 4 * h..5 * h), &engine.linear(state, multiplier, Epilogue::None));
             show(0, &mut product)?;
-            let pre = engine.linear(&product, hidden, Epilogue::Add(&part(given, 0..4 * h)));
+            let pre = engine.linear(&product, hidden, Epilogue::Add(&part(&given, 0..4 * h)));
             slots.push(product);
             pre
         } else {
-            engine.linear(state, hidden, Epilogue::Add(given))
+            engine.linear(state, hidden, Epilogue::AddRows(&given.all, given.rows.start))
         };
-        let mut gates = engine.lstm_gates(&pre);
+        let mut gates = engine.lstm_gates(pre);
         show(slots.len(), &mut gates)?;
         let mut cell = engine.lstm_cell(&gates, &before[0]);
         show(slots.len() + 1, &mut cell)?;

@@ -289,6 +289,7 @@ impl Engine for Candle {
                 Epilogue::None => Ok(y),
                 Epilogue::Activate(activation) => activated(&y, activation),
                 Epilogue::Add(residual) => residual + y,
+                Epilogue::AddRows(longer, from) => longer.narrow(0, from, y.dim(0)?)? + y,
             }
         };
         done(product())
@@ -457,7 +458,7 @@ impl Engine for Candle {
 
     fn keep(&self, _: &Tensor, _: AttentionShape, _: &[usize], _: &mut [()]) {}
 
-    fn lstm_gates(&self, pre: &Tensor) -> Tensor {
+    fn lstm_gates(&self, pre: Tensor) -> Tensor {
         let gates = || {
             let h = pre.dim(1)? / 4;
             let (both, g, o) = (pre.narrow(1, 0, 2 * h)?, pre.narrow(1, 2 * h, h)?, pre.narrow(1, 3 * h, h)?);

@@ -115,6 +115,8 @@ pub(crate) enum Epilogue<'a, T> {
     Activate(Activation),
     /// The residual stream is added.
     Add(&'a T),
+    /// The rows of a longer tensor from this one on are added.
+    AddRows(&'a T, usize),
 }
 
 /// The sizes of an attention.
@@ -402,7 +404,7 @@ pub(crate) trait Engine: Send + Sync + Sized + 'static {
     /// the keys and values of sources.
     fn keep(&self, qkv: &Self::Tensor, shape: AttentionShape, offsets: &[usize], past: &mut [Self::Past]);
     /// The gates of an LSTM, i, f, g, o side by side: sigmoids, and tanh for g, of pre `[T, 4 H]`.
-    fn lstm_gates(&self, pre: &Self::Tensor) -> Self::Tensor;
+    fn lstm_gates(&self, pre: Self::Tensor) -> Self::Tensor;
     /// f * c + i * g `[T, H]`, for gates `[T, 4 H]` and the cells before c `[T, H]`.
     fn lstm_cell(&self, gates: &Self::Tensor, c: &Self::Tensor) -> Self::Tensor;
     /// o * tanh(c) `[T, H]`.

@@ -46,7 +46,7 @@ pub(super) fn gradients(
     seen.sort_unstable();
     seen.dedup();
     let n_threads = rayon::current_num_threads();
-    let groups = groups(batch, n_threads);
+    let groups = groups(batch, model.network.group(), n_threads);
     let run = Run {
         model,
         // As in a run without gradients.

@@ -16,7 +16,7 @@ use nissl_core::{
 };
 use rayon::prelude::*;
 
-use super::{GROUP, LanguageModel};
+use super::LanguageModel;
 use crate::arch::AnswersAt;
 use crate::engine::cpu::Cpu;
 use crate::engine::{Engine, Halt};
@@ -62,7 +62,7 @@ pub(super) fn run(model: &LanguageModel, asked: &Variants<'_>, sink: &dyn Varian
     let mut chunks = Vec::new();
     for (start, variants) in starts {
         let rows = asked.sentence.len() - start.position;
-        for variants in variants.chunks((GROUP / rows).max(1)) {
+        for variants in variants.chunks((model.network.group() / rows).max(1)) {
             chunks.push(Chunk { variants: variants.to_vec(), start });
         }
     }

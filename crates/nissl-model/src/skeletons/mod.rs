@@ -74,6 +74,16 @@ impl<P: Packing> Network<P> {
         all
     }
 
+    /// Tokens that one thread takes through the network at a time.
+    pub(crate) fn group(&self) -> usize {
+        match self {
+            // A step is a product with a row a sentence: with few of them, fetching its weights is most of the work.
+            Self::Recurrent(_) => 2048,
+            // The activations stay in the thread's cache.
+            Self::Transformer(_) | Self::StateSpace(_) | Self::EncoderDecoder(_) => 256,
+        }
+    }
+
     /// What the head reads, of embedded tokens x `[T, width]`, after the sentences' past where there is one. Where
     /// sentences are a source and a target, the head reads the rows of the targets alone.
     pub(crate) fn forward<E: Engine<Packing = P>>(

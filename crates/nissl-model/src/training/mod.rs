@@ -230,7 +230,7 @@ impl Trainer {
         }
         let plan = HookPlan { output: Output::All, ..HookPlan::default() };
         let prepared = Prepared::new(&plan, self.info.n_ctx);
-        let groups = groups(batch, rayon::current_num_threads());
+        let groups = groups(batch, self.laid_out.network.group(), rayon::current_num_threads());
         let one = |sentences: &std::ops::Range<usize>| {
             let hooks = Hooks::new(&prepared, &NoCapture, batch, sentences.clone());
             let rows = batch.offsets()[sentences.start]..batch.offsets()[sentences.end];

@@ -7,16 +7,18 @@
 use std::marker::PhantomData;
 use std::ops::Range;
 
-use super::isa::Isa;
+use super::isa::{Isa, for_each_isa};
 use super::math;
 use super::pack::Packed;
 use super::team::Team;
 use super::tensor::{PANEL, Tensor};
 use crate::checkpoint::PIECE;
-use crate::engine::Epilogue;
+use crate::engine::{Activation, Epilogue};
 
 /// Inner steps a block: a panel of B this deep and the rows of A beside it stay in the second-level cache.
-const DEPTH: usize = 384;
+const DEPTH: usize = 512;
+/// Rows that are taken through all panels at a time, or somewhat fewer.
+const ROWS: usize = 256;
 /// Values of A that stay in the first-level cache: with few rows, a block is as deep as that allows.
 const NEAR: usize = 65536;
 /// Decoded values that stay in the first-level cache beside what they meet.
@@ -54,6 +56,10 @@ pub(crate) struct Tile {
     pub(crate) ahead: *const f32,
     /// Bytes of it a step.
     pub(crate) ahead_bytes: usize,
+    /// What is added to the tiles afterwards, in rows of `added_stride`, to be fetched meanwhile: any address.
+    pub(crate) added: *const f32,
+    /// Distance of two rows of it.
+    pub(crate) added_stride: usize,
 }
 
 /// x `[T, K]` times `w` `[K, N]` plus bias, then the epilogue: `[T, N]`; its panels are shared by the team.
@@ -63,8 +69,15 @@ pub(crate) fn linear(isa: Isa, team: &Team, x: &Tensor, w: &Packed, epilogue: &E
     if x.n_rows() == 0 {
         return y;
     }
-    if let Epilogue::Add(residual) = epilogue {
-        assert_eq!((residual.n_rows(), residual.stride()), (y.n_rows(), y.stride()), "the residual has the same shape");
+    let (activation, residual) = match *epilogue {
+        Epilogue::None => (None, None),
+        Epilogue::Activate(activation) => (Some(activation), None),
+        Epilogue::Add(residual) => (None, Some((residual, 0))),
+        Epilogue::AddRows(residual, from) => (None, Some((residual, from))),
+    };
+    if let Some((residual, from)) = residual {
+        assert!(residual.n_rows() >= from + y.n_rows(), "the residual has these rows");
+        assert_eq!(residual.stride(), y.stride(), "the residual is as wide");
     }
     let n_panels = w.n_panels();
     let n_pieces = match team.n_threads() {
@@ -73,7 +86,7 @@ pub(crate) fn linear(isa: Isa, team: &Team, x: &Tensor, w: &Packed, epilogue: &E
         }
         _ => 1,
     };
-    let product = Product { isa, x, w, epilogue };
+    let product = Product { isa, x, w, activation, residual };
     let (n_rows, stride) = (y.n_rows(), y.stride());
     let columns = Columns::new(y.values_mut(), stride, n_rows, n_panels);
     team.each(n_pieces, &|piece| {
@@ -91,32 +104,55 @@ struct Product<'a> {
     isa: Isa,
     x: &'a Tensor,
     w: &'a Packed,
-    epilogue: &'a Epilogue<'a, Tensor>,
+    activation: Option<Activation>,
+    /// What is added, from which of its rows on.
+    residual: Option<(&'a Tensor, usize)>,
 }
 
 impl Product<'_> {
     /// Computes all rows of some panels, to be left in `out`.
     fn panels(&self, panels: Range<usize>, out: &mut Columns<'_>) {
+        let n_rows = self.x.n_rows();
+        // Of equal height too: 2,048 rows are 8 times 256, 300 are 2 times 150.
+        let n_blocks = n_rows.div_ceil(ROWS);
+        for block in 0..n_blocks {
+            self.rows(block * n_rows / n_blocks..(block + 1) * n_rows / n_blocks, panels.clone(), out);
+        }
+    }
+
+    /// Computes some rows of some panels, to be left in `out`, which has all rows.
+    fn rows(&self, rows: Range<usize>, panels: Range<usize>, out: &mut Columns<'_>) {
         let Self { isa, x, w, .. } = *self;
-        let depth = DEPTH.max(NEAR / x.n_rows() / PIECE * PIECE);
-        let n_groups = panels.len().div_ceil(beside(isa, x.n_rows()));
+        let most = DEPTH.max(NEAR / rows.len() / PIECE * PIECE);
+        // Blocks of equal depth: 768 steps are 2 times 384.
+        let depth = w.n_in().div_ceil(w.n_in().div_ceil(most)).next_multiple_of(PIECE);
+        let n_groups = panels.len().div_ceil(beside(isa, rows.len()));
         for from in (0..w.n_in()).step_by(depth) {
             let to = w.n_in().min(from + depth);
-            let a = Rows { values: &x.values()[from..], stride: x.stride(), n_rows: x.n_rows() };
+            let values = &x.values()[rows.start * x.stride() + from..];
+            let a = Rows { values, stride: x.stride(), n_rows: rows.len() };
             for group in 0..n_groups {
                 // Groups of equal width: 9 panels are 3 times 3 instead of 4, 4 and 1.
                 let group = group * panels.len() / n_groups..(group + 1) * panels.len() / n_groups;
                 let first_panel = panels.start + group.start;
-                let mut out = out.within(group.clone());
-                let mut finish = |rows: Range<usize>, out: &mut Columns<'_>| {
+                let mut out = out.within(rows.clone(), group.clone());
+                let bias = &w.bias()[first_panel * PANEL..][..group.len() * PANEL];
+                let residual = self.residual.map(|(residual, first_row)| {
+                    let from = (first_row + rows.start) * residual.stride() + first_panel * PANEL;
+                    Rows { values: &residual.values()[from..], stride: residual.stride(), n_rows: rows.len() }
+                });
+                let mut finish = |tile: Range<usize>, out: &mut Columns<'_>| {
                     if to == w.n_in() {
-                        self.finish(rows, first_panel, out);
+                        add_to(isa, out, tile.clone(), bias, residual);
+                        if let Some(activation) = self.activation {
+                            tile.for_each(|row| math::activate(isa, activation, out.row(row)));
+                        }
                     }
                 };
                 if let Some(b) = w.f32_panels(first_panel, group.len()) {
                     let b = Panels { values: &b[from * PANEL..], stride: w.n_in() * PANEL, depth: to - from };
-                    tiles(isa, a, b, &mut out, from == 0, &mut finish);
-                } else if x.n_rows() == 1 && w.multiply(isa, first_panel, from, &a.values[..to - from], out.row(0)) {
+                    tiles(isa, a, b, &mut out, from == 0, residual, &mut finish);
+                } else if rows.len() == 1 && w.multiply(isa, first_panel, from, &a.values[..to - from], out.row(0)) {
                     finish(0..1, &mut out);
                 } else {
                     self.decoded(first_panel, from..to, a, &mut out, &mut finish);
@@ -149,30 +185,31 @@ impl Product<'_> {
             }
             let a = Rows { values: &a.values[from - block.start..], ..a };
             let b = Panels { values: &scratch[..n * len], stride: len, depth: to - from };
-            tiles(self.isa, a, b, out, from == 0, &mut |rows, out| {
+            tiles(self.isa, a, b, out, from == 0, None, &mut |rows, out| {
                 if to == block.end {
                     finish(rows, out);
                 }
             });
         }
     }
+}
 
-    /// Bias and epilogue, for some rows of the panels from `first_panel` on.
-    fn finish(&self, rows: Range<usize>, first_panel: usize, out: &mut Columns<'_>) {
-        let width = out.n_panels * PANEL;
-        let bias = &self.w.bias()[first_panel * PANEL..][..width];
-        for row in rows {
-            let values = out.row(row);
-            match self.epilogue {
-                Epilogue::None => math::add(self.isa, values, bias),
-                Epilogue::Activate(activation) => {
-                    math::add(self.isa, values, bias);
-                    math::activate(self.isa, *activation, values);
-                }
-                Epilogue::Add(residual) => {
-                    let at = row * residual.stride() + first_panel * PANEL;
-                    math::add_both(self.isa, values, bias, &residual.values()[at..][..width]);
-                }
+for_each_isa! {
+    /// Adds the bias, and the residual where there is one, to some rows.
+    fn add_to(out: &mut Columns<'_>, rows: Range<usize>, bias: &[f32], residual: Option<Rows<'_>>) = add_to_body
+}
+
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "the body is compiled once for each instruction set")]
+fn add_to_body(out: &mut Columns<'_>, rows: Range<usize>, bias: &[f32], residual: Option<Rows<'_>>) {
+    for row in rows {
+        let values = out.row(row);
+        match residual {
+            None => values.iter_mut().zip(bias).for_each(|(value, bias)| *value += bias),
+            Some(residual) => {
+                let residual = &residual.values[row * residual.stride..][..bias.len()];
+                let both = bias.iter().zip(residual);
+                values.iter_mut().zip(both).for_each(|(value, (bias, residual))| *value = (*value + bias) + residual);
             }
         }
     }
@@ -206,7 +243,7 @@ pub(crate) struct RowsMut<'a> {
 }
 
 /// All rows of some panels of a matrix that can be written, while others write to its other panels.
-struct Columns<'a> {
+pub(crate) struct Columns<'a> {
     start: *mut f32,
     stride: usize,
     n_rows: usize,
@@ -236,10 +273,14 @@ impl<'a> Columns<'a> {
         Columns { start, n_panels: panels.len(), of: PhantomData, ..*self }
     }
 
-    /// Some of the panels, for as long as the others are not touched.
-    fn within(&mut self, panels: Range<usize>) -> Columns<'_> {
+    /// Some rows of some of the panels, for as long as the others are not touched.
+    fn within(&mut self, rows: Range<usize>, panels: Range<usize>) -> Columns<'_> {
+        assert!(rows.start < rows.end && rows.end <= self.n_rows, "a part of the rows");
         // SAFETY: the exclusive borrow lasts as long as the part.
-        unsafe { self.part(panels) }
+        let part = unsafe { self.part(panels) };
+        // SAFETY: the row is there, as `new` has checked.
+        let start = unsafe { part.start.add(rows.start * part.stride) };
+        Columns { start, n_rows: rows.len(), ..part }
     }
 
     /// A row of all panels.
@@ -262,17 +303,19 @@ pub(crate) fn product(
     let depth = b.len() / PANEL;
     assert!(b.len() == depth * PANEL, "a panel has 32 floats a step");
     let b = Panels { values: b, stride: 0, depth };
-    tiles(isa, a, b, &mut Columns::new(c.values, c.stride, a.n_rows, 1), first, &mut |_, _| {});
+    tiles(isa, a, b, &mut Columns::new(c.values, c.stride, a.n_rows, 1), first, None, &mut |_, _| {});
     done(0, a.n_rows, c);
 }
 
-/// Panels of a product: c `[T, 32 n]` (+)= a `[T, depth]` · b, n panels `[depth, 32]`; `done` sees each tile's rows.
+/// Panels of a product: c `[T, 32 n]` (+)= a `[T, depth]` · b, n panels `[depth, 32]`; `done` sees each tile's rows, and
+/// will want those of `added`.
 fn tiles(
     isa: Isa,
     a: Rows<'_>,
     b: Panels<'_>,
     c: &mut Columns<'_>,
     first: bool,
+    added: Option<Rows<'_>>,
     done: &mut dyn FnMut(Range<usize>, &mut Columns<'_>),
 ) {
     if a.n_rows == 0 || c.n_panels == 0 {
@@ -292,7 +335,7 @@ fn tiles(
             a_stride: a.stride,
             b: b.values.as_ptr(),
             b_stride: b.stride,
-            c: c.within(0..c.n_panels).row(row).as_mut_ptr(),
+            c: c.row(row).as_mut_ptr(),
             c_stride: c.stride,
             n_rows,
             n_panels: c.n_panels,
@@ -301,6 +344,8 @@ fn tiles(
             // The next panel, a part of it with each tile.
             ahead: b.values.as_ptr().wrapping_add(c.n_panels * b.stride + tile_idx * b.depth * PANEL / n_tiles),
             ahead_bytes: (PANEL * size_of::<f32>()).div_ceil(n_tiles),
+            added: added.map_or(std::ptr::null(), |added| added.values[row * added.stride..].as_ptr()),
+            added_stride: added.map_or(0, |added| added.stride),
         };
         run(isa, &tile);
         done(row..row + n_rows, c);

@@ -5,8 +5,9 @@
 #![expect(unsafe_code, reason = "vector intrinsics on raw pointers; callers check every bound")]
 
 use std::arch::x86_64::{
-    __m256, __m512, _MM_HINT_T1, _mm_prefetch, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_set1_ps, _mm256_setzero_ps,
-    _mm256_storeu_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_setzero_ps, _mm512_storeu_ps,
+    __m256, __m512, _MM_HINT_T0, _MM_HINT_T1, _mm_prefetch, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_set1_ps,
+    _mm256_setzero_ps, _mm256_storeu_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_setzero_ps,
+    _mm512_storeu_ps,
 };
 
 use super::gemm::Tile;
@@ -59,6 +60,15 @@ pub(crate) unsafe fn tile_avx2(tile: &Tile) {
     dispatch!(1 x 1, 1 x 2, 1 x 3, 1 x 4, 2 x 1, 2 x 2, 3 x 1, 3 x 2, 4 x 1, 5 x 1, 6 x 1);
 }
 
+/// Asks for the 128 bytes of a panel's row.
+fn fetch(row: *const f32) {
+    // SAFETY: fetching ahead is harmless at any address, and every x86-64 has it.
+    unsafe {
+        _mm_prefetch::<_MM_HINT_T0>(row.cast());
+        _mm_prefetch::<_MM_HINT_T0>(row.wrapping_add(16).cast());
+    }
+}
+
 #[target_feature(enable = "avx512f")]
 unsafe fn rows_avx512<const ROWS: usize, const VECTORS: usize>(tile: &Tile) {
     let mut sums: [[__m512; VECTORS]; ROWS] = [[_mm512_setzero_ps(); VECTORS]; ROWS];
@@ -71,6 +81,9 @@ unsafe fn rows_avx512<const ROWS: usize, const VECTORS: usize>(tile: &Tile) {
                     *sum = _mm512_loadu_ps(tile.c.add(row * tile.c_stride + column(vector)));
                 }
             }
+        }
+        for row in 0..ROWS {
+            fetch(tile.added.wrapping_add(row * tile.added_stride));
         }
         let mut columns = [_mm512_setzero_ps(); VECTORS];
         let mut b = tile.b;
@@ -111,6 +124,9 @@ unsafe fn rows_avx2<const ROWS: usize, const VECTORS: usize>(tile: &Tile, first_
                     *sum = _mm256_loadu_ps(tile.c.add(row * tile.c_stride + column(vector)));
                 }
             }
+        }
+        for row in 0..ROWS {
+            fetch(tile.added.wrapping_add(row * tile.added_stride));
         }
         let mut columns = [_mm256_setzero_ps(); VECTORS];
         let mut b = tile.b;

@@ -17,11 +17,6 @@ for_each_isa! {
 }
 
 for_each_isa! {
-    /// x += y, then x += z.
-    fn add_both(x: &mut [f32], y: &[f32], z: &[f32]) = add_both_body
-}
-
-for_each_isa! {
     /// The softmax of a row of scores times `scale`, beside another score that is not scaled and has its share; `-inf`
     /// occurs there alone, and has none.
     fn softmax_beside(x: &mut [f32], scale: f32, beside: f32) = softmax_body
@@ -38,13 +33,13 @@ for_each_isa! {
 }
 
 for_each_isa! {
-    /// c = f c + i g, for gates i, f, g, o side by side.
-    fn lstm_cell(c: &mut [f32], gates: &[f32]) = lstm_cell_body
+    /// f c + i g, for gates i, f, g, o side by side.
+    fn lstm_cell(next: &mut [f32], c: &[f32], gates: &[f32]) = lstm_cell_body
 }
 
 for_each_isa! {
-    /// c becomes o tanh(c), for gates i, f, g, o side by side.
-    fn lstm_state(c: &mut [f32], gates: &[f32]) = lstm_state_body
+    /// o tanh(c), for gates i, f, g, o side by side.
+    fn lstm_state(h: &mut [f32], c: &[f32], gates: &[f32]) = lstm_state_body
 }
 
 /// The activation of every value.
@@ -116,11 +111,6 @@ fn add_body(x: &mut [f32], y: &[f32]) {
 }
 
 #[inline(always)]
-fn add_both_body(x: &mut [f32], y: &[f32], z: &[f32]) {
-    x.iter_mut().zip(y).zip(z).for_each(|((x, y), z)| *x = (*x + y) + z);
-}
-
-#[inline(always)]
 fn gelu_erf_body(x: &mut [f32]) {
     map(x, |x| 0.5 * x * (1.0 + erf(x * std::f32::consts::FRAC_1_SQRT_2)));
 }
@@ -182,19 +172,19 @@ fn lstm_gates_body(x: &mut [f32]) {
 }
 
 #[inline(always)]
-fn lstm_cell_body(c: &mut [f32], gates: &[f32]) {
+fn lstm_cell_body(next: &mut [f32], c: &[f32], gates: &[f32]) {
     let h = c.len();
     let (i, f, g) = (&gates[..h], &gates[h..2 * h], &gates[2 * h..3 * h]);
-    for (((c, i), f), g) in c.iter_mut().zip(i).zip(f).zip(g) {
-        *c = f.mul_add(*c, i * g);
+    for ((((next, c), i), f), g) in next.iter_mut().zip(c).zip(i).zip(f).zip(g) {
+        *next = f.mul_add(*c, i * g);
     }
 }
 
 #[inline(always)]
-fn lstm_state_body(c: &mut [f32], gates: &[f32]) {
-    let output = &gates[3 * c.len()..];
-    tanh_body(c);
-    c.iter_mut().zip(output).for_each(|(c, output)| *c *= output);
+fn lstm_state_body(h: &mut [f32], c: &[f32], gates: &[f32]) {
+    h.copy_from_slice(c);
+    tanh_body(h);
+    h.iter_mut().zip(&gates[3 * c.len()..]).for_each(|(h, output)| *h *= output);
 }
 
 #[inline(always)]

@@ -241,8 +241,8 @@ impl Engine for Cpu {
         }
     }
 
-    fn lstm_gates(&self, pre: &Tensor) -> Tensor {
-        let mut gates = pre.copy();
+    fn lstm_gates(&self, pre: Tensor) -> Tensor {
+        let mut gates = pre;
         for row in 0..gates.n_rows() {
             math::lstm_gates(self.isa, gates.row_mut(row));
         }
@@ -250,17 +250,17 @@ impl Engine for Cpu {
     }
 
     fn lstm_cell(&self, gates: &Tensor, c: &Tensor) -> Tensor {
-        let mut next = c.copy();
+        let mut next = Tensor::new(c.n_rows(), c.width());
         for row in 0..next.n_rows() {
-            math::lstm_cell(self.isa, next.row_mut(row), gates.row(row));
+            math::lstm_cell(self.isa, next.row_mut(row), c.row(row), gates.row(row));
         }
         next
     }
 
     fn lstm_state(&self, gates: &Tensor, c: &Tensor) -> Tensor {
-        let mut h = c.copy();
+        let mut h = Tensor::new(c.n_rows(), c.width());
         for row in 0..h.n_rows() {
-            math::lstm_state(self.isa, h.row_mut(row), gates.row(row));
+            math::lstm_state(self.isa, h.row_mut(row), c.row(row), gates.row(row));
         }
         h
     }

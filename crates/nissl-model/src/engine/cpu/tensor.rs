@@ -30,7 +30,8 @@ impl Tensor {
         let stride = stride(width);
         let len = n_rows * stride;
         let mut values = POOL.with_borrow_mut(|pool| {
-            let fits = pool.iter().enumerate().filter(|(_, buffer)| buffer.capacity() >= len);
+            // A small tensor that is kept does not take the buffer of a large one.
+            let fits = pool.iter().enumerate().filter(|(_, buffer)| (len..=2 * len).contains(&buffer.capacity()));
             let best = fits.min_by_key(|(_, buffer)| buffer.capacity()).map(|(i, _)| i);
             best.map_or_else(Vec::new, |i| pool.swap_remove(i))
         });

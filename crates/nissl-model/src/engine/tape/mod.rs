@@ -327,6 +327,10 @@ impl Engine for Tape {
         let (y, residual) = match epilogue {
             Epilogue::None => (self.cpu.linear(&x.values, w, Epilogue::None), None),
             Epilogue::Add(residual) => (self.cpu.linear(&x.values, w, Epilogue::Add(&residual.values)), residual.id),
+            Epilogue::AddRows(longer, from) => {
+                let rows: Vec<usize> = (from..from + x.values.n_rows()).collect();
+                return self.linear(x, w, Epilogue::Add(&self.rows(longer, &rows)));
+            }
             Epilogue::Activate(activation) if x.id.is_some() || self.parameters.is_some() => {
                 return self.activate(&self.linear(x, w, Epilogue::None), activation);
             }
@@ -458,8 +462,9 @@ impl Engine for Tape {
 
     fn keep(&self, _: &Tensor, _: AttentionShape, _: &[usize], _: &mut [()]) {}
 
-    fn lstm_gates(&self, pre: &Tensor) -> Tensor {
-        let gates = Arc::new(self.cpu.lstm_gates(&pre.values));
+    fn lstm_gates(&self, pre: Tensor) -> Tensor {
+        let values = Arc::try_unwrap(pre.values).unwrap_or_else(|shared| shared.copy());
+        let gates = Arc::new(self.cpu.lstm_gates(values));
         let id = pre.id.map(|pre| self.push(Op::LstmGates { pre, gates: Arc::clone(&gates) }));
         Tensor { values: gates, id }
     }

@@ -35,7 +35,8 @@ fn packed(weight: &[f32], n_in: usize, bias: &[f32]) -> Packed {
 #[test]
 fn every_instruction_set_gives_the_bits_of_one_chain_of_multiply_adds() {
     // Heights around the tiles of each kernel, depths around a block, widths around a panel.
-    for (n_rows, n_in, n_out) in [(1, 1, 1), (5, 40, 33), (14, 384, 32), (15, 385, 64), (29, 900, 70), (6, 7, 31)] {
+    let shapes = [(1, 1, 1), (5, 40, 33), (14, 512, 32), (15, 513, 64), (29, 900, 70), (6, 7, 31), (300, 600, 40)];
+    for (n_rows, n_in, n_out) in shapes {
         let x = tensor(n_rows, n_in, 1);
         let weight = noise(n_in * n_out, 7);
         let bias = noise(n_out, 9);
@@ -56,15 +57,22 @@ fn every_instruction_set_gives_the_bits_of_one_chain_of_multiply_adds() {
 
 #[test]
 fn a_residual_added_in_the_tile_gives_the_bits_of_one_added_later() {
-    let (x, residual) = (tensor(20, 50, 3), tensor(20, 40, 4));
-    let packed = packed(&noise(50 * 40, 5), 50, &noise(40, 6));
-    for isa in Isa::available() {
-        let fused = linear(isa, &Team::alone(), &x, &packed, &Epilogue::Add(&residual));
-        let plain = linear(isa, &Team::alone(), &x, &packed, &Epilogue::None);
-        for row in 0..20 {
-            for column in 0..40 {
-                let later = plain.row(row)[column] + residual.row(row)[column];
-                assert_eq!(fused.row(row)[column].to_bits(), later.to_bits());
+    for n_rows in [20, 300] {
+        let (x, residual) = (tensor(n_rows, 50, 3), tensor(n_rows + 3, 40, 4));
+        let same = tensor(n_rows, 40, 5);
+        let packed = packed(&noise(50 * 40, 5), 50, &noise(40, 6));
+        for isa in Isa::available() {
+            let product = |epilogue| linear(isa, &Team::alone(), &x, &packed, &epilogue);
+            let plain = product(Epilogue::None);
+            for (fused, residual, from) in
+                [(product(Epilogue::Add(&same)), &same, 0), (product(Epilogue::AddRows(&residual, 3)), &residual, 3)]
+            {
+                for row in 0..n_rows {
+                    for column in 0..40 {
+                        let later = plain.row(row)[column] + residual.row(from + row)[column];
+                        assert_eq!(fused.row(row)[column].to_bits(), later.to_bits(), "{isa:?}, row {row} from {from}");
+                    }
+                }
             }
         }
     }

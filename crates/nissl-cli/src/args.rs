@@ -80,6 +80,7 @@ pub(crate) enum Command {
     Explain(commands::explain::Args),
     Claim(commands::claim::Args),
     Judge(commands::judge::Args),
+    Sheet(commands::sheet::Args),
     View(commands::view::Args),
     Lens(commands::lens::Args),
     Generate(commands::generate::Args),

@@ -30,6 +30,7 @@ pub(crate) mod probe;
 pub(crate) mod rank;
 mod read;
 pub(crate) mod report;
+pub(crate) mod sheet;
 pub(crate) mod sites;
 pub(crate) mod train;
 pub(crate) mod view;
@@ -59,6 +60,7 @@ pub(crate) fn run(command: Command, door: &Door) -> anyhow::Result<()> {
         Command::Explain(args) => explain::run(&args, door),
         Command::Claim(args) => claim::run(&args, door),
         Command::Judge(args) => judge::run(&args, door),
+        Command::Sheet(args) => sheet::run(&args, door),
         Command::View(args) => view::run(&args, door),
         Command::Lens(args) => lens::run(&args, door),
         Command::Generate(args) => generate::run(&args, door),

@@ -15,5 +15,6 @@ pub mod firing;
 pub mod formula;
 pub mod interchange;
 pub mod overlap;
+pub mod rating;
 pub mod sampling;
 pub mod spread;

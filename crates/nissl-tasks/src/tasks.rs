@@ -34,6 +34,7 @@ pub mod perplexity;
 pub mod probe;
 pub mod rank;
 pub mod report;
+pub mod sheet;
 pub mod sites;
 pub mod train;
 pub mod view;
@@ -63,6 +64,7 @@ pub const TASKS: &[TaskEntry] = &[
     TaskEntry { name: "explain", summary: explain::SUMMARY, run: |c, p| run_json("explain", c, p, explain::run) },
     TaskEntry { name: "claim", summary: claim::SUMMARY, run: |c, p| run_json("claim", c, p, claim::run) },
     TaskEntry { name: "judge", summary: judge::SUMMARY, run: |c, p| run_json("judge", c, p, judge::run) },
+    TaskEntry { name: "sheet", summary: sheet::SUMMARY, run: |c, p| run_json("sheet", c, p, sheet::run) },
     TaskEntry { name: "view", summary: view::SUMMARY, run: |c, p| run_json("view", c, p, view::run) },
     TaskEntry { name: "lens", summary: lens::SUMMARY, run: |c, p| run_json("lens", c, p, lens::run) },
     TaskEntry { name: "generate", summary: generate::SUMMARY, run: |c, p| run_json("generate", c, p, generate::run) },

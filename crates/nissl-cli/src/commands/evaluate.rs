@@ -27,7 +27,7 @@ const SHOWN: usize = 4;
 #[command(after_help = "\
 Examples:
   nissl evaluate test.store ranks/probeless.parquet ranks/average-precision.parquet --by upos
-  nissl evaluate test.store ranks/*.parquet --by upos --disjoint-words --out judged
+  nissl evaluate test.store ranks/*.parquet --by upos --disjoint-words --out judged --plots
   nissl evaluate test.store ranks/*.parquet --by upos --model MODEL --remove 10,50 --value mean
   nissl evaluate test.store ranks/*.parquet --by upos --description 10 --json")]
 pub(crate) struct Args {
@@ -86,6 +86,10 @@ pub(crate) struct Args {
     #[arg(long, short, value_name = "DIR")]
     #[serde(skip_serializing_if = "Option::is_none")]
     out: Option<PathBuf>,
+    /// Write the figures of the page too, each as SVG and as PNG
+    #[arg(long)]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    plots: bool,
     #[command(flatten)]
     inside: Inside,
 }

@@ -156,7 +156,7 @@ enum Calibration {
 }
 
 pub(crate) fn run(args: &Args, door: &Door) -> anyhow::Result<()> {
-    let report = judge::run(&door.config_with_memory("judge", args)?, door.progress())?;
+    let report = judge::run(&door.config("judge", args)?, door.progress())?;
     door.show(&report, text)
 }
 

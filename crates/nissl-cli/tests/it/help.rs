@@ -22,6 +22,7 @@ const COMMANDS: &[&str] = &[
     "explain",
     "claim",
     "judge",
+    "sheet",
     "view",
     "lens",
     "generate",

@@ -6,23 +6,27 @@
 
 mod cards;
 mod charts;
-mod curve;
 pub(crate) mod evidence;
+mod figure;
+mod figures;
 mod heat_map;
 mod lens;
 mod markup;
 mod overview;
 mod passage;
+mod sheet;
 pub(crate) mod truth;
 mod view;
 
 use nissl_core::NeuronId;
 use serde::{Deserialize, Serialize};
 
-pub use curve::{Curve, Line, curve};
+pub use figure::{Anchor, Band, Color, Curve, Figure, Grid, Line, Shape};
+pub(crate) use figures::{FigurePage, render_figures};
 pub use lens::{LensCell, LensList, LensNeuron, LensPage, LensRow, LensToken, render_lens};
 pub(crate) use markup::count;
 use markup::{Markup, esc};
+pub use sheet::{SheetPage, SheetRow, render_sheet};
 pub(crate) use view::{draw_views, render_views};
 
 /// All that the page shows.

@@ -68,30 +68,36 @@ pub(crate) fn page(panels: &Panels, tables: &[Table]) -> String {
     out.add(format_args!("<title>{}</title>\n<style>{PAGE}</style>\n</head>\n<body>\n", esc(&panels.title)));
     out.add(format_args!("<h1>{}</h1>\n", esc(&panels.title)));
     draw(&mut out, panels);
-    for table in tables {
-        out.add(format_args!(
-            "<h2>{}</h2>\n<p>{}</p>\n<div class=\"wide\"><table>\n<thead><tr><th></th>",
-            esc(&table.title),
-            esc(&table.lead)
-        ));
-        for column in &table.columns {
-            out.add(format_args!("<th scope=\"col\">{}</th>", esc(column)));
-        }
-        out.add("</tr></thead>\n<tbody>\n");
-        for (name, cells) in &table.rows {
-            out.add(format_args!("<tr><th scope=\"row\">{}</th>", esc(name)));
-            for cell in cells {
-                out.add(format_args!("<td>{}</td>", esc(cell)));
-            }
-            out.add("</tr>\n");
-        }
-        out.add("</tbody>\n</table></div>\n");
+    for one in tables {
+        table(&mut out, one);
     }
     out.add("</body>\n</html>\n");
     out.text()
 }
 
-const PAGE: &str = ":root{color-scheme:light dark}body{font:15px/1.45 system-ui,sans-serif;max-width:1000px;margin:2em \
+/// Draws a table under its heading.
+pub(super) fn table(out: &mut Markup, table: &Table) {
+    out.add(format_args!(
+        "<h2>{}</h2>\n<p>{}</p>\n<div class=\"wide\"><table>\n<thead><tr><th></th>",
+        esc(&table.title),
+        esc(&table.lead)
+    ));
+    for column in &table.columns {
+        out.add(format_args!("<th scope=\"col\">{}</th>", esc(column)));
+    }
+    out.add("</tr></thead>\n<tbody>\n");
+    for (name, cells) in &table.rows {
+        out.add(format_args!("<tr><th scope=\"row\">{}</th>", esc(name)));
+        for cell in cells {
+            out.add(format_args!("<td>{}</td>", esc(cell)));
+        }
+        out.add("</tr>\n");
+    }
+    out.add("</tbody>\n</table></div>\n");
+}
+
+/// The style of a page of tables.
+pub(super) const PAGE: &str = ":root{color-scheme:light dark}body{font:15px/1.45 system-ui,sans-serif;max-width:1000px;margin:2em \
 auto;padding:0 1em}table{border-collapse:collapse;font-variant-numeric:tabular-nums}th,td{padding:.15em .6em;text-align:\
 right;border-bottom:1px solid #8884}tbody th{text-align:left;font-weight:400;white-space:nowrap}.wide{overflow-x:auto}";
 

@@ -15,7 +15,6 @@ use nissl_store::Selection;
 use serde::{Deserialize, Serialize};
 
 use crate::error::TaskError;
-use crate::html::{self, Curve, Line};
 use crate::labels::labels;
 use crate::output::{write_json, write_whole};
 use crate::ranking_file::load_ranking;
@@ -23,6 +22,7 @@ use crate::report::{Head, head};
 use crate::tasks::extract::StoreSummary;
 use crate::tasks::rank::open_store;
 
+mod figures;
 mod inside;
 
 pub use inside::Inside;
@@ -34,6 +34,7 @@ pub const SUMMARY: &str = "Judge rankings side by side: what few of their neuron
 /// Names of the files in the folder of the results.
 const REPORT: &str = "evaluate.json";
 const PAGE: &str = "evaluate.html";
+const PLOTS: &str = "plots";
 
 /// Chance below which, all pairs together, two sets share more than by chance.
 const ALPHA: f64 = 0.05;
@@ -75,6 +76,8 @@ pub struct Config {
     pub seed: u64,
     /// Folder for the report and its page; nothing is written if `None`.
     pub out: Option<PathBuf>,
+    /// Whether the figures of the page are written too, each as SVG and as PNG.
+    pub plots: bool,
     /// Bytes for activations.
     pub memory: usize,
 }
@@ -99,6 +102,7 @@ impl Default for Config {
             inside: Inside::default(),
             seed,
             out: None,
+            plots: false,
             memory: Context::MEMORY,
         }
     }
@@ -245,6 +249,9 @@ pub fn run(config: &Config, progress: &dyn Progress) -> Result<Report, TaskError
     if config.rankings.is_empty() {
         return Err(TaskError::config("rankings", "at least one", "none"));
     }
+    if config.plots && config.out.is_none() {
+        return Err(TaskError::config("out", "a folder, for the plots", "none"));
+    }
     let store = open_store(&config.store)?;
     let rankings = config.rankings.iter().map(|path| load_ranking(path)).collect::<Result<Vec<Scores>, _>>()?;
     let points = rankings.iter().flat_map(Scores::neurons).map(|neuron| neuron.point);
@@ -298,8 +305,18 @@ pub fn run(config: &Config, progress: &dyn Progress) -> Result<Report, TaskError
     let mut report = Report { head, store, rankings: reports, random, k, concepts, left_out, files: Vec::new() };
     if let Some(out) = &config.out {
         report.files = vec![out.join(REPORT), out.join(PAGE)];
+        report.files.extend(config.plots.then(|| out.join(PLOTS)));
         write_json(&out.join(REPORT), &report)?;
-        write_whole(&out.join(PAGE), |file| std::io::Write::write_all(file, html::curve(&drawn(&report)).as_bytes()))?;
+        let figures = figures::figures(&report);
+        let page = figures::page(&report, &figures);
+        write_whole(&out.join(PAGE), |file| std::io::Write::write_all(file, page.as_bytes()))?;
+        for (name, figure) in figures.iter().filter(|_| config.plots) {
+            let plots = out.join(PLOTS);
+            for (suffix, bytes) in [("svg", figure.svg().into_bytes()), ("png", figure.png())] {
+                let path = plots.join(format!("{name}.{suffix}"));
+                write_whole(&path, |file| std::io::Write::write_all(file, &bytes))?;
+            }
+        }
     }
     Ok(report)
 }
@@ -457,23 +474,6 @@ fn mean_each(lists: impl Iterator<Item = Vec<f64>>) -> Vec<f64> {
         n += 1.0;
     }
     sum.iter().map(|sum| sum / n).collect()
-}
-
-fn drawn(report: &Report) -> Curve {
-    let line = |name: &str, values: &[f64]| Line {
-        name: name.to_owned(),
-        points: report.k.iter().zip(values).map(|(&k, &value)| (k as f64, value)).collect(),
-    };
-    let mut lines: Vec<Line> = report.rankings.iter().map(|ranking| line(&ranking.name, &ranking.best)).collect();
-    if !report.random.is_empty() {
-        lines.push(line("random neurons", &report.random));
-    }
-    Curve {
-        title: format!("Balanced accuracy from few neurons, mean of {} concepts", report.concepts.len()),
-        x: "neurons".to_owned(),
-        y: "balanced accuracy".to_owned(),
-        lines,
-    }
 }
 
 #[cfg(test)]

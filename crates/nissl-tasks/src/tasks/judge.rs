@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::PathBuf;
 
-use nissl_core::{Context, NeuronId, Progress, TextRows};
+use nissl_core::{NeuronId, Progress, TextRows};
 use nissl_methods::evaluation::calibration::Calibration;
 use nissl_methods::evaluation::explanation::{Detection, Simulation};
 use nissl_methods::evaluation::firing::threshold;
@@ -69,8 +69,6 @@ pub struct Config {
     pub seed: u64,
     /// A file for the report, JSON.
     pub out: Option<PathBuf>,
-    /// Bytes for activations.
-    pub memory: usize,
 }
 
 impl Default for Config {
@@ -94,7 +92,6 @@ impl Default for Config {
             longest: 64,
             seed: 0,
             out: None,
-            memory: Context::MEMORY,
         }
     }
 }

@@ -185,7 +185,9 @@ pub fn run(config: &Config, progress: &dyn Progress) -> Result<Report, TaskError
     let seconds = start.elapsed().as_secs_f64();
     let model = kept.finish(&trainer, &history)?;
     let page = config.out.join("loss.html");
-    write_whole(&page, |file| std::io::Write::write_all(file, html::curve(&drawn(config, &history)).as_bytes()))?;
+    write_whole(&page, |file| {
+        std::io::Write::write_all(file, html::render_figures(&drawn(config, &history)).as_bytes())
+    })?;
     let held_out_loss = history.held_out.last().map(|last| last.loss);
     let per_byte = text.report.n_tokens as f64 / text.report.n_bytes.max(1) as f64 / std::f64::consts::LN_2;
     let report = Report {
@@ -322,23 +324,21 @@ fn evaluate(
     Ok(())
 }
 
-fn drawn(config: &Config, history: &History) -> html::Curve {
-    let of = |(step, loss): (u64, f64)| (step as f64, loss);
-    html::Curve {
-        title: format!("Training of {}", config.out.display()),
+fn drawn(config: &Config, history: &History) -> html::FigurePage {
+    let line = |name: &str, points: Vec<(f64, f64)>| html::Line { name: name.to_owned(), points, bands: Vec::new() };
+    let title = format!("Training of {}", config.out.display());
+    let curve = html::Curve {
+        title: "loss".to_owned(),
+        note: title.clone(),
         x: "step".to_owned(),
+        log_x: false,
         y: "cross-entropy, nats a token".to_owned(),
         lines: vec![
-            html::Line {
-                name: "training".to_owned(),
-                points: history.points.iter().map(|p| of((p.step, p.loss))).collect(),
-            },
-            html::Line {
-                name: "held out".to_owned(),
-                points: history.held_out.iter().map(|e| of((e.step, e.loss))).collect(),
-            },
+            line("training", history.points.iter().map(|point| (point.step as f64, point.loss)).collect()),
+            line("held out", history.held_out.iter().map(|held| (held.step as f64, held.loss)).collect()),
         ],
-    }
+    };
+    html::FigurePage { title, figures: vec![curve.figure()], ..html::FigurePage::default() }
 }
 
 #[cfg(test)]

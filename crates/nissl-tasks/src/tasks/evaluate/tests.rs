@@ -40,6 +40,7 @@ fn rankings_are_judged_on_other_text_beside_random_neurons() {
         k: vec![1, 4, 16],
         description: 4,
         out: Some(out.clone()),
+        plots: true,
         ..Config::default()
     };
     let report = run(&config, &NoProgress).unwrap();
@@ -58,7 +59,18 @@ fn rankings_are_judged_on_other_text_beside_random_neurons() {
     assert_eq!(run(&again.head.config, &NoProgress).unwrap(), report, "a report's config repeats it");
     let page = std::fs::read_to_string(out.join(PAGE)).unwrap();
     assert!(page.contains("average-precision") && page.contains("random neurons"), "{page}");
-    let same = run(&Config { store: first, out: None, ..config }, &NoProgress).unwrap();
+    // Together, by area, two ways to compare rankings, and every concept by itself; each in the page and as two files.
+    let n_figures = 4 + report.concepts.len();
+    assert_eq!(page.matches("<svg ").count(), n_figures);
+    assert!(page.contains("nissl evaluate --config evaluate.json") && !page.contains("src="));
+    let bytes = |name: &str| std::fs::read(out.join(PLOTS).join(name)).unwrap();
+    assert_eq!(std::fs::read_dir(out.join(PLOTS)).unwrap().count(), 2 * n_figures);
+    let svg = String::from_utf8(bytes("accuracy.svg")).unwrap();
+    assert!(svg.starts_with("<svg xmlns=") && page.contains(&svg));
+    assert!(bytes("overlap.png").starts_with(b"\x89PNG"));
+    let same = run(&Config { store: first, out: None, plots: false, ..config.clone() }, &NoProgress).unwrap();
+    let nowhere = run(&Config { out: None, ..config }, &NoProgress).unwrap_err().to_string();
+    assert!(nowhere.contains("for the plots"), "{nowhere}");
     assert!(same.rankings.iter().all(|ranking| ranking.same_text));
 }
 

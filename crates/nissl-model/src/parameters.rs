@@ -137,7 +137,7 @@ fn check_names(model: &Trained<'_>, all: &LaidOut<'_, Cpu>) -> Result<(), ModelE
     // weights: no gradients. Sources and targets have no one loss.
     let read_by_value = match model.network {
         Network::Transformer(network) => {
-            network.bias.is_some() || network.blocks.iter().any(|block| block.mixer.has_relative_positions())
+            !network.biases.is_empty() || network.blocks.iter().any(|block| block.mixer.has_relative_positions())
         }
         Network::EncoderDecoder(_) | Network::StateSpace(_) => true,
         Network::Recurrent(_) => false,

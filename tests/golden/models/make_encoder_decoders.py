@@ -189,6 +189,7 @@ FAMILIES = {
         like_bart,
         64,
     ),
+    "umt5": ("UMT5ForConditionalGeneration", config("UMT5", **T5), t5, 1 << 16),
 }
 
 

@@ -30,6 +30,7 @@ fn read(config: &Config, _: &Checkpoint) -> Result<Architecture, LoadError> {
         type_embedding: None,
         distance_bias: Some(DistanceBuckets {
             table: "encoder.relative_attention_bias.weight",
+            in_each_layer: false,
             n_buckets: N_BUCKETS,
             furthest: 128,
             both_ways: true,

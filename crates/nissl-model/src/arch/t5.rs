@@ -1,5 +1,5 @@
-//! T5, Flan-T5 and mT5: an encoder and a decoder with norms before attention and MLP, no scale of attention scores, and
-//! biases by distance in the place of positions.
+//! T5, Flan-T5, mT5 and UMT5: an encoder and a decoder with norms before attention and MLP, no scale of attention
+//! scores, and biases by distance in the place of positions, the first layer's in all of them; in UMT5 each has its own.
 
 use serde_json::{Value, json};
 
@@ -12,7 +12,7 @@ use crate::error::LoadError;
 
 pub(super) const FAMILY: Family = Family {
     name: "t5",
-    model_types: &["t5", "mt5"],
+    model_types: &["t5", "mt5", "umt5"],
     summary: "pre-norm encoder and decoder with RMS norms and biases by distance",
     head: "LM of the target",
     fresh: None,
@@ -32,6 +32,7 @@ fn read(config: &Config, checkpoint: &Checkpoint) -> Result<Architecture, LoadEr
     let inner = |of: [&'static str; 2], linear: &'static str| {
         (Matrix::linear(of[usize::from(gated)], false), gated.then(|| Matrix::linear(linear, false)))
     };
+    let in_each_layer = config.text_or("model_type", "t5")? == "umt5";
     let buckets = |table: &'static str, both_ways: bool| -> Result<DistanceBuckets, LoadError> {
         let n_buckets = config.size_or("relative_attention_num_buckets", 32)?;
         let furthest = config.size_or("relative_attention_max_distance", 128)?;
@@ -40,7 +41,7 @@ fn read(config: &Config, checkpoint: &Checkpoint) -> Result<Architecture, LoadEr
             let expected = format!("a multiple of 4, fewer than relative_attention_max_distance = {furthest}");
             return Err(config.wrong("relative_attention_num_buckets", expected, n_buckets));
         }
-        Ok(DistanceBuckets { table, n_buckets, furthest, both_ways })
+        Ok(DistanceBuckets { table, in_each_layer, n_buckets, furthest, both_ways })
     };
     let common = |skeleton| -> Result<Spec, LoadError> {
         Ok(Spec {
@@ -65,7 +66,7 @@ fn read(config: &Config, checkpoint: &Checkpoint) -> Result<Architecture, LoadEr
     );
     let encoder = Spec {
         n_layers,
-        distance_bias: Some(buckets("encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight", true)?),
+        distance_bias: Some(buckets("encoder.block.{}.layer.0.SelfAttention.relative_attention_bias.weight", true)?),
         qkv: vec![
             Matrix::linear("encoder.block.{}.layer.0.SelfAttention.q", false),
             Matrix::linear("encoder.block.{}.layer.0.SelfAttention.k", false),
@@ -90,7 +91,7 @@ fn read(config: &Config, checkpoint: &Checkpoint) -> Result<Architecture, LoadEr
     );
     let decoder = Spec {
         n_layers: n_decoder_layers,
-        distance_bias: Some(buckets("decoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight", false)?),
+        distance_bias: Some(buckets("decoder.block.{}.layer.0.SelfAttention.relative_attention_bias.weight", false)?),
         qkv: vec![
             Matrix::linear("decoder.block.{}.layer.0.SelfAttention.q", false),
             Matrix::linear("decoder.block.{}.layer.0.SelfAttention.k", false),
@@ -120,7 +121,8 @@ fn read(config: &Config, checkpoint: &Checkpoint) -> Result<Architecture, LoadEr
 
 /// The activation, and whether the MLP is gated.
 fn feed_forward(config: &Config) -> Result<(Activation, bool), LoadError> {
-    let kind = config.get("feed_forward_proj").and_then(Value::as_str).unwrap_or("relu");
+    let usual = if config.text_or("model_type", "t5")? == "t5" { "relu" } else { "gated-gelu" };
+    let kind = config.get("feed_forward_proj").and_then(Value::as_str).unwrap_or(usual);
     match kind {
         "relu" => Ok((Activation::Relu, false)),
         "gelu" => Ok((Activation::GeluErf, false)),

@@ -57,10 +57,12 @@ pub(crate) struct QkNorms {
     pub(crate) joint: bool,
 }
 
-/// A table of what heads add to their scores, `[n_buckets, n_heads]`, by the bucket of a distance.
+/// Tables of what heads add to their scores, `[n_buckets, n_heads]`, by the bucket of a distance.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DistanceBuckets {
     pub(crate) table: &'static str,
+    /// Whether each layer has a table of its own; otherwise the first one's is that of all.
+    pub(crate) in_each_layer: bool,
     pub(crate) n_buckets: usize,
     /// Distances from here on share a bucket.
     pub(crate) furthest: usize,

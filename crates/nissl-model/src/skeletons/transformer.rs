@@ -25,8 +25,8 @@ pub(crate) struct Transformer<P: Packing> {
     pub(crate) final_norm: Option<P::Norm>,
     /// Those that there are; every attention knows which it takes.
     pub(crate) rotary: Vec<Angles>,
-    /// What is added to scores by distance.
-    pub(crate) bias: Option<Biases>,
+    /// What is added to scores by distance: in all layers, or one a layer; none if nothing is.
+    pub(crate) biases: Vec<Biases>,
 }
 
 /// The weights of a block.
@@ -111,10 +111,10 @@ impl<P: Packing> Transformer<P> {
     ) -> Result<E::Tensor, Halt> {
         let end = hooks.positions().iter().max().map_or(0, |last| last + 1);
         let rotary: Vec<_> = self.rotary.iter().map(|angles| angles.up_to(end)).collect();
-        let bias = self.bias.as_ref().map(|biases| biases.up_to(end));
-        let bias = bias.as_deref();
+        let biases: Vec<_> = self.biases.iter().map(|biases| biases.up_to(end)).collect();
         for (layer, block) in self.blocks.iter().enumerate().skip(first) {
             let past = past.as_mut().map(|past| past.at(layer));
+            let bias = biases.get(layer).or(biases.first()).map(|bias| &**bias);
             let layer = layer as u16;
             let at = |site| HookPoint::of(self.stack, layer, site);
             let here = Here { stack: self.stack, layer, rotary: &rotary, n_positions: end, bias, hooks, past, source };

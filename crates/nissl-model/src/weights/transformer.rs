@@ -122,10 +122,13 @@ pub(super) fn transformer<P: Packing>(
         let again = (layer > 0 && spec.stored_layer(layer - 1) == stored).then(|| Arc::clone(&blocks[layer - 1]));
         blocks.push(again.map_or_else(|| loader.block(stored, &rotary, embedded.as_ref()).map(Arc::new), Ok)?);
     }
-    let bias = spec.distance_bias.map(|buckets| loader.distance_bias(buckets)).transpose()?;
+    let biases = spec.distance_bias.map_or(Ok(Vec::new()), |buckets| {
+        let n_tables = if buckets.in_each_layer { spec.n_layers } else { 1 };
+        (0..n_tables).map(|layer| loader.distance_bias(buckets, layer)).collect()
+    })?;
     let final_norm = loader.norm(spec.final_norm, 0)?;
     let (skeleton, stack) = (spec.skeleton, spec.stack);
-    Ok(Transformer { skeleton, stack, embedding_norm, projection, blocks, final_norm, rotary, bias })
+    Ok(Transformer { skeleton, stack, embedding_norm, projection, blocks, final_norm, rotary, biases })
 }
 
 /// Drops a decoder that is a copy of the token embeddings, where the config says that they are one.
@@ -286,8 +289,8 @@ impl<P: Packing> Loader<'_, P> {
         Ok(sinks.into_owned().into())
     }
 
-    fn distance_bias(&self, buckets: DistanceBuckets) -> Result<Biases, LoadError> {
-        let (name, n_heads) = (self.names.full(buckets.table, 0), self.spec.n_heads);
+    fn distance_bias(&self, buckets: DistanceBuckets, layer: usize) -> Result<Biases, LoadError> {
+        let (name, n_heads) = (self.names.full(buckets.table, layer), self.spec.n_heads);
         let table = super::matrix(self.checkpoint, &name, [buckets.n_buckets, n_heads])?;
         let of = move |head: usize, distance: i64| table[buckets.bucket(distance) * n_heads + head];
         Ok(Biases::new(n_heads, Box::new(of)))

@@ -16,7 +16,7 @@ pub(crate) fn golden(family: &str) -> PathBuf {
 
 /// Models of an encoder and a decoder, whose tests are in `encoder_decoder.rs`.
 pub(crate) const ENCODER_DECODERS: &[&str] =
-    &["t5", "t5-gated", "bart", "mbart", "marian", "marian-nmt", "marian-nmt-attention"];
+    &["t5", "t5-gated", "umt5", "bart", "mbart", "marian", "marian-nmt", "marian-nmt-attention"];
 
 /// The golden models: one a family, and variants; those of an encoder and a decoder apart.
 pub(crate) fn models() -> impl Iterator<Item = &'static str> {

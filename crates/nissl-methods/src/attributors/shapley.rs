@@ -44,13 +44,15 @@ use serde::{Deserialize, Serialize};
 use super::gradient_activation::GradientActivation;
 use crate::ablating::Mean;
 use crate::catalog::params_of;
-use crate::kept::Unkept;
+use crate::kept::{Unkept, keep, kept};
 use crate::random::{Random, mix};
 use crate::replacement::{Removal, Remover, Replacement};
 use crate::study::{Metric, Places, Study};
 
 /// Values whose intervals are told.
 const TOLD: usize = 5;
+/// Orders that go through a prompt together; after them what is known is kept.
+const TOGETHER: usize = 20;
 
 /// Ranks neurons by their Shapley values.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -186,18 +188,17 @@ impl Shapley {
         orders
     }
 
-    /// What each candidate adds in each order, `[n_orders][n_candidates]`.
+    /// What each candidate adds to a prompt in each of some orders, `[n_orders][n_candidates]`.
     fn gains(
         &self,
         study: &Study<'_>,
         remover: &Remover<'_>,
-        prompt: usize,
-        candidates: &[NeuronId],
+        (prompt, candidates): (usize, &[NeuronId]),
+        orders: &[Vec<usize>],
     ) -> Result<Vec<Vec<f64>>, MethodError> {
         let tokens = &study.prompts[prompt].tokens;
         let measure = |logits: &[f32]| study.measure(self.metric, prompt, logits);
         let whole = measure(&study.logits(prompt, tokens, &HookPlan::default())?)?;
-        let orders = self.orders(prompt, candidates.len());
         // What is away after so many have come back, in each order that goes on.
         let edits = |order: &[usize], back: usize| -> Vec<EditSpec> {
             let mut away = order[back..].to_vec();
@@ -236,26 +237,24 @@ impl Attributor for Shapley {
         let removal = self.value.removal(self.places);
         let remover = removal.learn(Self::NAME, &study)?;
         let (neurons, candidates) = (study.neurons(), self.candidates(&study)?);
+        let gains = self.all_gains(&study, &remover, &candidates)?;
         let mut effects = study.effects();
-        ctx.progress.stage("shapley", Some(prompts.len() as u64), "prompts");
-        let mut done = 0;
+        let mut rest = gains.as_slice();
         for ((concept, own), candidates) in study.by_concept().into_iter().zip(&candidates) {
-            let chosen: Vec<NeuronId> = candidates.iter().map(|&place| neurons[place]).collect();
+            let (gains, others) = rest.split_at(candidates.len() * self.permutations);
+            rest = others;
             // Means over the prompts of the concept, order by order.
-            let mut of_orders = vec![vec![0.0; chosen.len()]; self.permutations];
-            for &prompt in &own {
-                let gains = self.gains(&study, &remover, prompt, &chosen)?;
-                let mut values = vec![0.0; neurons.len()];
-                for (sums, gains) in of_orders.iter_mut().zip(gains) {
-                    for ((sum, gain), &place) in sums.iter_mut().zip(gains).zip(candidates) {
-                        *sum += gain / own.len() as f64;
-                        values[place] += gain / self.permutations as f64;
-                    }
+            let of_order = |order: usize| gains.iter().skip(order * candidates.len()).take(candidates.len());
+            let means = |order: usize| of_order(order).map(|gain| gain / own.len() as f64).collect();
+            let of_orders: Vec<Vec<f64>> = (0..self.permutations).map(means).collect();
+            let mut values = vec![0.0; neurons.len()];
+            for order in 0..self.permutations {
+                for (gain, &place) in of_order(order).zip(candidates) {
+                    values[place] += gain / self.permutations as f64;
                 }
-                study.add(&mut effects, prompt, 0, values.into_iter());
-                done += 1;
-                ctx.progress.step(done);
             }
+            study.add(&mut effects, own[0], 0, values.into_iter());
+            let chosen: Vec<NeuronId> = candidates.iter().map(|&place| neurons[place]).collect();
             ctx.progress.note(&told(&concept.name, &chosen, &self.pairs(&of_orders)));
         }
         study.scores(&effects, params_of(self))
@@ -263,6 +262,44 @@ impl Attributor for Shapley {
 }
 
 impl Shapley {
+    /// What each candidate adds in each order, summed over the prompts of its concept,
+    /// `[n_concepts, n_orders, n_candidates]`; from where an earlier run was.
+    fn all_gains(
+        &self,
+        study: &Study<'_>,
+        remover: &Remover<'_>,
+        candidates: &[Vec<usize>],
+    ) -> Result<Vec<f64>, MethodError> {
+        let (progress, neurons) = (study.ctx.progress, study.neurons());
+        // Orders of all prompts.
+        let n_steps = (study.prompts.len() * self.permutations) as u64;
+        let n_gains = candidates.iter().map(|own| own.len() * self.permutations).sum();
+        progress.stage("shapley", Some(study.prompts.len() as u64), "prompts");
+        let known = kept(progress, Self::NAME, |steps| (steps <= n_steps).then_some(n_gains));
+        let (first, mut all) = known.unwrap_or_else(|| (0, vec![0.0; n_gains]));
+        let (mut done, mut start) = (0, 0);
+        for ((_, own), candidates) in study.by_concept().into_iter().zip(candidates) {
+            let chosen: Vec<NeuronId> = candidates.iter().map(|&place| neurons[place]).collect();
+            let end = start + chosen.len() * self.permutations;
+            for prompt in own {
+                let mut at = start;
+                for orders in self.orders(prompt, chosen.len()).chunks(TOGETHER) {
+                    let n = orders.len() * chosen.len();
+                    done += orders.len() as u64;
+                    if done > first {
+                        let gains = self.gains(study, remover, (prompt, &chosen), orders)?;
+                        all[at..at + n].iter_mut().zip(gains.iter().flatten()).for_each(|(sum, gain)| *sum += gain);
+                        progress.step(done / self.permutations as u64);
+                        keep(progress, Self::NAME, done, &|| all.clone());
+                    }
+                    at += n;
+                }
+            }
+            start = end;
+        }
+        Ok(all)
+    }
+
     /// Orders as they are independent: one by one, or as pairs of an order and the same backwards.
     fn pairs(&self, of_orders: &[Vec<f64>]) -> Vec<Vec<f64>> {
         let size = if self.antithetic { 2 } else { 1 };

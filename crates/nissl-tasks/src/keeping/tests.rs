@@ -82,12 +82,17 @@ fn attribution_goes_on_with_the_same_bits() {
         ("integrated-gradients", 6),
         ("knowledge-neurons", 6),
         ("diff-mask", 1),
+        ("shapley", 5),
     ];
     for (method, after) in cases {
         goes_on(after, |folder, progress| {
             let mut set = serde_json::Map::new();
             match method {
                 "conductance" | "diff-mask" => set.insert("steps".to_owned(), 3.into()),
+                "shapley" => {
+                    set.insert("permutations".to_owned(), 30.into());
+                    set.insert("units".to_owned(), 3.into())
+                }
                 "mediation" => set.insert("min_prob".to_owned(), 0.0.into()),
                 "knowledge-neurons" => set.insert("min_prompts".to_owned(), 1.into()),
                 _ => None,

@@ -93,9 +93,7 @@ impl Hub {
     pub fn resolve(&self, source: &str, progress: &dyn Progress) -> Result<ModelFiles, LoadError> {
         let path = Path::new(source);
         if path.exists() {
-            if source::whole(path).is_none() {
-                check_folder(path)?;
-            }
+            check(path)?;
             return Ok(ModelFiles { folder: path.to_owned(), name: source.to_owned(), commit: None });
         }
         let Some(name) = HubName::parse(source) else {
@@ -115,7 +113,7 @@ impl Hub {
                 (snapshot(&repo, &commit), commit)
             }
         };
-        check_folder(&folder)?;
+        check(&folder)?;
         Ok(ModelFiles { folder, name: source.to_owned(), commit: Some(commit) })
     }
 
@@ -144,7 +142,7 @@ fn cached(repo: &Path, name: &HubName) -> Option<(PathBuf, String)> {
     let named = fs::read_to_string(repo.join("refs").join(&name.revision));
     let commit = named.map_or_else(|_| name.revision.clone(), |text| text.trim().to_owned());
     let folder = snapshot(repo, &commit);
-    (is_plain(&commit) && check_folder(&folder).is_ok()).then_some((folder, commit))
+    (is_plain(&commit) && check(&folder).is_ok()).then_some((folder, commit))
 }
 
 fn snapshot(repo: &Path, commit: &str) -> PathBuf {
@@ -181,19 +179,26 @@ fn is_plain(part: &str) -> bool {
     !part.is_empty() && !part.starts_with(['.', '-']) && part.chars().all(allowed)
 }
 
-/// Checks that a folder has a config and weights, or weights of a family that needs none.
-fn check_folder(folder: &Path) -> Result<(), LoadError> {
-    let io = |source| LoadError::Io { path: folder.to_owned(), source };
-    if !fs::metadata(folder).map_err(io)?.is_dir() {
+/// Checks that a path is that of a model in one file, or of a folder with a config and weights, or with weights of a
+/// family that needs none.
+fn check(path: &Path) -> Result<(), LoadError> {
+    if source::whole(path).is_some() {
+        return Ok(());
+    }
+    let io = |source| LoadError::Io { path: path.to_owned(), source };
+    if !fs::metadata(path).map_err(io)?.is_dir() {
         let expected = "a folder with config.json and weights, or a file that is a model by itself".to_owned();
-        return Err(LoadError::NotAModel { path: folder.to_owned(), expected, got: "a file".to_owned() });
+        return Err(LoadError::NotAModel { path: path.to_owned(), expected, got: "a file".to_owned() });
     }
-    let speaks = || Checkpoint::open(folder).is_ok_and(|weights| Found::by_weights(&weights).is_some());
-    if !folder.join("config.json").exists() && !speaks() {
-        let got = source::describe(&source::list(folder)?);
-        return Err(LoadError::NotAModel { path: folder.to_owned(), expected: "config.json".to_owned(), got });
+    let speaks = || Checkpoint::open(path).is_ok_and(|weights| Found::by_weights(&weights).is_some());
+    if !path.join("config.json").exists() && !speaks() {
+        let (expected, got) = match &source::wholes(path)[..] {
+            [] => ("config.json", source::describe(&source::list(path)?)),
+            several => ("a folder of one model, or the path of one", several.join(", ")),
+        };
+        return Err(LoadError::NotAModel { path: path.to_owned(), expected: expected.to_owned(), got });
     }
-    source::find(folder).map(drop)
+    source::find(path).map(drop)
 }
 
 #[cfg(test)]

@@ -12,19 +12,25 @@ use std::path::Path;
 use serde_json::{Value as Json, json};
 
 use super::cursor::{Cursor, malformed};
-use super::{Checkpoint, Contents, Dtype, Entry, Format, Whole, WholeModel, unique};
+use super::mmap::MappedFile;
+use super::zip::{self, ZipEntry};
+use super::{Checkpoint, Contents, Dtype, Entry, Format, Whole, WholeModel, npz, source, unique};
 use crate::error::LoadError;
 use crate::tokenizer::Tokenizer;
 
 pub(super) const FORMAT: Format = Format {
     name: "Marian",
     extensions: &["bin"],
-    starts: &VERSION.to_le_bytes(),
+    is: Some(|path| source::begins(path, &VERSION.to_le_bytes())),
     single: None,
     index: None,
     whole: Some(Whole { model_types: || vec![MODEL_TYPE], open, vectors: || None }),
     read,
 };
+
+/// The same tensors as numpy's archive of arrays, which is what Marian trains.
+pub(super) const ARCHIVE: Format =
+    Format { name: "Marian npz", extensions: &["npz"], is: Some(has_settings), read: npz::FORMAT.read, ..FORMAT };
 
 /// What the configs of such files have as `model_type`.
 pub(crate) const MODEL_TYPE: &str = "marian-nmt";
@@ -42,6 +48,13 @@ const INTGEMM8: u64 = 0x4101;
 /// The token that ends a text, in every vocabulary of Marian's, and the one for what has none.
 const END: u32 = 0;
 const UNKNOWN: u32 = 1;
+
+/// Whether an archive has the settings of a model in it.
+fn has_settings(path: &Path) -> bool {
+    let Ok(file) = MappedFile::open(path) else { return false };
+    let is_settings = |entry: &ZipEntry<'_>| npz::array_name(entry.name) == Some(SETTINGS);
+    zip::entries(path, file.bytes()).is_ok_and(|entries| entries.iter().any(is_settings))
+}
 
 /// Opens a file as a model: its config, as a config.json would be, and its weights, whose names now tell layers from 0,
 /// parts of a layer, and matrices from biases: `decoder_l2_context_Wq` is `decoder.1.context.q.weight`.

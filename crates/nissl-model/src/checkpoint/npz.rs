@@ -14,7 +14,7 @@ use super::{Contents, Dtype, Entry, Format};
 use crate::error::LoadError;
 
 pub(super) const FORMAT: Format =
-    Format { name: "numpy", extensions: &["npz"], starts: b"", single: None, index: None, whole: None, read };
+    Format { name: "numpy", extensions: &["npz"], is: None, single: None, index: None, whole: None, read };
 
 const MAGIC: &[u8; 6] = b"\x93NUMPY";
 /// How much larger all that is copied from a file may be than the file; weights deflate to a half at best.
@@ -229,7 +229,8 @@ fn dtype(descr: &str) -> Result<Option<Dtype>, Kind> {
         "<f8" => "F64",
         "|b1" => "BOOL",
         "|u1" => "U8",
-        "|i1" => "I8",
+        // Marian's own writer says that the least of one byte comes first.
+        "|i1" | "<i1" => "I8",
         "<u2" => "U16",
         "<i2" => "I16",
         "<u4" => "U32",

@@ -19,7 +19,7 @@ use crate::error::LoadError;
 pub(super) const FORMAT: Format = Format {
     name: "safetensors",
     extensions: &["safetensors"],
-    starts: b"",
+    is: None,
     single: Some("model.safetensors"),
     index: Some("model.safetensors.index.json"),
     whole: None,

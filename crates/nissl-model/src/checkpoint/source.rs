@@ -47,9 +47,8 @@ pub(crate) fn find(path: &Path) -> Result<Source, LoadError> {
             }
         }
     }
-    let by_itself = || names.iter().find(|name| whole(&path.join(name)).is_some());
     let unread = |name: &&String| ["h5", "msgpack", "onnx"].iter().any(|ext| has_extension(Path::new(name), ext));
-    let got = got.unwrap_or_else(|| match (by_itself(), names.iter().find(unread)) {
+    let got = got.unwrap_or_else(|| match (wholes(path).first(), names.iter().find(unread)) {
         (Some(name), _) => format!("{name}, which is a model by itself"),
         (None, Some(name)) => format!("{name}, whose format is not read"),
         (None, None) => describe(&names),
@@ -59,18 +58,25 @@ pub(crate) fn find(path: &Path) -> Result<Source, LoadError> {
 
 /// The file that is a model by itself: the path, or the only one of a folder that has no config.json.
 pub(crate) fn whole(path: &Path) -> Option<(&'static Whole, PathBuf)> {
-    let of = |path: PathBuf| {
-        let format = FORMATS.iter().find(|format| path.is_file() && format.has(&path))?;
-        Some((format.whole.as_ref()?, path))
-    };
-    if path.is_file() {
-        return of(path.to_owned());
+    let mut file = path.to_owned();
+    if !path.is_file()
+        && !path.join("config.json").exists()
+        && let [only] = &wholes(path)[..]
+    {
+        file.push(only);
     }
-    if path.join("config.json").exists() {
-        return None;
-    }
-    let mut all = list(path).ok()?.into_iter().filter_map(|name| of(path.join(name)));
-    all.next().filter(|_| all.next().is_none())
+    Some((whole_file(&file)?, file))
+}
+
+/// The names of a folder's files that are models by themselves.
+pub(crate) fn wholes(folder: &Path) -> Vec<String> {
+    let names = list(folder).unwrap_or_default().into_iter();
+    names.filter(|name| whole_file(&folder.join(name)).is_some()).collect()
+}
+
+/// How a file is opened that is a model by itself.
+fn whole_file(path: &Path) -> Option<&'static Whole> {
+    FORMATS.iter().find(|format| path.is_file() && format.has(path))?.whole.as_ref()
 }
 
 fn from_file(path: &Path) -> Result<Source, LoadError> {
@@ -78,7 +84,7 @@ fn from_file(path: &Path) -> Result<Source, LoadError> {
         return Ok(Source { format, files: vec![path.to_owned()], index: None });
     }
     // Those that another format has too are named once.
-    let own = FORMATS.iter().filter(|format| format.starts.is_empty());
+    let own = FORMATS.iter().filter(|format| format.is.is_none());
     let all: Vec<String> = own.flat_map(|format| format.extensions).map(|ext| format!(".{ext}")).collect();
     let got = "another name".to_owned();
     Err(LoadError::NotAModel { path: path.to_owned(), expected: format!("a file {}", all.join(", ")), got })
@@ -115,7 +121,7 @@ pub(crate) fn describe(names: &[String]) -> String {
 }
 
 /// Whether a file begins with some bytes.
-fn begins(path: &Path, with: &[u8]) -> bool {
+pub(super) fn begins(path: &Path, with: &[u8]) -> bool {
     let mut bytes = vec![0; with.len()];
     fs::File::open(path).and_then(|mut file| file.read_exact(&mut bytes)).is_ok_and(|()| bytes == with)
 }
@@ -125,10 +131,10 @@ fn has_extension(path: &Path, extension: &str) -> bool {
 }
 
 impl Format {
-    /// Whether a file's name ends as those of this format, and it begins as they do.
+    /// Whether a file's name ends as those of this format, and it is one of them.
     pub(super) fn has(&self, path: &Path) -> bool {
         let is_named = self.extensions.iter().any(|extension| has_extension(path, extension));
-        is_named && (self.starts.is_empty() || begins(path, self.starts))
+        is_named && self.is.is_none_or(|is| is(path))
     }
 }
 

@@ -33,8 +33,11 @@ fn what_is_no_model_says_what_is_there() {
     let inside = |name: &str| folder.path().join(name).display().to_string();
     write(&folder.path().join("text/a.txt"), b"");
     write(&folder.path().join("only/config.json"), b"{}");
+    write(&folder.path().join("two/a.gguf"), b"");
+    write(&folder.path().join("two/b.gguf"), b"");
     let cases = [
         (inside("text"), "expected config.json, got a.txt"),
+        (inside("two"), "expected a folder of one model, or the path of one, got a.gguf, b.gguf"),
         (
             inside("text/a.txt"),
             "expected a folder with config.json and weights, or a file that is a model by itself, got a file",

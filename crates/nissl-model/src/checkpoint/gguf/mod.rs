@@ -26,7 +26,7 @@ use crate::tokenizer::Tokenizer;
 pub(super) const FORMAT: Format = Format {
     name: "GGUF",
     extensions: &["gguf"],
-    starts: b"",
+    is: None,
     single: None,
     index: None,
     whole: Some(Whole {

@@ -2,8 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::super::source;
-use super::super::testing::{damaged, open_as, read_all, refusal, try_bytes};
+use super::super::testing::{damaged, open_as, read_all, refusal, try_bytes, zip};
 use super::*;
 
 /// Name, type, dimensions and bytes of a tensor.
@@ -75,6 +74,34 @@ fn a_model_has_its_settings_and_our_names() {
     assert_eq!(*checkpoint.f32("decoder.1.rnn.f.bias", &[2]).unwrap(), [1.5, -2.5]);
     std::fs::write(folder.path().join("b.bin"), small()).unwrap();
     assert_eq!(found(), None, "two of them are no model");
+}
+
+#[test]
+fn an_archive_of_numpys_with_the_settings_in_it_is_the_same_model() {
+    let binary = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/models/marian-nmt/model.bin");
+    let stored = Checkpoint::open(&binary).unwrap();
+    let array = |name: &str| {
+        let tensor = stored.tensor(name).unwrap();
+        let descr = if tensor.dtype == Dtype::F32 { "<f4" } else { "<i1" };
+        let shape = format!("{:?}", tensor.shape).replace(['[', ']'], "");
+        let header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({shape},), }}\n");
+        let file = [b"\x93NUMPY\x01\0", &(header.len() as u16).to_le_bytes()[..], header.as_bytes(), tensor.bytes];
+        (format!("{name}.npy"), file.concat())
+    };
+    let arrays: Vec<(String, Vec<u8>)> = stored.names().map(array).collect();
+    let entries: Vec<(&str, &[u8])> = arrays.iter().map(|(name, file)| (name.as_str(), file.as_slice())).collect();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.npz");
+    std::fs::write(&path, zip(&entries)).unwrap();
+    let (whole, found) = source::whole(folder.path()).unwrap();
+    assert_eq!(found, path);
+    let (archive, binary) = ((whole.open)(&path).unwrap(), open(&binary).unwrap());
+    assert_eq!(archive.config, binary.config);
+    assert_eq!(archive.checkpoint.fingerprint(b""), binary.checkpoint.fingerprint(b""));
+    let others: Vec<_> = entries.into_iter().filter(|(name, _)| !name.starts_with("special:")).collect();
+    std::fs::write(&path, zip(&others)).unwrap();
+    assert!(source::whole(&path).is_none(), "without settings it is any archive");
+    assert!(Checkpoint::open(&path).is_ok());
 }
 
 #[test]

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use proptest::prelude::*;
 
-use super::super::source;
 use super::super::testing::{damaged, open_as, read_all, refusal, try_bytes};
 use super::*;
 

@@ -20,7 +20,7 @@ use crate::error::LoadError;
 pub(super) const FORMAT: Format = Format {
     name: "PyTorch",
     extensions: &["bin", "pt", "pth", "ckpt"],
-    starts: b"",
+    is: None,
     single: Some("pytorch_model.bin"),
     index: Some("pytorch_model.bin.index.json"),
     whole: None,

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use nissl_core::{HookPoint, Site, Stack};
 
 use crate::arch::CellKind;
-use crate::engine::{Activation, Engine, Epilogue, Flow, Halt, Packing};
+use crate::engine::{Activation, Engine, Epilogue, Flow, Halt, Packing, Part};
 use crate::hooks::{Hooks, RowEdits, side_by_side};
 use crate::skeletons::{At, LayerPast};
 
@@ -320,10 +320,9 @@ impl<P: Packing> Direction<P> {
         let mut record: Record<E> = slots.iter().enumerate().map(before).collect();
         for (rows, given) in steps.rows.iter().zip(self.given(engine, x, steps)) {
             let group_rows: Vec<Option<usize>> = rows.iter().map(|&row| layout.group_row[row]).collect();
-            let having: Vec<usize> = (0..rows.len()).collect();
             let carried = slots.iter().zip(&record).filter(|(slot, _)| slot.carried);
             let last = carried.filter_map(|(_, parts)| parts.last());
-            let before: Vec<E::Tensor> = last.map(|last| engine.rows(last, &having)).collect();
+            let before: Vec<Part<'_, E::Tensor>> = last.map(|last| engine.first(last, rows.len())).collect();
             let show = |slot: usize, x: &mut E::Tensor| -> Flow {
                 let width = slots[slot].width;
                 for (idx, edits) in sites.edits[slot].iter().enumerate() {
@@ -373,13 +372,13 @@ impl<P: Packing> Direction<P> {
         &self,
         engine: &E,
         given: &Given<E>,
-        before: &[E::Tensor],
+        before: &[Part<'_, E::Tensor>],
         show: &dyn Fn(usize, &mut E::Tensor) -> Flow,
     ) -> Result<Vec<E::Tensor>, Halt> {
         let h = self.d_hidden;
         let part = |x: &E::Tensor, columns: Range<usize>| engine.beside(&[(x, columns)]);
         let given_rows = || engine.rows(&given.all, &given.rows.clone().collect::<Vec<_>>());
-        let state = &before[before.len() - 1];
+        let state: &E::Tensor = &before[before.len() - 1];
         let Some(hidden) = &self.hidden else {
             let given = given_rows();
             let mut forget = engine.activate(&part(&given, 0..h), Activation::Sigmoid);

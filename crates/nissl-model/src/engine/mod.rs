@@ -11,7 +11,7 @@ pub(crate) mod cpu;
 mod scan;
 pub(crate) mod tape;
 
-use std::ops::Range;
+use std::ops::{Deref, Range};
 use std::sync::Arc;
 
 use ndarray::{ArcArray2, Array2, ArrayViewMut2};
@@ -117,6 +117,23 @@ pub(crate) enum Epilogue<'a, T> {
     Add(&'a T),
     /// The rows of a longer tensor from this one on are added.
     AddRows(&'a T, usize),
+}
+
+/// Rows of a tensor: the tensor, if they are all of it, or a copy of them.
+pub(crate) enum Part<'a, T> {
+    Whole(&'a T),
+    Copied(T),
+}
+
+impl<T> Deref for Part<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        match self {
+            Self::Whole(whole) => whole,
+            Self::Copied(copied) => copied,
+        }
+    }
 }
 
 /// The sizes of an attention.
@@ -436,6 +453,11 @@ pub(crate) trait Engine: Send + Sync + Sized + 'static {
     fn width(&self, x: &Self::Tensor) -> usize;
     /// The chosen rows.
     fn rows(&self, x: &Self::Tensor, rows: &[usize]) -> Self::Tensor;
+    /// The first `n` rows. An engine that keeps a record copies them even where they are all: sums over what was made of
+    /// them have one order then, however many there are.
+    fn first<'a>(&self, x: &'a Self::Tensor, n: usize) -> Part<'a, Self::Tensor> {
+        Part::Copied(self.rows(x, &(0..n).collect::<Vec<_>>()))
+    }
     /// Rows of several tensors of one width: for each of `places`, which of them and which row of it.
     fn gather(&self, parts: &[&Self::Tensor], places: &[(usize, usize)]) -> Self::Tensor;
     /// Columns of tensors of as many rows, side by side.

@@ -7,7 +7,7 @@
 use std::marker::PhantomData;
 use std::ops::Range;
 
-use super::isa::{Isa, for_each_isa};
+use super::isa::Isa;
 use super::math;
 use super::pack::Packed;
 use super::team::Team;
@@ -56,10 +56,12 @@ pub(crate) struct Tile {
     pub(crate) ahead: *const f32,
     /// Bytes of it a step.
     pub(crate) ahead_bytes: usize,
-    /// What is added to the tiles afterwards, in rows of `added_stride`, to be fetched meanwhile: any address.
-    pub(crate) added: *const f32,
+    /// What is added to every row at the end, as wide as the panels; null if the sums go on.
+    pub(crate) bias: *const f32,
+    /// What is added to the rows behind that, in rows of `residual_stride`; null if nothing is.
+    pub(crate) residual: *const f32,
     /// Distance of two rows of it.
-    pub(crate) added_stride: usize,
+    pub(crate) residual_stride: usize,
 }
 
 /// x `[T, K]` times `w` `[K, N]` plus bias, then the epilogue: `[T, N]`; its panels are shared by the team.
@@ -141,21 +143,22 @@ impl Product<'_> {
                     let from = (first_row + rows.start) * residual.stride() + first_panel * PANEL;
                     Rows { values: &residual.values()[from..], stride: residual.stride(), n_rows: rows.len() }
                 });
+                let ending = (to == w.n_in()).then_some(Ending { bias, residual });
                 let mut finish = |tile: Range<usize>, out: &mut Columns<'_>| {
-                    if to == w.n_in() {
-                        add_to(isa, out, tile.clone(), bias, residual);
-                        if let Some(activation) = self.activation {
-                            tile.for_each(|row| math::activate(isa, activation, out.row(row)));
-                        }
+                    if let Some(activation) = self.activation.filter(|_| ending.is_some()) {
+                        tile.for_each(|row| math::activate(isa, activation, out.row(row)));
                     }
                 };
                 if let Some(b) = w.f32_panels(first_panel, group.len()) {
                     let b = Panels { values: &b[from * PANEL..], stride: w.n_in() * PANEL, depth: to - from };
-                    tiles(isa, a, b, &mut out, from == 0, residual, &mut finish);
+                    tiles(isa, a, b, &mut out, from == 0, ending, &mut finish);
                 } else if rows.len() == 1 && w.multiply(isa, first_panel, from, &a.values[..to - from], out.row(0)) {
+                    if let Some(ending) = ending {
+                        ending.add_to(isa, out.row(0));
+                    }
                     finish(0..1, &mut out);
                 } else {
-                    self.decoded(first_panel, from..to, a, &mut out, &mut finish);
+                    self.decoded(first_panel, from..to, a, &mut out, ending, &mut finish);
                 }
             }
         }
@@ -168,6 +171,7 @@ impl Product<'_> {
         block: Range<usize>,
         a: Rows<'_>,
         out: &mut Columns<'_>,
+        ending: Option<Ending<'_>>,
         finish: &mut dyn FnMut(Range<usize>, &mut Columns<'_>),
     ) {
         let n = out.n_panels;
@@ -185,8 +189,9 @@ impl Product<'_> {
             }
             let a = Rows { values: &a.values[from - block.start..], ..a };
             let b = Panels { values: &scratch[..n * len], stride: len, depth: to - from };
-            tiles(self.isa, a, b, out, from == 0, None, &mut |rows, out| {
-                if to == block.end {
+            let last = to == block.end;
+            tiles(self.isa, a, b, out, from == 0, ending.filter(|_| last), &mut |rows, out| {
+                if last {
                     finish(rows, out);
                 }
             });
@@ -194,23 +199,21 @@ impl Product<'_> {
     }
 }
 
-for_each_isa! {
-    /// Adds the bias, and the residual where there is one, to some rows.
-    fn add_to(out: &mut Columns<'_>, rows: Range<usize>, bias: &[f32], residual: Option<Rows<'_>>) = add_to_body
+/// What is added to the sums of some panels when they are done.
+#[derive(Clone, Copy)]
+struct Ending<'a> {
+    /// As wide as the panels.
+    bias: &'a [f32],
+    /// From the first row and panel on.
+    residual: Option<Rows<'a>>,
 }
 
-#[inline(always)]
-#[expect(clippy::inline_always, reason = "the body is compiled once for each instruction set")]
-fn add_to_body(out: &mut Columns<'_>, rows: Range<usize>, bias: &[f32], residual: Option<Rows<'_>>) {
-    for row in rows {
-        let values = out.row(row);
-        match residual {
-            None => values.iter_mut().zip(bias).for_each(|(value, bias)| *value += bias),
-            Some(residual) => {
-                let residual = &residual.values[row * residual.stride..][..bias.len()];
-                let both = bias.iter().zip(residual);
-                values.iter_mut().zip(both).for_each(|(value, (bias, residual))| *value = (*value + bias) + residual);
-            }
+impl Ending<'_> {
+    /// Adds it to the first row.
+    fn add_to(&self, isa: Isa, row: &mut [f32]) {
+        math::add(isa, row, self.bias);
+        if let Some(residual) = self.residual {
+            math::add(isa, row, &residual.values[..row.len()]);
         }
     }
 }
@@ -243,7 +246,7 @@ pub(crate) struct RowsMut<'a> {
 }
 
 /// All rows of some panels of a matrix that can be written, while others write to its other panels.
-pub(crate) struct Columns<'a> {
+struct Columns<'a> {
     start: *mut f32,
     stride: usize,
     n_rows: usize,
@@ -307,15 +310,15 @@ pub(crate) fn product(
     done(0, a.n_rows, c);
 }
 
-/// Panels of a product: c `[T, 32 n]` (+)= a `[T, depth]` · b, n panels `[depth, 32]`; `done` sees each tile's rows, and
-/// will want those of `added`.
+/// Panels of a product: c `[T, 32 n]` (+)= a `[T, depth]` · b, n panels `[depth, 32]`; with the `ending`, if
+/// they are done; `done` sees each tile's rows.
 fn tiles(
     isa: Isa,
     a: Rows<'_>,
     b: Panels<'_>,
     c: &mut Columns<'_>,
     first: bool,
-    added: Option<Rows<'_>>,
+    ending: Option<Ending<'_>>,
     done: &mut dyn FnMut(Range<usize>, &mut Columns<'_>),
 ) {
     if a.n_rows == 0 || c.n_panels == 0 {
@@ -324,6 +327,12 @@ fn tiles(
     assert!(a.values.len() >= (a.n_rows - 1) * a.stride + b.depth, "all rows of the left matrix are there");
     assert!(b.values.len() >= (c.n_panels - 1) * b.stride + b.depth * PANEL, "all panels are there");
     assert!(c.n_rows >= a.n_rows, "all rows of the product are there");
+    let residual = ending.and_then(|ending| ending.residual);
+    assert!(ending.is_none_or(|ending| ending.bias.len() >= c.n_panels * PANEL), "the bias is as wide");
+    assert!(
+        residual.is_none_or(|rows| rows.values.len() >= (a.n_rows - 1) * rows.stride + c.n_panels * PANEL),
+        "all rows of the residual are there"
+    );
     let most = tile_rows(isa);
     // Tiles of equal height: 256 rows are 18 tiles of 14 or 13 rows instead of 18 of 14 and one of 4.
     let n_tiles = a.n_rows.div_ceil(most);
@@ -344,8 +353,9 @@ fn tiles(
             // The next panel, a part of it with each tile.
             ahead: b.values.as_ptr().wrapping_add(c.n_panels * b.stride + tile_idx * b.depth * PANEL / n_tiles),
             ahead_bytes: (PANEL * size_of::<f32>()).div_ceil(n_tiles),
-            added: added.map_or(std::ptr::null(), |added| added.values[row * added.stride..].as_ptr()),
-            added_stride: added.map_or(0, |added| added.stride),
+            bias: ending.map_or(std::ptr::null(), |ending| ending.bias.as_ptr()),
+            residual: residual.map_or(std::ptr::null(), |residual| residual.values[row * residual.stride..].as_ptr()),
+            residual_stride: residual.map_or(0, |residual| residual.stride),
         };
         run(isa, &tile);
         done(row..row + n_rows, c);
@@ -410,6 +420,17 @@ unsafe fn tile_portable(tile: &Tile) {
             for (sum, b) in sums.iter_mut().zip(b) {
                 *sum = a.mul_add(*b, *sum);
             }
+        }
+        if !tile.bias.is_null() {
+            // SAFETY: as above.
+            let bias = unsafe { std::slice::from_raw_parts(tile.bias.add(panel * PANEL), PANEL) };
+            sums.iter_mut().zip(bias).for_each(|(sum, bias)| *sum += bias);
+        }
+        if !tile.residual.is_null() {
+            let start = row * tile.residual_stride + panel * PANEL;
+            // SAFETY: as above.
+            let residual = unsafe { std::slice::from_raw_parts(tile.residual.add(start), PANEL) };
+            sums.iter_mut().zip(residual).for_each(|(sum, residual)| *sum += residual);
         }
         c.copy_from_slice(&sums);
     }

@@ -1,13 +1,14 @@
 //! The innermost loops on x86-64: tiles of a few rows and 32 columns of a product, kept in registers.
 //!
-//! Every element is one chain `c = fma(a[k], b[k], c)` for k ascending, so all kernels give the same bits.
+//! Every element is one chain `c = fma(a[k], b[k], c)` for k ascending, then + bias, then + residual,
+//! so all kernels give the same bits.
 
 #![expect(unsafe_code, reason = "vector intrinsics on raw pointers; callers check every bound")]
 
 use std::arch::x86_64::{
-    __m256, __m512, _MM_HINT_T0, _MM_HINT_T1, _mm_prefetch, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_set1_ps,
-    _mm256_setzero_ps, _mm256_storeu_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_setzero_ps,
-    _mm512_storeu_ps,
+    __m256, __m512, _MM_HINT_T0, _MM_HINT_T1, _mm_prefetch, _mm256_add_ps, _mm256_fmadd_ps, _mm256_loadu_ps,
+    _mm256_set1_ps, _mm256_setzero_ps, _mm256_storeu_ps, _mm512_add_ps, _mm512_fmadd_ps, _mm512_loadu_ps,
+    _mm512_set1_ps, _mm512_setzero_ps, _mm512_storeu_ps,
 };
 
 use super::gemm::Tile;
@@ -82,8 +83,8 @@ unsafe fn rows_avx512<const ROWS: usize, const VECTORS: usize>(tile: &Tile) {
                 }
             }
         }
-        for row in 0..ROWS {
-            fetch(tile.added.wrapping_add(row * tile.added_stride));
+        if !tile.residual.is_null() {
+            (0..ROWS).for_each(|row| fetch(tile.residual.wrapping_add(row * tile.residual_stride)));
         }
         let mut columns = [_mm512_setzero_ps(); VECTORS];
         let mut b = tile.b;
@@ -101,6 +102,22 @@ unsafe fn rows_avx512<const ROWS: usize, const VECTORS: usize>(tile: &Tile) {
                 let a = _mm512_set1_ps(*tile.a.add(row * tile.a_stride + k));
                 for vector in 0..VECTORS {
                     sums[vector] = _mm512_fmadd_ps(a, columns[vector], sums[vector]);
+                }
+            }
+        }
+        if !tile.bias.is_null() {
+            for vector in 0..VECTORS {
+                let bias = _mm512_loadu_ps(tile.bias.add(column(vector)));
+                for sums in &mut sums {
+                    sums[vector] = _mm512_add_ps(sums[vector], bias);
+                }
+            }
+        }
+        if !tile.residual.is_null() {
+            for (row, sums) in sums.iter_mut().enumerate() {
+                for (vector, sum) in sums.iter_mut().enumerate() {
+                    let residual = tile.residual.add(row * tile.residual_stride + column(vector));
+                    *sum = _mm512_add_ps(*sum, _mm512_loadu_ps(residual));
                 }
             }
         }
@@ -125,8 +142,8 @@ unsafe fn rows_avx2<const ROWS: usize, const VECTORS: usize>(tile: &Tile, first_
                 }
             }
         }
-        for row in 0..ROWS {
-            fetch(tile.added.wrapping_add(row * tile.added_stride));
+        if !tile.residual.is_null() {
+            (0..ROWS).for_each(|row| fetch(tile.residual.wrapping_add(row * tile.residual_stride)));
         }
         let mut columns = [_mm256_setzero_ps(); VECTORS];
         let mut b = tile.b;
@@ -144,6 +161,22 @@ unsafe fn rows_avx2<const ROWS: usize, const VECTORS: usize>(tile: &Tile, first_
                 let a = _mm256_set1_ps(*tile.a.add(row * tile.a_stride + k));
                 for vector in 0..VECTORS {
                     sums[vector] = _mm256_fmadd_ps(a, columns[vector], sums[vector]);
+                }
+            }
+        }
+        if !tile.bias.is_null() {
+            for vector in 0..VECTORS {
+                let bias = _mm256_loadu_ps(tile.bias.add(column(vector)));
+                for sums in &mut sums {
+                    sums[vector] = _mm256_add_ps(sums[vector], bias);
+                }
+            }
+        }
+        if !tile.residual.is_null() {
+            for (row, sums) in sums.iter_mut().enumerate() {
+                for (vector, sum) in sums.iter_mut().enumerate() {
+                    let residual = tile.residual.add(row * tile.residual_stride + column(vector));
+                    *sum = _mm256_add_ps(*sum, _mm256_loadu_ps(residual));
                 }
             }
         }

@@ -33,7 +33,7 @@ use ndarray::Array2;
 
 use super::{
     Activation, Added, AttentionShape, Choice, Engine, Epilogue, Flow, Halt, Kernel, LinearPart, NormKind, Packing,
-    Pairs, PatternHook, Rotary, Scan, See, Sources, Values, Vector, Wkv,
+    Pairs, Part, PatternHook, Rotary, Scan, See, Sources, Values, Vector, Wkv,
 };
 use crate::engine::cpu::isa::Isa;
 use crate::options::WeightFormat;
@@ -291,6 +291,13 @@ impl Engine for Cpu {
             y.row_mut(to).copy_from_slice(x.row(from));
         }
         y
+    }
+
+    fn first<'a>(&self, x: &'a Tensor, n: usize) -> Part<'a, Tensor> {
+        if n == x.n_rows() {
+            return Part::Whole(x);
+        }
+        Part::Copied(self.rows(x, &(0..n).collect::<Vec<_>>()))
     }
 
     fn gather(&self, parts: &[&Tensor], places: &[(usize, usize)]) -> Tensor {

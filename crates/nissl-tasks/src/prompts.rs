@@ -15,7 +15,7 @@ pub(crate) use tokens::Coder;
 
 /// Which model is asked what.
 pub(crate) struct Asked<'a> {
-    /// Folder, GGUF file or Hub name.
+    /// Folder, file or Hub name.
     pub(crate) model: &'a str,
     /// How it is loaded.
     pub(crate) load: &'a LoadOptions,
@@ -61,7 +61,7 @@ impl Asked<'_> {
         progress: &dyn Progress,
     ) -> Result<(LanguageModel, Vec<Prompt>, PromptSummary), TaskError> {
         if self.model.is_empty() {
-            return Err(TaskError::config("model", "a folder, a GGUF file or a Hub name", "nothing"));
+            return Err(TaskError::config("model", "a folder, a file or a Hub name", "nothing"));
         }
         let texts = self.texts()?;
         progress.stage("load the model", None, "models");

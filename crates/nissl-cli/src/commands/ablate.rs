@@ -32,7 +32,7 @@ Examples:
   nissl ablate MODEL prompts.jsonl --clusters clusters.json --value mean --grow 5
   nissl ablate MODEL pararel --only P36 --ranking facts/integrated-gradients.parquet --steps 20 --out curve.json")]
 pub(crate) struct Args {
-    /// Folder of a model, a GGUF file, or its name on the Hugging Face Hub
+    /// Folder or file of a model, or its name on the Hugging Face Hub
     #[serde(skip_serializing_if = "Option::is_none")]
     model: Option<String>,
     /// Prompts: JSONL, BLiMP, agreement pairs, professions, winobias, or a folder of ParaRel

@@ -35,7 +35,7 @@ Examples:
   nissl attribute MODEL --prompt 'The nurse said that' --other 'The man said that' --target he --foil she \\
       --method mediation,attribution-patching")]
 pub(crate) struct Args {
-    /// Folder of a model, a GGUF file, or its name on the Hugging Face Hub
+    /// Folder or file of a model, or its name on the Hugging Face Hub
     #[serde(skip_serializing_if = "Option::is_none")]
     model: Option<String>,
     /// Prompts: JSONL (text, target, foil, other, concept), BLiMP, agreement pairs, professions, winobias, or a folder

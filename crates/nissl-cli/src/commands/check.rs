@@ -26,7 +26,7 @@ Examples:
   nissl check MODEL --reference reference.safetensors
   nissl check MODEL --write today.safetensors --text 'Some text.'")]
 pub(crate) struct Args {
-    /// Folder of a model, a GGUF file, or its name on the Hugging Face Hub
+    /// Folder or file of a model, or its name on the Hugging Face Hub
     #[serde(skip_serializing_if = "Option::is_none")]
     model: Option<String>,
     /// The file to compare with

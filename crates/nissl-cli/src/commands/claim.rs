@@ -110,7 +110,7 @@ pub(crate) struct Claim {
 #[derive(Debug, clap::Args, Serialize)]
 #[command(next_help_heading = "Inside the model")]
 struct Inside {
-    /// The recorded model: a folder, a GGUF file, or its name on the Hugging Face Hub
+    /// The recorded model: its folder, its file, or its name on the Hugging Face Hub
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     model: Option<String>,

@@ -28,7 +28,7 @@ Examples:
   nissl generate MODEL --file prompts.txt --beams 4 --json
   echo 'It was' | nissl generate MODEL - --edit '2.resid_post[17]+=4 @generated'")]
 pub(crate) struct Args {
-    /// Folder of a model, a GGUF file, or its name on the Hugging Face Hub
+    /// Folder or file of a model, or its name on the Hugging Face Hub
     #[serde(skip_serializing_if = "Option::is_none")]
     model: Option<String>,
     /// Texts to go on with; - reads one from standard input

@@ -28,7 +28,7 @@ Examples:
   nissl generate-input MODEL '3.mlp_pre[42]' '3.mlp_pre[43]' --text corpus.txt --words 4
   nissl generate-input MODEL '6.resid_post[0-63]' --optimizer gumbel --restarts 5 --steps 500")]
 pub(crate) struct Args {
-    /// Folder of a model, a GGUF file, or its name on the Hugging Face Hub
+    /// Folder or file of a model, or its name on the Hugging Face Hub
     #[serde(skip_serializing_if = "Option::is_none")]
     model: Option<String>,
     /// Neurons or groups of neurons

@@ -28,7 +28,7 @@ Examples:
   nissl lens MODEL --text 'The capital of France is' --positions -1 --top 10 --html lens.html
   nissl lens MODEL --neuron 'blocks.3.mlp.hook_post[42]' --partners all")]
 pub(crate) struct Args {
-    /// Folder of a model, a GGUF file, or its name on the Hugging Face Hub
+    /// Folder or file of a model, or its name on the Hugging Face Hub
     #[serde(skip_serializing_if = "Option::is_none")]
     model: Option<String>,
     /// A text: what does each layer predict at its tokens?

@@ -27,7 +27,7 @@ Examples:
   nissl mediate MODEL --prompt 'The nurse said that' --other 'The man said that' --target he --foil she --grow 10
   nissl mediate MODEL winobias.txt --site mlp_post --rank single --only-layers 5,6,7")]
 pub(crate) struct Args {
-    /// Folder of a model, a GGUF file, or its name on the Hugging Face Hub
+    /// Folder or file of a model, or its name on the Hugging Face Hub
     #[serde(skip_serializing_if = "Option::is_none")]
     model: Option<String>,
     /// Prompts with a foil and another text each: JSONL, professions, winobias

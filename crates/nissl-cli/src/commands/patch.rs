@@ -30,7 +30,7 @@ Examples:
   nissl patch MODEL professions.json --heads --where differing --metric difference
   nissl patch MODEL prompts.jsonl --units 8.mlp_post --where target --out patch.json")]
 pub(crate) struct Args {
-    /// Folder of a model, a GGUF file, or its name on the Hugging Face Hub
+    /// Folder or file of a model, or its name on the Hugging Face Hub
     #[serde(skip_serializing_if = "Option::is_none")]
     model: Option<String>,
     /// Prompts with another text each: JSONL, professions, winobias

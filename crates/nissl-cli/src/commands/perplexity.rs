@@ -24,7 +24,7 @@ Examples:
   nissl perplexity MODEL book.txt --window 512 --overlap 256 --skip 0.5
   nissl perplexity MODEL book.txt --edit '3.mlp_post[42]=0' --edit '5.attn_z[h3]=0' --json")]
 pub(crate) struct Args {
-    /// Folder of a model, a GGUF file, or its name on the Hugging Face Hub
+    /// Folder or file of a model, or its name on the Hugging Face Hub
     #[serde(skip_serializing_if = "Option::is_none")]
     model: Option<String>,
     /// Plain text files

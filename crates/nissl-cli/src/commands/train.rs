@@ -29,7 +29,7 @@ pub(crate) struct Args {
     #[arg(long, short, value_name = "DIR")]
     #[serde(skip_serializing_if = "Option::is_none")]
     out: Option<PathBuf>,
-    /// Model to go on from: a folder, a GGUF file or a name on the Hub [default: a new one]
+    /// Model to go on from: a folder, a file or a name on the Hub [default: a new one]
     #[arg(long, value_name = "MODEL")]
     #[serde(skip_serializing_if = "Option::is_none")]
     model: Option<String>,

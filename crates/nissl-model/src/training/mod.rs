@@ -108,7 +108,7 @@ impl Trainer {
         Self::new(&found, config, tokenizer, Checkpoint::in_memory(path, weights), family)
     }
 
-    /// A model that exists, to be trained on: a folder, a GGUF file, or a name on the Hub. All its weights become
+    /// A model that exists, to be trained on: a folder, a file or a name on the Hub. All its weights become
     /// 32-bit floats.
     ///
     /// # Errors

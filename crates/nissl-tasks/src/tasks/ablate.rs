@@ -25,7 +25,7 @@ pub const SUMMARY: &str = "Remove sets of neurons and measure what the predictio
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Folder, GGUF file or Hub name.
+    /// Folder, file or Hub name.
     pub model: String,
     /// How the model is loaded.
     pub load: LoadOptions,

@@ -30,7 +30,7 @@ const REPORT: &str = "attribute.json";
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Folder, GGUF file or Hub name.
+    /// Folder, file or Hub name.
     pub model: String,
     /// How the model is loaded.
     pub load: LoadOptions,

@@ -64,7 +64,7 @@ pub struct Config {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Inside {
-    /// Folder, GGUF file or Hub name; nothing is tested if there is none.
+    /// Folder, file or Hub name; nothing is tested if there is none.
     pub model: Option<String>,
     /// How the model is loaded.
     pub load: LoadOptions,

@@ -21,7 +21,7 @@ pub const SUMMARY: &str = "Let a model go on with a text, with any of its neuron
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Folder, GGUF file or Hub name.
+    /// Folder, file or Hub name.
     pub model: String,
     /// The texts to go on with.
     pub prompts: Vec<String>,
@@ -114,7 +114,7 @@ pub fn run_streaming(
     show: &mut dyn FnMut(Piece<'_>),
 ) -> Result<Report, TaskError> {
     if config.model.is_empty() {
-        return Err(TaskError::config("model", "a folder, a GGUF file or a Hub name", "nothing"));
+        return Err(TaskError::config("model", "a folder, a file or a Hub name", "nothing"));
     }
     let prompts = prompts(config)?;
     let model = LanguageModel::load_with(&config.model, &config.load, progress)?;

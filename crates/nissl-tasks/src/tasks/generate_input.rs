@@ -23,7 +23,7 @@ pub const SUMMARY: &str = "Generate the words that make a neuron as active as ca
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Folder, GGUF file or Hub name.
+    /// Folder, file or Hub name.
     pub model: String,
     /// How it is loaded.
     pub load: LoadOptions,
@@ -111,7 +111,7 @@ pub struct TextReport {
 /// model's, a parameter is out of range, or the user stops it.
 pub fn run(config: &Config, progress: &dyn Progress) -> Result<Report, TaskError> {
     if config.model.is_empty() {
-        return Err(TaskError::config("model", "a folder, a GGUF file or a Hub name", "nothing"));
+        return Err(TaskError::config("model", "a folder, a file or a Hub name", "nothing"));
     }
     if config.neurons.is_empty() {
         return Err(TaskError::config("neurons", "a neuron such as 3.mlp_pre[42], or a group of them", "none"));

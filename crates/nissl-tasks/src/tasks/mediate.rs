@@ -32,7 +32,7 @@ const RANKING: &str = "mediate.parquet";
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Folder, GGUF file or Hub name.
+    /// Folder, file or Hub name.
     pub model: String,
     /// How the model is loaded.
     pub load: LoadOptions,

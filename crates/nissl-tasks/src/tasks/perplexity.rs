@@ -26,7 +26,7 @@ const AT_ONCE: usize = 32;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Folder, GGUF file or Hub name.
+    /// Folder, file or Hub name.
     pub model: String,
     /// Plain text files, UTF-8; all line ends are read as line feeds.
     pub text: Vec<PathBuf>,
@@ -120,7 +120,7 @@ pub struct Expected {
 /// stops it.
 pub fn run(config: &Config, progress: &dyn Progress) -> Result<Report, TaskError> {
     if config.model.is_empty() {
-        return Err(TaskError::config("model", "a folder, a GGUF file or a Hub name", "nothing"));
+        return Err(TaskError::config("model", "a folder, a file or a Hub name", "nothing"));
     }
     if config.text.is_empty() {
         return Err(TaskError::config("text", "one or more plain text files", "nothing"));

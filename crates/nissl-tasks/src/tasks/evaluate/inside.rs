@@ -16,7 +16,7 @@ use crate::recorded;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Inside {
-    /// The recorded model: folder, GGUF file or Hub name; nothing is removed if there is none.
+    /// The recorded model: folder, file or Hub name; nothing is removed if there is none.
     pub model: Option<String>,
     /// How it is loaded.
     pub load: LoadOptions,

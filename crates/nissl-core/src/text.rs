@@ -69,4 +69,26 @@ impl TextRows {
         let end = self.sentence_of.partition_point(|&s| s <= sentence);
         start..end
     }
+
+    /// The rows of every sentence that has some, in their order.
+    pub fn sentences(&self) -> impl Iterator<Item = Range<usize>> + '_ {
+        self.sentence_of.chunk_by(|a, b| a == b).scan(0, |start, sentence| {
+            let rows = *start..*start + sentence.len();
+            *start = rows.end;
+            Some(rows)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sentences_are_walked_in_order_though_numbers_are_left_out() {
+        let text = TextRows::from_words([(1, "a"), (1, "b"), (4, "c"), (5, "a"), (5, "d")]);
+        assert_eq!(text.sentences().collect::<Vec<_>>(), [0..2, 2..3, 3..5]);
+        assert!(text.sentences().all(|rows| rows.clone().all(|row| text.sentence_rows(row) == rows)));
+        assert_eq!(TextRows::default().sentences().count(), 0);
+    }
 }

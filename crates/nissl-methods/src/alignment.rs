@@ -110,13 +110,7 @@ pub struct TopSentence {
 
 /// The first row of every sentence.
 fn starts(text: &TextRows) -> Vec<usize> {
-    let mut starts = Vec::new();
-    let mut row = 0;
-    while row < text.n_tokens() {
-        starts.push(row);
-        row = text.sentence_rows(row).end;
-    }
-    starts
+    text.sentences().map(|rows| rows.start).collect()
 }
 
 /// For every neuron the `k` sentences with the highest mean, highest first, of equal ones the earlier; sentences of the

@@ -27,9 +27,7 @@ pub(crate) fn planted_store(folder: &Path, planted: &PlantedActivations) -> Path
     };
     let mut writer = Writer::create(&path, run, &WriteOptions::default()).unwrap();
     let text = &planted.text;
-    let mut row = 0;
-    while row < text.n_tokens() {
-        let rows = text.sentence_rows(row);
+    for rows in text.sentences() {
         let words: Vec<&str> = rows.clone().map(|row| text.word(row)).collect();
         let mut sentence = SentenceRows { text: words.join(" "), ..SentenceRows::default() };
         let mut start = 0;
@@ -46,9 +44,8 @@ pub(crate) fn planted_store(folder: &Path, planted: &PlantedActivations) -> Path
             });
             start += word.len() + 1;
         }
-        let values = planted.x.values().slice(ndarray::s![rows.clone(), ..]).iter().copied().collect::<Vec<f32>>();
+        let values = planted.x.values().slice(ndarray::s![rows, ..]).iter().copied().collect::<Vec<f32>>();
         writer.append(&[sentence], &[Values::F32(&values)]).unwrap();
-        row = rows.end;
     }
     writer.finish().unwrap();
     path

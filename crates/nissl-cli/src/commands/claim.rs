@@ -44,14 +44,9 @@ pub(crate) struct Args {
     neurons: Vec<NeuronId>,
     #[command(flatten)]
     claim: Claim,
-    /// What a neuron must be above to fire [default: 0]
-    #[arg(long, value_name = "VALUE", allow_negative_numbers = true, conflicts_with = "quantile")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    theta: Option<f32>,
-    /// Its own quantile instead: 0.99 is the value that a hundredth of the words are above
-    #[arg(long, value_name = "Q")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    quantile: Option<f64>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    fires: Fires,
     /// Words of each kind of error to show [default: 5]
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -77,6 +72,19 @@ pub(crate) struct Args {
     one: One,
     #[command(flatten)]
     inside: Inside,
+}
+
+/// When a neuron fires.
+#[derive(Debug, clap::Args, Serialize)]
+pub(crate) struct Fires {
+    /// What a neuron must be above to fire [default: 0]
+    #[arg(long, value_name = "VALUE", allow_negative_numbers = true, conflicts_with = "quantile")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    theta: Option<f32>,
+    /// Its own quantile instead: 0.99 is the value that a hundredth of the words are above
+    #[arg(long, value_name = "Q")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    quantile: Option<f64>,
 }
 
 /// What is claimed.
@@ -207,24 +215,24 @@ fn firing(neurons: &[NeuronReport], page: &mut Page<'_>) -> io::Result<()> {
     for report in neurons {
         let judgement = report.judgement();
         let found = &report.firing;
-        let interval = |interval: &Option<Interval>| interval.as_ref().map_or("-".to_owned(), shown);
         table.row([
             neuron::short(report.name),
             neuron::score(report.theta),
             thousands((judgement.hits + judgement.missed) as u64),
             thousands((judgement.hits + judgement.spurious) as u64),
-            interval(&found.precision),
-            interval(&found.recall),
-            interval(&found.f1),
-            interval(&report.random),
+            shown(&found.precision),
+            shown(&found.recall),
+            shown(&found.f1),
+            shown(&report.random),
         ]);
     }
     table.print(page.out, page.width)
 }
 
-/// A number with its interval.
-pub(crate) fn shown(interval: &Interval) -> String {
-    format!("{:.3} ({:.3} to {:.3})", interval.value, interval.low, interval.high)
+/// A number with its interval, or a dash.
+pub(crate) fn shown<'a>(interval: impl Into<Option<&'a Interval>>) -> String {
+    let shown = |of: &Interval| format!("{:.3} ({:.3} to {:.3})", of.value, of.low, of.high);
+    interval.into().map_or_else(|| "-".to_owned(), shown)
 }
 
 fn inside(report: &InsideReport, page: &mut Page<'_>) -> io::Result<()> {
@@ -244,7 +252,7 @@ fn inside(report: &InsideReport, page: &mut Page<'_>) -> io::Result<()> {
     let mut table = Table::new(&heads);
     for set in &report.sets {
         let found = &set.found;
-        let random = found.random.as_ref().map_or("-".to_owned(), shown);
+        let random = shown(&found.random);
         let n = thousands(found.neurons as u64);
         table.row([set.name.clone(), n, shown(&found.success), shown(&found.share), random]);
     }

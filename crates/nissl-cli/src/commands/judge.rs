@@ -8,7 +8,7 @@ use nissl_core::NeuronId;
 use nissl_tasks::tasks::judge::{self, NeuronReport, Report};
 use serde::Serialize;
 
-use crate::commands::claim::Claim;
+use crate::commands::claim::{Claim, Fires};
 use crate::door::{Door, Page};
 use crate::neuron;
 use crate::progress::thousands;
@@ -54,14 +54,9 @@ pub(crate) struct Args {
     #[arg(long = "ask", value_enum, value_delimiter = ',', value_name = "QUESTIONS")]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     questions: Vec<Question>,
-    /// What a neuron must be above to fire [default: 0]
-    #[arg(long, value_name = "VALUE", allow_negative_numbers = true, conflicts_with = "quantile")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    theta: Option<f32>,
-    /// Its own quantile instead: 0.99 is the value that a hundredth of the words are above
-    #[arg(long, value_name = "Q")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    quantile: Option<f64>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    fires: Fires,
     /// Texts on which activations are foretold [default: 20]
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -4,7 +4,6 @@ use std::io;
 use std::path::PathBuf;
 
 use nissl_core::NeuronId;
-use nissl_tasks::Interval;
 use nissl_tasks::tasks::sheet::{self, Report};
 use serde::Serialize;
 
@@ -82,11 +81,10 @@ fn text(report: &Report, page: &mut Page<'_>) -> io::Result<()> {
         ("explanation", Align::Left),
     ];
     let mut table = Table::new(&heads);
-    let interval = |interval: &Option<Interval>| interval.as_ref().map_or_else(|| "-".to_owned(), shown);
     let kappa = |kappa: Option<f64>| kappa.map_or_else(|| "-".to_owned(), |kappa| format!("{kappa:.2}"));
     let neurons = report.neurons.iter().map(|of| (neuron::short(of.name), &of.rating, of.explanation.as_str()));
     for (name, rating, explanation) in neurons.chain([("all".to_owned(), all, "")]) {
-        let (precision, random) = (interval(&rating.precision), interval(&rating.random));
+        let (precision, random) = (shown(&rating.precision), shown(&rating.random));
         table.row([name, precision, random, kappa(rating.kappa), explanation.to_owned()]);
     }
     table.print(page.out, page.width)

@@ -3,6 +3,7 @@
 //! arXiv:2309.10312).
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use nissl_core::TextRows;
 use serde::{Deserialize, Serialize};
@@ -33,14 +34,11 @@ pub struct Firing {
 pub fn firing(text: &TextRows, claimed: &[bool], (values, theta): (&[f32], f32), draws: usize, seed: u64) -> Firing {
     assert_eq!(text.n_tokens(), claimed.len(), "a claim a row");
     let judgement = Judgement::of(claimed, values, theta);
-    let mut sentences: Vec<Vec<f64>> = Vec::new();
-    let mut row = 0;
-    while row < claimed.len() {
-        let rows = text.sentence_rows(row);
-        let of = Judgement::of(&claimed[rows.clone()], &values[rows.clone()], theta);
-        sentences.push([of.hits, of.missed, of.spurious, of.rejected].map(|n| n as f64).to_vec());
-        row = rows.end;
-    }
+    let counts = |rows: Range<usize>| {
+        let of = Judgement::of(&claimed[rows.clone()], &values[rows], theta);
+        [of.hits, of.missed, of.spurious, of.rejected].map(|n| n as f64).to_vec()
+    };
+    let sentences: Vec<Vec<f64>> = text.sentences().map(counts).collect();
     let interval = |of: fn(&Judgement) -> Option<f64>| {
         let statistic = |sums: &[f64]| {
             let [hits, missed, spurious, rejected] = [0, 1, 2, 3].map(|kind| sums[kind] as usize);

@@ -21,12 +21,7 @@ pub struct Shown {
 /// The words where a neuron is highest, and random ones of other sentences, one a sentence, in an order that is drawn.
 pub fn shown(text: &TextRows, values: &[f32], (n_real, n_random): (usize, usize), seed: u64) -> Vec<Shown> {
     let mut random = Random::new(seed);
-    let mut sentences: Vec<Range<usize>> = Vec::new();
-    let mut row = 0;
-    while row < text.n_tokens() {
-        sentences.push(text.sentence_rows(row));
-        row = sentences[sentences.len() - 1].end;
-    }
+    let sentences: Vec<Range<usize>> = text.sentences().collect();
     let highest = |rows: &Range<usize>| rows.clone().max_by(|&a, &b| values[a].total_cmp(&values[b]).then(b.cmp(&a)));
     let mut best: Vec<usize> = sentences.iter().filter_map(highest).collect();
     best.sort_by(|&a, &b| values[b].total_cmp(&values[a]).then(a.cmp(&b)));

@@ -44,15 +44,7 @@ pub struct Halves {
 impl Halves {
     /// Draws them from the sentences of at most `longest` words.
     pub fn draw(text: &TextRows, longest: usize, seed: u64) -> Self {
-        let mut all: Vec<Range<usize>> = Vec::new();
-        let mut row = 0;
-        while row < text.n_tokens() {
-            let rows = text.sentence_rows(row);
-            row = rows.end;
-            if rows.len() <= longest {
-                all.push(rows);
-            }
-        }
+        let mut all: Vec<Range<usize>> = text.sentences().filter(|rows| rows.len() <= longest).collect();
         Random::new(seed).shuffle(&mut all);
         let new = all.split_off(all.len() / 2);
         Self { known: all, new }

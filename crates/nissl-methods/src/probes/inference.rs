@@ -58,13 +58,7 @@ pub fn bootstrap(groups: &[Vec<f64>], statistic: impl Fn(&[f64]) -> f64, draws: 
 /// If text and labels have not the same number of rows.
 pub fn shuffled_labels(text: &TextRows, labels: &Labels, seed: u64) -> Labels {
     assert_eq!(text.n_tokens(), labels.n_tokens(), "a word for each label");
-    let mut sentences = Vec::new();
-    let mut row = 0;
-    while row < text.n_tokens() {
-        let rows = text.sentence_rows(row);
-        row = rows.end;
-        sentences.push(rows);
-    }
+    let mut sentences: Vec<_> = text.sentences().collect();
     Random::new(seed).shuffle(&mut sentences);
     labels.select(&sentences.into_iter().flatten().collect::<Vec<usize>>())
 }

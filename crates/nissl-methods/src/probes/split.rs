@@ -76,12 +76,9 @@ impl Split {
     pub fn by_sentence(text: &TextRows, options: SplitOptions) -> Self {
         let word_keys: Vec<u64> = text.types().iter().map(|word| hash(word.as_bytes())).collect();
         let mut keys = vec![0; text.n_tokens()];
-        let mut row = 0;
-        while row < keys.len() {
-            let rows = text.sentence_rows(row);
+        for rows in text.sentences() {
             let of_word = |row: usize| word_keys[text.type_of()[row] as usize];
             let key = rows.clone().fold(0, |key: u64, row| mix(key ^ of_word(row)));
-            row = rows.end;
             keys[rows].fill(key);
         }
         let mut split = Self::by_keys(&keys, options);

@@ -69,16 +69,13 @@ impl Describe for Lookup {
 /// Which half each sentence is in, by what it says, `[n_tokens]`.
 fn halves(text: &TextRows) -> Vec<bool> {
     let mut halves = Vec::with_capacity(text.n_tokens());
-    let mut row = 0;
-    while row < text.n_tokens() {
-        let rows = text.sentence_rows(row);
+    for rows in text.sentences() {
         // FNV-1a, whose last bit alone would be a parity of letters.
         let mut hash = 0xcbf2_9ce4_8422_2325_u64;
         for byte in rows.clone().flat_map(|row| text.word(row).bytes().chain([b' '])) {
             hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
         }
-        halves.extend(rows.clone().map(|_| (hash >> 32).count_ones() % 2 == 1));
-        row = rows.end;
+        halves.extend(rows.map(|_| (hash >> 32).count_ones() % 2 == 1));
     }
     halves
 }

@@ -47,12 +47,7 @@ impl Sentences {
             let (value, expected) = (format!("{pool:?}").to_lowercase(), "none, where sentences are not known");
             return Err(MethodError::Parameter { method, name: "pool", value, expected });
         };
-        let (mut rows, mut start) = (Vec::new(), 0);
-        while start < text.n_tokens() {
-            let of_sentence = text.sentence_rows(start);
-            start = of_sentence.end;
-            rows.push(of_sentence);
-        }
+        let rows: Vec<Range<usize>> = text.sentences().collect();
         let labels = |rows: &Range<usize>| {
             let mut ids: Vec<u32> = rows.clone().flat_map(|row| data.labels.of(row).iter().copied()).collect();
             ids.sort_unstable();

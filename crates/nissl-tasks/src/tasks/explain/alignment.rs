@@ -144,7 +144,7 @@ struct Repeater<'a> {
 impl<'a> Repeater<'a> {
     fn new(model: &'a LanguageModel, text: &TextRows, length: usize) -> Result<Self, TaskError> {
         let tokenizer = model.tokenizer()?;
-        let n_sentences = text.sentence_of().chunk_by(|a, b| a == b).count();
+        let n_sentences = text.sentences().count();
         let usual = (text.n_tokens() as f64 / n_sentences.max(1) as f64).round() as usize;
         let length = if length == 0 { usual.max(2) } else { length };
         let around = tokenizer.special_prefix().len() + tokenizer.special_suffix().len();

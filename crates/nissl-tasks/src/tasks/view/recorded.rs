@@ -18,12 +18,7 @@ pub(super) fn views(config: &Config) -> Result<Vec<View>, TaskError> {
     let store = open_store(Path::new(&config.source))?;
     let x = columns(&store, &config.neurons)?;
     let (text, rows) = (Text::read(&store)?, store.text()?);
-    let mut starts = Vec::new();
-    let mut row = 0;
-    while row < rows.n_tokens() {
-        starts.push(row);
-        row = rows.sentence_rows(row).end;
-    }
+    let starts: Vec<usize> = rows.sentences().map(|rows| rows.start).collect();
     if config.first >= starts.len() {
         let expected = format!("a sentence from 0 to {}", starts.len().saturating_sub(1));
         return Err(TaskError::config("first", expected, config.first.to_string()));

@@ -161,8 +161,8 @@ pub struct Dropped {
 /// Judges.
 ///
 /// # Errors
-/// If the store cannot be read, no neuron is named or one is not recorded, there is no judge or no explanation, the judge
-/// cannot be asked or answers nothing, a file cannot be read or written, or the user stops it.
+/// If the store cannot be read or has not two sentences as short as `longest`, no neuron is named, one is not recorded or
+/// never above 0, there is no judge or no explanation, the judge cannot be asked or answers nothing, a file cannot be read or written, or the user stops it.
 pub fn run(config: &Config, progress: &dyn Progress) -> Result<Report, TaskError> {
     if config.neurons.is_empty() {
         return Err(TaskError::config("neurons", "a neuron such as 3.mlp_post[1207]", "none"));
@@ -171,12 +171,20 @@ pub fn run(config: &Config, progress: &dyn Progress) -> Result<Report, TaskError
     let text = store.text()?;
     let claimed = config.claim != Claim::default();
     let foretold = if claimed { Some(config.claim.foretell(&Told { store: &store, text: &text })?) } else { None };
-    let halves = Halves::draw(&text, config.longest, config.seed);
+    let halves = halves(config, &text)?;
     let mut neurons = Vec::with_capacity(config.neurons.len());
     for &name in &config.neurons {
         let values = columns(&store, &[name])?.values().column(0).to_vec();
         let known = halves.known.iter().flat_map(|rows| values[rows.clone()].iter().copied());
         let highest = known.fold(f32::NEG_INFINITY, f32::max);
+        if highest <= 0.0 {
+            let got = format!("{name}, whose highest activation in the sentences to explain it by is {highest}");
+            return Err(TaskError::config(
+                "neurons",
+                "neurons that are above 0 somewhere, as shares are of the highest",
+                got,
+            ));
+        }
         let theta = threshold(&values, config.theta, config.quantile);
         neurons.push(Neuron { name, values, theta, highest });
     }
@@ -216,6 +224,22 @@ pub fn run(config: &Config, progress: &dyn Progress) -> Result<Report, TaskError
         write_json(out, &report)?;
     }
     Ok(report)
+}
+
+/// The sentences to explain by and to judge on.
+fn halves(config: &Config, text: &TextRows) -> Result<Halves, TaskError> {
+    let halves = Halves::draw(text, config.longest, config.seed);
+    if !halves.known.is_empty() {
+        return Ok(halves);
+    }
+    // The second shortest is the least with which there is a sentence for each half.
+    let mut lengths: Vec<usize> = text.sentences().map(|rows| rows.len()).collect();
+    lengths.sort_unstable();
+    let expected = lengths.get(1).map_or_else(
+        || "a store of at least two sentences".to_owned(),
+        |least| format!("at least {least}, with which two sentences of the store can be judged"),
+    );
+    Err(TaskError::config("longest", expected, config.longest.to_string()))
 }
 
 /// A neuron and what it does.

@@ -124,3 +124,18 @@ fn who_judges_what_must_be_said() {
     let export = Some(config.store.join("items"));
     assert!(refused(&Config { export, ..config }).contains("explanation: expected a text"));
 }
+
+#[test]
+fn a_neuron_that_is_never_above_0_and_too_short_sentences_are_refused() {
+    let (_folder, mut config) = planted(key::VERB_NEGATED);
+    config.claim = rule("tag=VERB");
+    let refused = |config: &Config| run(config, &NoProgress).unwrap_err().to_string();
+    let never = refused(&config);
+    assert!(never.contains(&format!("{}, whose highest activation", config.neurons[0])), "{never}");
+    // The shortest sentences of the grammar: two nouns with their articles, a verb and the period.
+    (config.neurons, config.longest) = (vec![PlantedActivations::neuron(key::VERB)], 5);
+    let short = refused(&config);
+    assert!(short.contains("longest: expected at least 6,") && short.ends_with("got 5"), "{short}");
+    config.longest = 64;
+    assert!(run(&config, &NoProgress).is_ok());
+}

@@ -4,6 +4,7 @@ pub(crate) mod ablate;
 mod ask;
 pub(crate) mod attribute;
 pub(crate) mod bench;
+pub(crate) mod bench_methods;
 pub(crate) mod check;
 pub(crate) mod claim;
 pub(crate) mod cluster;
@@ -69,7 +70,8 @@ pub(crate) fn run(command: Command, door: &Door) -> anyhow::Result<()> {
         Command::Embed(args) => embed::run(&args, door),
         Command::Methods(args) => methods::run(&args, door),
         Command::Check(args) => check::run(&args, door),
-        Command::Bench(args) => bench::run(&args, door),
+        Command::Bench(bench::Args { what: bench::What::Truth(args) }) => bench::run(&args, door),
+        Command::Bench(bench::Args { what: bench::What::Methods(args) }) => bench_methods::run(&args, door),
         Command::Convert(args) => convert::run(&args, door),
         Command::Train(args) => train::run(&args, door),
         Command::Completions(args) => completions::run(&args),

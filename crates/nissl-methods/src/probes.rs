@@ -26,7 +26,7 @@ mod trained;
 
 use nissl_core::{MethodCard, MethodError, Scope};
 
-pub use chosen::ChosenNeurons;
+pub use chosen::{ChosenNeurons, ChosenRows};
 pub use control::{ControlSample, control_classes};
 pub use exact::{SparseFit, SparseProblem, best_support};
 pub use gaussian::{Criterion, Prior, Told};

@@ -1,9 +1,28 @@
 //! Methods by name, with their parameters.
 
+use nissl_core::Ranker;
 use nissl_methods::{METHODS, Method, MethodEntry, MethodKind, find};
 use serde_json::{Map, Value};
 
 use crate::error::TaskError;
+
+/// A ranker with its parameters, and its line of the catalogue.
+pub(crate) type Chosen = (&'static MethodEntry, Box<dyn Ranker>);
+
+/// The rankers of these names with their parameters, as [`chosen`] has them.
+///
+/// # Errors
+/// As those of [`chosen`].
+pub(crate) fn chosen_rankers(names: &[String], set: &Map<String, Value>) -> Result<Vec<Chosen>, TaskError> {
+    let ranker = |(entry, method)| if let Method::Ranker(ranker) = method { Some((entry, ranker)) } else { None };
+    Ok(chosen(names, set, MethodKind::Ranker)?.into_iter().filter_map(ranker).collect())
+}
+
+/// These names, or those of all rankers of the catalogue if there are none.
+pub(crate) fn or_all_rankers(names: &[String]) -> Vec<String> {
+    let all = METHODS.iter().filter(|entry| entry.kind == MethodKind::Ranker).map(|entry| entry.name.to_owned());
+    if names.is_empty() { all.collect() } else { names.to_vec() }
+}
 
 /// The methods of these names, all of one kind, with parameters by name: `min_count` for every method that has it, or
 /// `probeless.min_count`.

@@ -21,6 +21,7 @@
 mod chosen;
 mod claims;
 mod concepts;
+mod cost;
 mod edit_text;
 mod error;
 pub mod html;
@@ -44,6 +45,7 @@ pub mod tasks;
 #[cfg(test)]
 mod testing;
 
+pub use cost::Cost;
 pub use error::{ErrorKind, TaskError};
 pub use nissl_methods::probes::inference::Interval;
 pub use output::{write_json, write_whole};

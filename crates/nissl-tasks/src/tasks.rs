@@ -10,6 +10,7 @@ use crate::error::TaskError;
 pub mod ablate;
 pub mod attribute;
 pub mod bench;
+pub mod bench_methods;
 pub mod check;
 pub mod claim;
 pub mod cluster;
@@ -82,6 +83,11 @@ pub const TASKS: &[TaskEntry] = &[
     TaskEntry { name: "methods", summary: methods::SUMMARY, run: |c, p| run_json("methods", c, p, methods::run) },
     TaskEntry { name: "check", summary: check::SUMMARY, run: |c, p| run_json("check", c, p, check::run) },
     TaskEntry { name: "bench", summary: bench::SUMMARY, run: |c, p| run_json("bench", c, p, bench::run) },
+    TaskEntry {
+        name: "bench-methods",
+        summary: bench_methods::SUMMARY,
+        run: |c, p| run_json("bench-methods", c, p, bench_methods::run),
+    },
     TaskEntry { name: "convert", summary: convert::SUMMARY, run: |c, p| run_json("convert", c, p, convert::run) },
     TaskEntry { name: "train", summary: train::SUMMARY, run: |c, p| run_json("train", c, p, train::run) },
 ];

@@ -1,4 +1,4 @@
-//! `nissl bench truth`.
+//! `nissl bench`, and `nissl bench truth`.
 
 use std::io;
 use std::path::PathBuf;
@@ -8,25 +8,29 @@ use nissl_tasks::tasks::bench::{self, Report};
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::commands::bench_methods;
 use crate::commands::rank::{as_object, assignment};
 use crate::door::{Door, Page};
 use crate::style;
 use crate::table::{Align, Table};
 
-/// Judge the methods where the answer is known
+/// Judge the methods: where the answer is known, or side by side on data of your own
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   nissl bench truth --quick
-  nissl bench truth --method probeless,lca --axis signal,copies --seeds 20 --out truth")]
+  nissl bench truth --method probeless,lca --axis signal,copies --seeds 20 --out truth
+  nissl bench methods minilm.store --by upos --disjoint-words --out methods --plots")]
 pub(crate) struct Args {
     #[command(subcommand)]
-    what: What,
+    pub(crate) what: What,
 }
 
+/// Where they are judged.
 #[derive(Debug, Subcommand)]
-enum What {
+pub(crate) enum What {
     Truth(Truth),
+    Methods(bench_methods::Args),
 }
 
 /// Run all methods on planted neurons, and say how many of them each finds
@@ -36,7 +40,7 @@ enum What {
 /// first k of a ranking carry the concept is told over strength of the signal, share of the rows, number of concepts,
 /// copies, rows, and correlation with what goes along.
 #[derive(Debug, clap::Args, Serialize)]
-struct Truth {
+pub(crate) struct Truth {
     /// Less of everything: half a minute
     #[arg(long)]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -67,9 +71,8 @@ struct Truth {
     out: Option<PathBuf>,
 }
 
-pub(crate) fn run(args: &Args, door: &Door) -> anyhow::Result<()> {
-    let What::Truth(truth) = &args.what;
-    let report = bench::run(&door.config_with_memory("bench", truth)?, door.progress())?;
+pub(crate) fn run(args: &Truth, door: &Door) -> anyhow::Result<()> {
+    let report = bench::run(&door.config_with_memory("bench", args)?, door.progress())?;
     door.show(&report, text)
 }
 
@@ -81,7 +84,7 @@ fn text(report: &Report, page: &mut Page<'_>) -> io::Result<()> {
         let mut table = Table::new(&heads);
         for (idx, name) in report.methods.iter().enumerate() {
             let shown = |point: &bench::PointReport| match point.precision[idx] {
-                Some(at) => format!("{:.2} ±{:.2}", at.value, (at.high - at.low) / 2.0),
+                Some(at) => at.to_string(),
                 None => "failed".to_owned(),
             };
             table.row(std::iter::once(name.clone()).chain(axis.points.iter().map(shown)));

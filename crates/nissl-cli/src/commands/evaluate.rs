@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use clap::ValueEnum;
-use nissl_tasks::tasks::evaluate::{self, RankingReport, Report};
+use nissl_tasks::tasks::evaluate::{self, RankingReport, Report, SideBySide};
 use serde::Serialize;
 
 use crate::commands::ablate::Replacement;
@@ -46,6 +46,23 @@ pub(crate) struct Args {
     #[arg(long = "concepts", value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     concepts_file: Option<PathBuf>,
+    #[command(flatten)]
+    judging: Judging,
+    /// Folder for the report and its page
+    #[arg(long, short, value_name = "DIR")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    out: Option<PathBuf>,
+    /// Write the figures of the page too, each as SVG and as PNG
+    #[arg(long)]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    plots: bool,
+    #[command(flatten)]
+    inside: Inside,
+}
+
+/// How rankings are judged.
+#[derive(Debug, clap::Args, Serialize)]
+pub(super) struct Judging {
     /// Numbers of neurons [default: 1,2,5,10,30,50,70,100]
     #[arg(long, value_delimiter = ',', value_name = "N")]
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -57,7 +74,7 @@ pub(crate) struct Args {
     /// No word type both in rows to fit on and in rows to report on
     #[arg(long)]
     #[serde(skip)]
-    disjoint_words: bool,
+    pub(super) disjoint_words: bool,
     /// Fit no control task
     #[arg(long)]
     #[serde(skip)]
@@ -82,16 +99,16 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     seed: Option<u64>,
-    /// Folder for the report and its page
-    #[arg(long, short, value_name = "DIR")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    out: Option<PathBuf>,
-    /// Write the figures of the page too, each as SVG and as PNG
-    #[arg(long)]
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    plots: bool,
-    #[command(flatten)]
-    inside: Inside,
+}
+
+impl Judging {
+    /// What is said in words other than the config's.
+    pub(super) fn lay_over(&self, judging: &mut evaluate::Judging) {
+        judging.control &= !self.no_control;
+        if let Some(seed) = self.seed {
+            judging.split.seed = seed;
+        }
+    }
 }
 
 /// What is removed inside the model.
@@ -139,16 +156,13 @@ enum Overlap {
 
 pub(crate) fn run(args: &Args, door: &Door) -> anyhow::Result<()> {
     let mut config: evaluate::Config = door.config_with_memory("evaluate", args)?;
-    config.split.disjoint_words |= args.disjoint_words;
-    config.control &= !args.no_control;
-    if let Some(seed) = args.seed {
-        config.split.seed = seed;
-    }
+    args.judging.lay_over(&mut config.judging);
+    config.judging.split.disjoint_words |= args.judging.disjoint_words;
     let report = evaluate::run(&config, door.progress())?;
     door.show(&report, text)
 }
 
-fn percent(share: f64) -> String {
+pub(super) fn percent(share: f64) -> String {
     format!("{:.1}%", 100.0 * share)
 }
 
@@ -159,6 +173,28 @@ fn places(n: usize) -> Vec<usize> {
 }
 
 fn text(report: &Report, page: &mut Page<'_>) -> io::Result<()> {
+    let judged = &report.judged;
+    accuracies(judged, page)?;
+    inside(judged, page)?;
+    if judged.rankings.iter().any(|ranking| ranking.same_text) {
+        writeln!(page.out, "rankings marked * were made on this very text: their accuracies flatter them")?;
+    }
+    unjudged(judged, &report.files, page)
+}
+
+/// What could not be judged, and what was written.
+pub(super) fn unjudged(report: &SideBySide, files: &[PathBuf], page: &mut Page<'_>) -> io::Result<()> {
+    for left in &report.left_out {
+        writeln!(page.out, "left out: {} ({})", left.name, left.why)?;
+    }
+    for file in files {
+        writeln!(page.out, "written: {}", file.display())?;
+    }
+    Ok(())
+}
+
+/// What few neurons tell, and what the rankings have in common.
+pub(super) fn accuracies(report: &SideBySide, page: &mut Page<'_>) -> io::Result<()> {
     let places = places(report.k.len());
     let of_k: Vec<String> = places.iter().map(|&place| format!("best {}", report.k[place])).collect();
     let last = *report.k.last().unwrap_or(&0);
@@ -186,22 +222,11 @@ fn text(report: &Report, page: &mut Page<'_>) -> io::Result<()> {
         row.resize(heads.len(), String::new());
         table.row(row);
     }
-    table.print(page.out, page.width)?;
-    inside(report, page)?;
-    if report.rankings.iter().any(|ranking| ranking.same_text) {
-        writeln!(page.out, "rankings marked * were made on this very text: their accuracies flatter them")?;
-    }
-    for left in &report.left_out {
-        writeln!(page.out, "left out: {} ({})", left.name, left.why)?;
-    }
-    for file in &report.files {
-        writeln!(page.out, "written: {}", file.display())?;
-    }
-    Ok(())
+    table.print(page.out, page.width)
 }
 
 /// What the model loses without the best neurons.
-fn inside(report: &Report, page: &mut Page<'_>) -> io::Result<()> {
+fn inside(report: &SideBySide, page: &mut Page<'_>) -> io::Result<()> {
     let Some(first) = report.rankings.iter().find_map(|ranking| ranking.inside.as_ref()) else { return Ok(()) };
     let heads: Vec<String> = first.k.iter().map(|k| format!("without {k}")).collect();
     let mut columns = vec![("ranking", Align::Left), ("words", Align::Left)];

@@ -24,7 +24,36 @@ impl Interval {
         let mean = values.iter().sum::<f64>() / values.len() as f64;
         (!values.is_empty()).then_some(Self { value: mean, low: ends.0, high: ends.1 })
     }
+
+    /// The mean of some values that lie in a range, and where it lies with 95% by Student's t: anywhere in the range with
+    /// fewer than two of them. None of no values.
+    pub fn of_mean(values: &[f64], (low, high): (f64, f64)) -> Option<Self> {
+        let n = values.len();
+        let mean = values.iter().sum::<f64>() / n as f64;
+        match n {
+            0 => None,
+            1 => Some(Self { value: mean, low, high }),
+            _ => {
+                let variance = values.iter().map(|one| (one - mean) * (one - mean)).sum::<f64>() / (n - 1) as f64;
+                let half = T.get(n - 2).copied().unwrap_or(1.96) * (variance / n as f64).sqrt();
+                Some(Self { value: mean, low: (mean - half).max(low), high: (mean + half).min(high) })
+            }
+        }
+    }
 }
+
+/// As people read it: the value, and half of what it spans.
+impl std::fmt::Display for Interval {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:.2} ±{:.2}", self.value, (self.high - self.low) / 2.0)
+    }
+}
+
+/// Quantiles of Student's t at 97.5%, for 1, 2, … degrees of freedom.
+const T: [f64; 19] = [
+    12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131, 2.120,
+    2.110, 2.101, 2.093,
+];
 
 /// The interval of a statistic of sums over rows, by drawing as many groups of rows (sentences) with replacement.
 ///
@@ -109,6 +138,17 @@ mod tests {
     use nissl_testing::{PlantedActivations, Tol, assert_close};
 
     use super::*;
+
+    #[test]
+    fn the_interval_of_a_mean_is_students() {
+        let of = Interval::of_mean(&[0.2, 0.4, 0.6], (0.0, 1.0)).expect("some values");
+        // Deviation 0.2, quantile 4.303 at two degrees of freedom.
+        assert!((of.value - 0.4).abs() < 1e-12);
+        assert!((of.high - (0.4 + 4.303 * 0.2 / 3.0_f64.sqrt())).abs() < 1e-9);
+        assert!(of.low.abs() < 1e-12, "cut at the end of the range");
+        assert_eq!(Interval::of_mean(&[0.3], (-1.0, 1.0)).map(|of| (of.low, of.high)), Some((-1.0, 1.0)));
+        assert_eq!(Interval::of_mean(&[], (0.0, 1.0)), None);
+    }
 
     #[test]
     fn false_discovery_rates_are_those_of_the_procedure_by_hand() {

@@ -5,20 +5,20 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use nissl_core::{Concept, Context, Labels, MethodError, Progress, Scores};
+use nissl_methods::METHODS;
 use nissl_methods::probes::inference::Interval;
 use nissl_methods::truth::{Difficulty, Kind, Planted, Recovery};
-use nissl_methods::{METHODS, Method, MethodKind};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::chosen::chosen;
+use crate::chosen::{Chosen, chosen_rankers, or_all_rankers};
 use crate::error::TaskError;
 use crate::html::truth;
 use crate::output::{write_json, write_whole};
 use crate::progress::Quiet;
 use crate::report::{Head, head};
-use crate::tasks::rank::{Chosen, Failure, Run};
+use crate::tasks::rank::{Failure, Run, scores_alike};
 
 mod axes;
 mod page;
@@ -212,8 +212,7 @@ pub fn run(config: &Config, progress: &dyn Progress) -> Result<Report, TaskError
 
 /// The rankers with their parameters.
 fn rankers(config: &Config) -> Result<Vec<Chosen>, TaskError> {
-    let all = METHODS.iter().filter(|entry| entry.kind == MethodKind::Ranker).map(|entry| entry.name.to_owned());
-    let names = if config.methods.is_empty() { all.collect() } else { config.methods.clone() };
+    let names = or_all_rankers(&config.methods);
     let mut set = config.set.clone();
     for entry in METHODS.iter().filter(|entry| names.iter().any(|name| name == entry.name)) {
         // Rare concepts are part of the question.
@@ -226,8 +225,7 @@ fn rankers(config: &Config) -> Result<Vec<Chosen>, TaskError> {
             set.insert(own, json!(least as u64));
         }
     }
-    let ranker = |(entry, method)| if let Method::Ranker(ranker) = method { Some((entry, ranker)) } else { None };
-    Ok(chosen(&names, &set, MethodKind::Ranker)?.into_iter().filter_map(ranker).collect())
+    chosen_rankers(&names, &set)
 }
 
 /// What the methods found in one draw.
@@ -276,9 +274,7 @@ impl Drawn {
 fn scores(planted: &Planted, (entry, ranker): &Chosen, ctx: Context<'_>) -> Result<Scores, MethodError> {
     let run = Run { method: entry.name, ranker: ranker.as_ref(), x: &planted.x, text: &planted.text, alone: false };
     let scores = run.score(&planted.labels, ctx, &mut Vec::new())?;
-    let mut rows = scores.values().outer_iter();
-    let first = rows.next();
-    if rows.all(|row| Some(row) == first) && scores.concepts().len() > 1 {
+    if scores_alike(&scores) {
         let of_rest = |concept: &Concept| planted.labels.concepts().last() == Some(concept);
         let concepts: Vec<Concept> = planted.labels.concepts().iter().filter(|c| !of_rest(c)).cloned().collect();
         let n = concepts.len() as u32;
@@ -293,28 +289,10 @@ fn mean(values: impl IntoIterator<Item = f64>) -> f64 {
     sum / f64::max(n, 1.0)
 }
 
-/// Quantiles of Student's t at 97.5%, for 1, 2, … degrees of freedom.
-const T: [f64; 19] = [
-    12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131, 2.120,
-    2.110, 2.101, 2.093,
-];
-
-/// The mean of values that are draws of a share, and the interval of that mean.
-fn interval(values: &[f64]) -> Interval {
-    let value = mean(values.iter().copied());
-    let n = values.len();
-    if n < 2 {
-        return Interval { value, low: 0.0, high: 1.0 };
-    }
-    let variance = values.iter().map(|one| (one - value) * (one - value)).sum::<f64>() / (n - 1) as f64;
-    let half = T.get(n - 2).copied().unwrap_or(1.96) * (variance / n as f64).sqrt();
-    Interval { value, low: (value - half).max(0.0), high: (value + half).min(1.0) }
-}
-
 fn point(drawn: &[&Drawn], n_methods: usize) -> PointReport {
     let precision = |method: usize| {
         let of_seed = |drawn: &&Drawn| Some(mean(drawn.recovered[method].as_ref()?.iter().map(|of| of.precision)));
-        drawn.iter().map(of_seed).collect::<Option<Vec<f64>>>().map(|of| interval(&of))
+        drawn.iter().map(of_seed).collect::<Option<Vec<f64>>>().and_then(|of| Interval::of_mean(&of, (0.0, 1.0)))
     };
     PointReport {
         value: 0.0,

@@ -8,12 +8,12 @@ use nissl_core::{
     Activations, Concept, Context, LabeledActivations, Labels, MethodError, Progress, Provenance, Ranker, Scores,
     TextRows,
 };
-use nissl_methods::{Method, MethodEntry, MethodKind, find};
+use nissl_methods::find;
 use nissl_store::{Store, StoreError};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::chosen::chosen;
+use crate::chosen::{Chosen, chosen_rankers};
 use crate::error::TaskError;
 use crate::labels::{digest, labels};
 use crate::output::write_json;
@@ -136,11 +136,7 @@ pub(crate) fn scores(config: &Config, progress: &dyn Progress) -> Result<(Report
     }
     let x = recorded(&store, &config.sites)?;
     let text = store.text()?;
-    let stamp = Stamp {
-        model: store.manifest().run.model.fingerprint.clone(),
-        data: store.manifest().fingerprint(),
-        labels: digest(&labels),
-    };
+    let stamp = Stamp::of(&store, &labels);
     let n_permutations = config.permutations.unwrap_or_else(|| permutations_for(x.neurons().len()));
     let score = |(entry, ranker): &Chosen, failed: &mut Vec<Failure>| {
         let run =
@@ -194,7 +190,7 @@ fn report(
 }
 
 /// No concept was asked for.
-fn no_concepts(what: &str, columns: &[&str]) -> TaskError {
+pub(crate) fn no_concepts(what: &str, columns: &[&str]) -> TaskError {
     let columns = if columns.is_empty() { "none".to_owned() } else { columns.join(", ") };
     TaskError::config("concepts", format!("at least one; {what}: {columns}"), "none")
 }
@@ -206,17 +202,12 @@ impl Config {
     }
 }
 
-/// A ranker with its parameters, and its line of the catalogue.
-pub(crate) type Chosen = (&'static MethodEntry, Box<dyn Ranker>);
-
 /// The rankers with their parameters.
 fn methods(config: &Config) -> Result<Vec<Chosen>, TaskError> {
     for name in config.one_vs_rest.iter().filter(|name| *name != "all") {
         find(name)?;
     }
-    let chosen = chosen(&config.methods, &config.set, MethodKind::Ranker)?;
-    let ranker = |(entry, method)| if let Method::Ranker(ranker) = method { Some((entry, ranker)) } else { None };
-    Ok(chosen.into_iter().filter_map(ranker).collect())
+    chosen_rankers(&config.methods, &config.set)
 }
 
 /// Opens a store that a config names.
@@ -257,6 +248,13 @@ impl Run<'_> {
     fn score_once(&self, labels: &Labels, ctx: Context<'_>) -> Result<Scores, MethodError> {
         self.ranker.score(LabeledActivations::new(self.x, labels)?.with_text(self.text)?, ctx)
     }
+}
+
+/// Whether a method scores all of several concepts alike, so that there is one ranking for all of them.
+pub(crate) fn scores_alike(scores: &Scores) -> bool {
+    let mut rows = scores.values().outer_iter();
+    let first = rows.next();
+    scores.concepts().len() > 1 && rows.all(|row| Some(row) == first)
 }
 
 /// Scores each concept by itself against the rows that have it not, and puts the results together.
@@ -343,14 +341,20 @@ fn join_parts(
 }
 
 /// The fingerprints of what went in.
-struct Stamp {
+pub(crate) struct Stamp {
     model: String,
     data: String,
     labels: String,
 }
 
 impl Stamp {
-    fn put(&self, provenance: &mut Provenance) {
+    /// Those of a store and labels of its rows.
+    pub(crate) fn of(store: &Store, labels: &Labels) -> Self {
+        let manifest = store.manifest();
+        Self { model: manifest.run.model.fingerprint.clone(), data: manifest.fingerprint(), labels: digest(labels) }
+    }
+
+    pub(crate) fn put(&self, provenance: &mut Provenance) {
         provenance.model.clone_from(&self.model);
         provenance.data.clone_from(&self.data);
         provenance.labels.clone_from(&self.labels);

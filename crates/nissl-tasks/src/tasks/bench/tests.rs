@@ -63,15 +63,6 @@ fn methods_that_fail_are_told_and_do_not_stop_the_others() {
 }
 
 #[test]
-fn an_interval_is_that_of_the_mean() {
-    let of = interval(&[0.2, 0.4, 0.6]);
-    // Deviation 0.2, quantile 4.303 at two degrees of freedom.
-    assert!((of.value - 0.4).abs() < 1e-12);
-    assert!((of.high - (0.4 + 4.303 * 0.2 / 3.0_f64.sqrt())).abs() < 1e-9);
-    assert!(of.low.abs() < 1e-12);
-}
-
-#[test]
 fn unknown_kinds_of_difficulty_are_refused_with_the_nearest() {
     let error = run(&Config { axes: vec!["signals".to_owned()], ..small() }, &NoProgress).unwrap_err().to_string();
     assert!(error.contains("did you mean signal?"), "{error}");

@@ -2,39 +2,42 @@
 
 use nissl_methods::probes::inference::Interval;
 
-use super::{ConceptReport, RankingReport, Report};
+use super::{COMMAND, ConceptReport, RankingReport, Report, SideBySide};
 use crate::html::truth::Table;
 use crate::html::{Band, Curve, Figure, FigurePage, Grid, Line, render_figures};
+use crate::report::Head;
 
-/// What makes a report of its file again.
-const COMMAND: &str = "nissl evaluate --config evaluate.json";
+/// What stands under every figure of a report: what made it, and what makes it again.
+pub(crate) fn note<C>(head: &Head<C>, command: &str) -> String {
+    format!("nissl {}, {}: {command}", head.version, head.task)
+}
 
 /// The figures, each with the name of its file.
-pub(super) fn figures(report: &Report) -> Vec<(String, Figure)> {
-    let note = format!("nissl {}, {}: {COMMAND}", report.head.version, report.head.task);
+pub(crate) fn figures(report: &SideBySide, note: &str) -> Vec<(String, Figure)> {
     let several = report.rankings.len() > 1;
-    let mut figures = vec![("accuracy".to_owned(), accuracy(report, &note).figure())];
-    figures.push(("area".to_owned(), area(report, &note).figure()));
+    let mut figures = vec![("accuracy".to_owned(), accuracy(report, mean_of(report), note).figure())];
+    figures.push(("area".to_owned(), area(report, note).figure()));
     if several {
         let overlap = |pair: &super::Pair| pair.rank_biased_overlap;
-        figures.push(("overlap".to_owned(), pairs(report, "Rank-biased overlap", overlap, &note).figure()));
+        figures.push(("overlap".to_owned(), pairs(report, "Rank-biased overlap", overlap, note).figure()));
         let k = report.k.last().copied().unwrap_or(1);
         let shared = |pair: &super::Pair| pair.shared as f64 / pair.k.max(1) as f64;
-        figures.push(("shared".to_owned(), pairs(report, &format!("Shared of the best {k}"), shared, &note).figure()));
+        figures.push(("shared".to_owned(), pairs(report, &format!("Shared of the best {k}"), shared, note).figure()));
     }
     if report.rankings.iter().any(|ranking| ranking.inside.is_some()) {
-        figures.push(("damage".to_owned(), damage(report, &note).figure()));
+        figures.push(("damage".to_owned(), damage(report, note).figure()));
     }
     for (idx, concept) in report.concepts.iter().enumerate() {
         let slug: String = concept.name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
-        figures.push((format!("accuracy-{}-{slug}", idx + 1), of_concept(report, concept, &note).figure()));
+        figures.push((format!("accuracy-{}-{slug}", idx + 1), of_concept(report, concept, note).figure()));
     }
     figures
 }
 
 /// The page: what all concepts say together, and every figure.
 pub(super) fn page(report: &Report, figures: &[(String, Figure)]) -> String {
-    let names: Vec<&str> = report.concepts.iter().map(|concept| concept.name.as_str()).collect();
+    let judged = &report.judged;
+    let names: Vec<&str> = judged.concepts.iter().map(|concept| concept.name.as_str()).collect();
     let mut lead = vec![
         format!(
             "Fresh classifiers on the best neurons of each ranking, rows split by sentence: balanced accuracy, where 50% is \
@@ -48,15 +51,15 @@ pub(super) fn page(report: &Report, figures: &[(String, Figure)]) -> String {
          list."
             .to_owned(),
     ];
-    if report.rankings.iter().any(|ranking| ranking.same_text) {
+    if judged.rankings.iter().any(|ranking| ranking.same_text) {
         lead.push("Rankings marked * were made on this very text: their accuracies flatter them.".to_owned());
     }
-    lead.extend(report.left_out.iter().map(|left| format!("Left out: {} ({}).", left.name, left.why)));
+    lead.extend(judged.left_out.iter().map(|left| format!("Left out: {} ({}).", left.name, left.why)));
     let config = serde_json::to_string_pretty(&report.head.config).expect("configs are plain structs with text keys");
     render_figures(&FigurePage {
-        title: format!("{} rankings of neurons, judged", report.rankings.len()),
+        title: format!("{} rankings of neurons, judged", judged.rankings.len()),
         lead,
-        tables: vec![table(report)],
+        tables: vec![table(judged)],
         figures: figures.iter().map(|(_, figure)| figure.clone()).collect(),
         again: Some((COMMAND.to_owned(), config)),
     })
@@ -70,7 +73,7 @@ fn name(ranking: &RankingReport) -> String {
     format!("{}{}", ranking.name, if ranking.same_text { " *" } else { "" })
 }
 
-fn table(report: &Report) -> Table {
+pub(crate) fn table(report: &SideBySide) -> Table {
     let mut columns: Vec<String> = report.k.iter().map(|k| format!("best {k}")).collect();
     columns.extend(["worst", "selectivity", "overlap", "vote"].map(str::to_owned));
     let number = |value: Option<f64>| value.map_or_else(String::new, |value| format!("{value:.2}"));
@@ -115,17 +118,21 @@ fn over_neurons(title: String, y: &str, lines: Vec<Line>, note: &str) -> Curve {
     Curve { title, note: note.to_owned(), x: "neurons".to_owned(), log_x: true, y: y.to_owned(), lines }
 }
 
-fn accuracy(report: &Report, note: &str) -> Curve {
+fn mean_of(report: &SideBySide) -> String {
+    format!("Mean of {} concepts", report.concepts.len())
+}
+
+/// Accuracy over numbers of neurons, all concepts together.
+pub(crate) fn accuracy(report: &SideBySide, title: String, note: &str) -> Curve {
     let of = |ranking: &RankingReport| line(name(ranking), &report.k, ranking.best.iter().copied());
     let mut lines: Vec<Line> = report.rankings.iter().map(of).collect();
     if !report.random.is_empty() {
         lines.push(line("random neurons".to_owned(), &report.k, report.random.iter().copied()));
     }
-    let title = format!("Mean of {} concepts", report.concepts.len());
     over_neurons(title, "balanced accuracy", lines, note)
 }
 
-fn of_concept(report: &Report, concept: &ConceptReport, note: &str) -> Curve {
+fn of_concept(report: &SideBySide, concept: &ConceptReport, note: &str) -> Curve {
     let curves = &concept.curves;
     let of = |(ranking, curve): (&RankingReport, &nissl_methods::evaluation::few::RankingCurve)| {
         with_bands(name(ranking), &curves.k, &curve.best)
@@ -137,7 +144,7 @@ fn of_concept(report: &Report, concept: &ConceptReport, note: &str) -> Curve {
     over_neurons(concept.name.clone(), "balanced accuracy", lines, note)
 }
 
-fn area(report: &Report, note: &str) -> Grid {
+fn area(report: &SideBySide, note: &str) -> Grid {
     let row = |(idx, ranking): (usize, &RankingReport)| {
         let areas = report.concepts.iter().map(|concept| Some(concept.curves.rankings[idx].area)).collect();
         (name(ranking), areas)
@@ -151,7 +158,7 @@ fn area(report: &Report, note: &str) -> Grid {
 }
 
 /// What every two rankings have in common, mean of the concepts; a ranking has all in common with itself.
-fn pairs(report: &Report, title: &str, of: fn(&super::Pair) -> f64, note: &str) -> Grid {
+fn pairs(report: &SideBySide, title: &str, of: fn(&super::Pair) -> f64, note: &str) -> Grid {
     let value = |a: usize, b: usize| {
         if a == b {
             return Some(1.0);
@@ -169,7 +176,7 @@ fn pairs(report: &Report, title: &str, of: fn(&super::Pair) -> f64, note: &str) 
     }
 }
 
-fn damage(report: &Report, note: &str) -> Curve {
+fn damage(report: &SideBySide, note: &str) -> Curve {
     let inside = report.rankings.iter().filter_map(|ranking| Some((ranking, ranking.inside.as_ref()?)));
     let of = |(ranking, inside): (&RankingReport, &super::InsideReport)| {
         let random = line(format!("{}, random neurons", name(ranking)), &inside.k, inside.random.iter().copied());

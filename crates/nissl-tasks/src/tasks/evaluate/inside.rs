@@ -36,7 +36,7 @@ impl Default for Inside {
 }
 
 /// The model with the texts that it was recorded on.
-pub(super) struct Recorded<'a> {
+pub(crate) struct Recorded<'a> {
     config: &'a Inside,
     model: LanguageModel,
     rows: RowTable,

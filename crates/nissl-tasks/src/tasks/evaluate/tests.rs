@@ -37,16 +37,15 @@ fn rankings_are_judged_on_other_text_beside_random_neurons() {
         store: second,
         rankings: rankings.clone(),
         concepts: vec!["tag".to_owned()],
-        k: vec![1, 4, 16],
-        description: 4,
+        judging: Judging { k: vec![1, 4, 16], description: 4, ..Judging::default() },
         out: Some(out.clone()),
         plots: true,
         ..Config::default()
     };
     let report = run(&config, &NoProgress).unwrap();
-    assert!(report.concepts.len() >= 4, "{:?}", report.left_out);
-    let verb = report.concepts.iter().find(|concept| concept.name.contains("VERB")).unwrap();
-    for (idx, ranking) in report.rankings.iter().enumerate() {
+    assert!(report.judged.concepts.len() >= 4, "{:?}", report.judged.left_out);
+    let verb = report.judged.concepts.iter().find(|concept| concept.name.contains("VERB")).unwrap();
+    for (idx, ranking) in report.judged.rankings.iter().enumerate() {
         assert!(!ranking.same_text && ranking.area > 0.0, "{ranking:?}");
         assert!(verb.curves.rankings[idx].best[1].value > 0.99, "{:?}", verb.curves.rankings[idx]);
         assert!(verb.compression.as_ref().unwrap()[idx] > 10.0, "{:?}", verb.compression);
@@ -60,7 +59,7 @@ fn rankings_are_judged_on_other_text_beside_random_neurons() {
     let page = std::fs::read_to_string(out.join(PAGE)).unwrap();
     assert!(page.contains("average-precision") && page.contains("random neurons"), "{page}");
     // Together, by area, two ways to compare rankings, and every concept by itself; each in the page and as two files.
-    let n_figures = 4 + report.concepts.len();
+    let n_figures = 4 + report.judged.concepts.len();
     assert_eq!(page.matches("<svg ").count(), n_figures);
     assert!(page.contains("nissl evaluate --config evaluate.json") && !page.contains("src="));
     let bytes = |name: &str| std::fs::read(out.join(PLOTS).join(name)).unwrap();
@@ -71,7 +70,7 @@ fn rankings_are_judged_on_other_text_beside_random_neurons() {
     let same = run(&Config { store: first, out: None, plots: false, ..config.clone() }, &NoProgress).unwrap();
     let nowhere = run(&Config { out: None, ..config }, &NoProgress).unwrap_err().to_string();
     assert!(nowhere.contains("for the plots"), "{nowhere}");
-    assert!(same.rankings.iter().all(|ranking| ranking.same_text));
+    assert!(same.judged.rankings.iter().all(|ranking| ranking.same_text));
 }
 
 #[test]
@@ -133,13 +132,14 @@ fn neurons_are_removed_inside_the_model_that_was_recorded() {
     };
     let rankings = rank::run(&rank, &NoProgress).unwrap().methods.iter().filter_map(|m| m.file.clone()).collect();
     let inside = Inside { model: Some(model), words: 8, k: vec![200, 1], ..Inside::default() };
-    let config = Config { store, rankings, concepts, k: vec![4], random_sets: 2, inside, ..Config::default() };
+    let judging = Judging { k: vec![4], random_sets: 2, ..Judging::default() };
+    let config = Config { store, rankings, concepts, judging, inside, ..Config::default() };
     let report = run(&config, &NoProgress).unwrap();
-    let damage = report.concepts[0].inside.as_ref().unwrap();
+    let damage = report.judged.concepts[0].inside.as_ref().unwrap();
     assert_eq!((damage.words, damage.k.clone()), ([8, 8], vec![1, 200]));
     let curve = &damage.rankings[0];
     assert!(curve.own[1].mean.abs() > curve.own[0].mean.abs(), "200 neurons do more than one: {curve:?}");
-    let inside = report.rankings[0].inside.as_ref().unwrap();
+    let inside = report.judged.rankings[0].inside.as_ref().unwrap();
     assert_eq!((inside.concepts, inside.own[1], inside.area), (1, curve.own[1].mean, curve.area));
     // The loss is that of the model on these words: what ablating nothing finds.
     let [own, _] = damage.loss.map(|loss| loss.mean);

@@ -7,7 +7,8 @@ gradients    integrated gradients of all MLP layers of a random 12 x 768 masked 
              in PyTorch at the best of several batch sizes (hooks scale the layer; the batch holds points of the path)
 ablation     every unit of one MLP layer ablated by itself, against a PyTorch forward pass a unit, one by one
 correlation  highest correlations of the store's neurons with those of the same store, as a share of sgemm's rate
-clustering   average linkage of the store's neurons at 0.3, against numpy's corrcoef with scipy's linkage
+clustering   average linkage of the store's neurons at 0.3, against numpy's corrcoef with scipy's linkage: the whole, and the
+             joins alone, by when the command says that its stages are over
 
 The last two are of the residual stream of a store, such as nissl extract MPNET en_ewt-ud-test.conllu --dtype f32 makes
 (25,094 x 9,216), or of random neurons in twelve layers, groups of which are correlated.
@@ -123,28 +124,32 @@ def ablation(bert, repeats):
         print(f"ablation, layer {layer}: ours {own:.2f} s, one by one {3072 * forward:.2f} s: {3072 * forward / own:.1f}x")
 
 
-def random_store(folder, rows, neurons):
-    """A store of neurons in twelve layers: groups of up to 12 that share, more or less, what they do."""
-    import h5py
-
+def random_neurons(rows, neurons):
+    """Neurons in twelve layers, [12, rows, width]: groups of up to 12 that share, more or less, what they do."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=(rows, neurons)).astype(np.float32)
     for members in np.split(rng.permutation(neurons), np.cumsum(rng.integers(1, 13, neurons))):
         share = np.float32(rng.uniform(0.5, 0.98))
         x[:, members] = share * rng.normal(size=(rows, 1)).astype(np.float32) + np.sqrt(1 - share**2) * x[:, members]
-    x = x.reshape(rows, 12, -1).transpose(1, 0, 2)
+    return x.reshape(rows, 12, -1).transpose(1, 0, 2)
+
+
+def store_of(x, folder):
+    """A store of activations, [layers, rows, width]."""
+    import h5py
+
     words = 25
-    with h5py.File(folder / "random.hdf5", "w") as file:
+    with h5py.File(f"{folder}/own.hdf5", "w") as file:
         index = {}
-        for place, first in enumerate(range(0, rows, words)):
+        for place, first in enumerate(range(0, x.shape[1], words)):
             own = x[:, first : first + words]
             # The first layer of such a file is the embedding's.
             file[str(place)] = np.concatenate([np.zeros_like(own[:1]), own])
             index[" ".join(f"{place}.{word}" for word in range(own.shape[1]))] = str(place)
         file.create_dataset("sentence_to_index", (1,), dtype=h5py.string_dtype(encoding="utf-8"))[0] = json.dumps(index)
-    nissl("convert", folder / "random.hdf5", folder / "random.nissl")
-    (folder / "random.hdf5").unlink()
-    return folder / "random.nissl"
+    nissl("convert", f"{folder}/own.hdf5", f"{folder}/own.nissl")
+    pathlib.Path(folder, "own.hdf5").unlink()
+    return pathlib.Path(folder, "own.nissl")
 
 
 def correlation(store, repeats):
@@ -167,8 +172,18 @@ def clustering(store, repeats):
     from scipy.cluster.hierarchy import fcluster, linkage
     from scipy.spatial.distance import squareform
 
-    found = [nissl("cluster", store, "--sites", "resid_post", "--threshold", 0.3, "--memory", "4GB") for _ in range(repeats)]
-    seconds, report = np.median([seconds for seconds, _ in found]), found[0][1]
+    command = [NISSL, "cluster", store, "--sites", "resid_post", "--threshold", "0.3", "--memory", "4GB", "--json"]
+    found = []
+    for _ in range(repeats):
+        ends, start = {}, time.perf_counter()
+        child = subprocess.Popen([*map(str, command)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for line in child.stderr:
+            # A stage is told when it is over.
+            ends[line.split(":")[0]] = time.perf_counter()
+        report = json.loads(child.communicate()[0])
+        whole, joined = time.perf_counter() - start, ends["join groups"] - ends["correlations"]
+        found.append((whole, joined, report["clusters"]))
+    whole, joined, clusters = sorted(found)[len(found) // 2]
     with tempfile.TemporaryDirectory() as folder:
         nissl("convert", store, f"{folder}/x.hdf5", "--sites", "resid_post")
         with h5py.File(f"{folder}/x.hdf5") as file:
@@ -178,12 +193,12 @@ def clustering(store, repeats):
     distances = 1 - np.abs(np.corrcoef(x, dtype=np.float32))
     np.fill_diagonal(distances, 0)
     near = squareform(distances, checks=False)
-    correlated = time.perf_counter() - start
+    middle = time.perf_counter()
     labels = fcluster(linkage(near, "average"), 0.3, "distance")
-    peer = time.perf_counter() - start
+    peer, linked = time.perf_counter() - start, time.perf_counter() - middle
     print(
-        f"clustering: ours {seconds:.1f} s ({report['clusters']} clusters), numpy {correlated:.1f} s and scipy "
-        f"{peer - correlated:.1f} s ({labels.max()} clusters): {peer / seconds:.1f}x"
+        f"clustering: ours {whole:.1f} s ({clusters} clusters), numpy and scipy {peer:.1f} s ({labels.max()} clusters): "
+        f"{peer / whole:.1f}x; joins ours {joined:.2f} s, scipy's linkage {linked:.2f} s: {linked / joined:.1f}x"
     )
 
 
@@ -205,7 +220,7 @@ if __name__ == "__main__":
                     globals()[name](bert, args.repeats)
         store = args.store
         if args.random:
-            store = random_store(pathlib.Path(folder), *map(int, args.random.split("x")))
+            store = store_of(random_neurons(*map(int, args.random.split("x"))), folder)
         for name in ("correlation", "clustering"):
             if store and name in wanted:
                 globals()[name](store, args.repeats)

@@ -14,8 +14,7 @@
 //! matrix with columns of length 1 ([`Baseline::Gaussian`]); ours is orthogonal.
 //!
 //! Correlations are products of standardized columns, tile by tile: two tiles of columns and the products of one with a
-//! layer are in memory at a time. Sums over rows are of 32-bit products of 2,048 rows, added in 64 bits, so the bits do
-//! not depend on the number of threads; they do, in the last place, on nothing else.
+//! layer are in memory at a time. The other model is read once for as many own neurons as have room.
 
 use std::ops::Range;
 
@@ -25,7 +24,7 @@ use nissl_core::{Activations, Context, HookPoint, MethodError, NeuronId};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::correlation::{COLUMNS, Tile, correlations, read, tile_width, tiles};
+use crate::correlation::{COLUMNS, Packed, correlation_matrix, correlations, pack, tile_width, tiles};
 
 mod rotation;
 #[cfg(test)]
@@ -149,10 +148,14 @@ impl Comparison {
             let (expected, got) = (n_tokens.max(2), other.n_tokens());
             return Err(MethodError::Shape { what: "rows of two models that are compared", expected, got });
         }
-        let width = tile_width(NAME, n_tokens, ctx.memory)?;
         let (own_sites, other_sites) = (sites(own), sites(other));
-        let n_pairs = own_sites.len() * other_sites.len() + own_sites.len() + other_sites.len();
-        ctx.progress.stage("compare layers", Some(n_pairs as u64), "pairs of layers");
+        // An activation of each row, and what is made of a correlation with each neuron of a layer.
+        let widest = other_sites.iter().map(|(_, columns)| columns.len()).max().unwrap_or(0);
+        let n_bytes = n_tokens * size_of::<f32>() + widest * (size_of::<f64>() + 2 * size_of::<f32>());
+        let width = tile_width(NAME, n_bytes, ctx.memory)?;
+        let groups = together(&own_sites, width);
+        let n_steps = other_sites.len() + own_sites.len() + groups.len() * other_sites.len();
+        ctx.progress.stage("compare layers", Some(n_steps as u64), "layers");
         let mut done = 0;
         let mut step = || {
             done += 1;
@@ -164,34 +167,41 @@ impl Comparison {
             sites.push(self.site(other, point, columns, width)?);
             step()?;
         }
-        let mut compared = Compared { neurons: Vec::with_capacity(own.neurons().len()), layers: Vec::new() };
-        for (point, columns) in own_sites {
-            let norm = gram(own, &columns, width)?.iter().map(|value| value * value).sum::<f64>().sqrt();
+        let mut norms = Vec::with_capacity(own_sites.len());
+        for (_, columns) in &own_sites {
+            norms.push(norm(&gram(own, columns, width)?));
             step()?;
-            let mut cross = vec![0.0; sites.len()];
-            let mut best = vec![0.0; sites.len()];
-            let n_before = compared.neurons.len();
-            for tile in tiles(&columns, width) {
-                let tile = read(own, tile)?;
-                let mut found: Vec<Option<Found>> = vec![None; tile.deviations.len()];
-                for (idx, site) in sites.iter().enumerate() {
-                    let corr = against(&tile, other, site, width)?;
-                    cross[idx] += squares(&tile, &corr.values, &corr.deviations);
-                    best[idx] += merge(&mut found, other, site, &corr);
-                    if tile.columns.end == columns.end {
-                        step()?;
-                    }
+        }
+        let mut neurons = Vec::with_capacity(own.neurons().len());
+        // Of each own layer and each of the other's: squared covariances, and largest correlations.
+        let mut cross = Array2::<f64>::zeros((own_sites.len(), sites.len()));
+        let mut best = Array2::<f64>::zeros((own_sites.len(), sites.len()));
+        for group in groups {
+            let read = group.iter().map(|(_, columns)| pack(own, columns.clone()));
+            let tiles = read.collect::<Result<Vec<Packed>, MethodError>>()?;
+            let mut found: Vec<Vec<Option<Found>>> = tiles.iter().map(|tile| vec![None; tile.columns.len()]).collect();
+            for (idx, site) in sites.iter().enumerate() {
+                let (all, deviations) = against(&tiles, other, site, width)?;
+                for (((own_site, _), tile), (found, against)) in
+                    group.iter().zip(&tiles).zip(found.iter_mut().zip(&all))
+                {
+                    cross[[*own_site, idx]] += squares(tile, &against.values, &deviations);
+                    best[[*own_site, idx]] += merge(found, other, site, against);
                 }
-                compared.neurons.extend(found.into_iter().flatten());
+                step()?;
             }
-            let n = (compared.neurons.len() - n_before) as f64;
-            for ((site, cross), best) in sites.iter().zip(cross).zip(best) {
-                let scale = norm * site.norm;
-                let cka = (scale > 0.0).then(|| cross / scale);
-                compared.layers.push(Likeness { own: point, other: site.point, max_corr: best / n, cka });
+            neurons.extend(found.into_iter().flatten().flatten());
+        }
+        let mut layers = Vec::with_capacity(own_sites.len() * sites.len());
+        for (own_site, (point, columns)) in own_sites.iter().enumerate() {
+            for (idx, site) in sites.iter().enumerate() {
+                let scale = norms[own_site] * site.norm;
+                let cka = (scale > 0.0).then(|| cross[[own_site, idx]] / scale);
+                let max_corr = best[[own_site, idx]] / columns.len() as f64;
+                layers.push(Likeness { own: *point, other: site.point, max_corr, cka });
             }
         }
-        Ok(compared)
+        Ok(Compared { neurons, layers })
     }
 
     /// What is known of a site by itself.
@@ -203,7 +213,7 @@ impl Comparison {
         width: usize,
     ) -> Result<Site, MethodError> {
         let gram = gram(x, &columns, width)?;
-        let norm = gram.iter().map(|value| value * value).sum::<f64>().sqrt();
+        let norm = norm(&gram);
         let seed = self.seed ^ u64::from(point.layer().unwrap_or(u16::MAX)) << 32;
         let matrix = match self.baseline {
             Baseline::None => None,
@@ -223,33 +233,33 @@ impl Comparison {
     }
 }
 
-/// Covariances of the columns of a site, `[n_columns, n_columns]`.
-fn gram(x: &dyn Activations, columns: &Range<usize>, width: usize) -> Result<Array2<f64>, MethodError> {
-    let mut gram = Array2::zeros((columns.len(), columns.len()));
-    let tiles = tiles(columns, width);
-    for (idx, first) in tiles.iter().enumerate() {
-        let a = read(x, first.clone())?;
-        for second in &tiles[idx..] {
-            let other;
-            let b = if first == second {
-                &a
-            } else {
-                other = read(x, second.clone())?;
-                &other
-            };
-            let (rows, cols) = (shifted(first, columns), shifted(second, columns));
-            let mut block = gram.slice_mut(s![rows.clone(), cols.clone()]);
-            correlations(&a, b, block.view_mut());
-            for ((row, column), value) in block.indexed_iter_mut() {
-                *value *= a.deviations[row] * b.deviations[column];
-            }
-            if first != second {
-                let block = block.t().to_owned();
-                gram.slice_mut(s![cols, rows]).assign(&block);
+/// Tiles of at most `width` columns, each with the number of its site, in groups of at most as many.
+fn together(sites: &[(HookPoint, Range<usize>)], width: usize) -> Vec<Vec<(usize, Range<usize>)>> {
+    let mut groups: Vec<Vec<(usize, Range<usize>)>> = Vec::new();
+    for (site, (_, columns)) in sites.iter().enumerate() {
+        for tile in tiles(columns, width) {
+            let size = |group: &Vec<(usize, Range<usize>)>| group.iter().map(|(_, tile)| tile.len()).sum::<usize>();
+            match groups.last_mut().filter(|group| size(group) + tile.len() <= width) {
+                Some(group) => group.push((site, tile)),
+                None => groups.push(vec![(site, tile)]),
             }
         }
     }
+    groups
+}
+
+/// Covariances of the columns of a site, `[n_columns, n_columns]`.
+fn gram(x: &dyn Activations, columns: &Range<usize>, width: usize) -> Result<Array2<f64>, MethodError> {
+    let (mut gram, deviations) = correlation_matrix(x, columns, width, |correlation| correlation, &mut |_| Ok(()))?;
+    for ((row, column), value) in gram.indexed_iter_mut() {
+        *value *= deviations[row] * deviations[column];
+    }
     Ok(gram)
+}
+
+/// The square root of the sum of squares.
+fn norm(gram: &Array2<f64>) -> f64 {
+    gram.iter().map(|value| value * value).sum::<f64>().sqrt()
 }
 
 fn shifted(range: &Range<usize>, within: &Range<usize>) -> Range<usize> {
@@ -259,21 +269,30 @@ fn shifted(range: &Range<usize>, within: &Range<usize>) -> Range<usize> {
 /// The correlations of a tile with a site, and with its baseline.
 struct Against {
     values: Array2<f64>,
-    /// Deviations of the site's columns.
-    deviations: Vec<f64>,
     /// `[n_columns of the tile, n_columns of the site]`.
     baseline: Option<Array2<f32>>,
 }
 
-fn against(tile: &Tile, other: &dyn Activations, site: &Site, width: usize) -> Result<Against, MethodError> {
-    let mut values = Array2::zeros((tile.deviations.len(), site.columns.len()));
+/// The correlations of tiles with a site, which is read once, and the deviations of the site's columns.
+fn against(
+    own: &[Packed],
+    other: &dyn Activations,
+    site: &Site,
+    width: usize,
+) -> Result<(Vec<Against>, Vec<f64>), MethodError> {
+    let zeros = |tile: &Packed| Array2::zeros((tile.columns.len(), site.columns.len()));
+    let mut all: Vec<Array2<f64>> = own.iter().map(zeros).collect();
     let mut deviations = Vec::with_capacity(site.columns.len());
     for columns in tiles(&site.columns, width) {
-        let b = read(other, columns)?;
-        correlations(tile, &b, values.slice_mut(s![.., shifted(&b.columns, &site.columns)]));
+        let b = pack(other, columns)?;
+        let place = shifted(&b.columns, &site.columns);
+        for (tile, values) in own.iter().zip(&mut all) {
+            correlations(tile, &b, values.slice_mut(s![.., place.clone()]));
+        }
         deviations.extend(b.deviations);
     }
-    let baseline = site.baseline.as_ref().map(|(matrix, turned)| {
+    let baseline = |values: &Array2<f64>| {
+        let (matrix, turned) = site.baseline.as_ref()?;
         let mut scaled = values.mapv(|value| value as f32);
         for (mut column, &deviation) in scaled.axis_iter_mut(Axis(1)).zip(&deviations) {
             column *= deviation as f32;
@@ -282,13 +301,14 @@ fn against(tile: &Tile, other: &dyn Activations, site: &Site, width: usize) -> R
         for (mut column, &deviation) in baseline.axis_iter_mut(Axis(1)).zip(turned) {
             column *= if deviation > 0.0 { (1.0 / deviation) as f32 } else { 0.0 };
         }
-        baseline
-    });
-    Ok(Against { values, deviations, baseline })
+        Some(baseline)
+    };
+    let all = all.into_iter().map(|values| Against { baseline: baseline(&values), values }).collect();
+    Ok((all, deviations))
 }
 
 /// The sum of squared covariances.
-fn squares(tile: &Tile, correlations: &Array2<f64>, deviations: &[f64]) -> f64 {
+fn squares(tile: &Packed, correlations: &Array2<f64>, deviations: &[f64]) -> f64 {
     let rows = correlations.outer_iter().zip(&tile.deviations);
     let of_row = |row: ndarray::ArrayView1<'_, f64>, own: f64| {
         row.iter().zip(deviations).map(|(value, other)| (value * own * other).powi(2)).sum::<f64>()

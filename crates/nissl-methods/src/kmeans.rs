@@ -88,7 +88,8 @@ impl KMeans {
             let value = format!("{} bytes", ctx.memory);
             return refuse("memory", value, "12 bytes for every row and group at least; ask for fewer groups");
         }
-        let width = tile_width(NAME, n_rows, ctx.memory - n_bytes)?;
+        let width =
+            tile_width(NAME, size_of::<f32>() * n_rows + size_of::<f64>() * self.clusters, ctx.memory - n_bytes)?;
         let points = Points { how: self, x, ctx, width, kept: None }.keep_if_small()?;
         ctx.progress.stage("k-means", Some(self.restarts as u64), "beginnings");
         let mut best: Option<Standing> = None;

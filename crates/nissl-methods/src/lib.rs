@@ -52,6 +52,7 @@ mod features;
 mod groups;
 mod kept;
 mod label_sets;
+mod panels;
 mod quantile;
 mod random;
 mod replacement;

@@ -6,6 +6,8 @@ use crate::tree::Tree;
 
 /// Files with `unsafe` code, each with its reason.
 const UNSAFE: &[(&str, &str)] = &[
+    ("crates/nissl-methods/src/panels/kernel.rs", "products of columns, in AVX-512, AVX2 and FMA intrinsics"),
+    ("crates/nissl-methods/src/panels/kernel/tests.rs", "calls each of these kernels"),
     ("crates/nissl-model/src/checkpoint/mmap.rs", "maps a checkpoint into memory"),
     ("crates/nissl-model/src/engine/cpu/gemm.rs", "calls the kernel that the processor has, with checked lengths"),
     ("crates/nissl-model/src/engine/cpu/isa.rs", "calls code compiled for the processor's instructions"),

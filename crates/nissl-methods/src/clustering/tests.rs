@@ -92,15 +92,39 @@ fn chains_of_neighbors_give_the_heights_of_the_slow_way() {
         let mixed = Array2::from_shape_simple_fn((6, 25), || random.normal() as f32);
         let x = matrix(Array2::from_shape_simple_fn((80, 6), || random.normal() as f32).dot(&mixed));
         let clusters = Clustering::default().cluster(&x, Context::default()).unwrap();
-        let mut distances = Array2::zeros((25, 25));
-        pairs(NAME, &x, Context::default(), |i, j, value| {
-            distances[[i, j]] = 1.0 - value.abs();
-            distances[[j, i]] = 1.0 - value.abs();
-        })
-        .unwrap();
+        let (distances, _) = correlation_matrix(&x, &(0..25), 25, |value| 1.0 - value.abs(), &mut |_| Ok(())).unwrap();
         let got: Vec<f64> = clusters.merges.iter().map(|merge| merge.height).collect();
         assert_close("heights", &got, &slow(&distances), Tol::abs(1e-5));
         assert_eq!(clusters.merges[23].size, 25);
+    }
+}
+
+#[test]
+fn joins_are_those_of_scipy_and_distances_between_neurons_outlive_them() {
+    let expected = golden::json("linkage", "expected.json");
+    let read = |name: &str| serde_json::from_value::<Vec<f64>>(expected[name].clone()).unwrap();
+    let n = 40;
+    let mut condensed = read("distances").into_iter().map(|value| value as f32);
+    let mut square = Array2::zeros((n, n));
+    for i in 0..n {
+        for j in i + 1..n {
+            let distance = condensed.next().unwrap();
+            (square[[i, j]], square[[j, i]]) = (distance, distance);
+        }
+    }
+    for (linkage, name) in [(Linkage::Average, "average"), (Linkage::Complete, "complete"), (Linkage::Single, "single")]
+    {
+        let want: Vec<(usize, usize, f64, usize)> = serde_json::from_value(expected[name].clone()).unwrap();
+        let mut distances = Distances::new(square.clone());
+        let got = distances.joins(linkage, Context::default()).unwrap();
+        let of = |merge: &Merge| (merge.left, merge.right, merge.size);
+        let groups: Vec<_> = want.iter().map(|&(left, right, _, size)| (left, right, size)).collect();
+        assert_eq!(got.iter().map(of).collect::<Vec<_>>(), groups, "{name}");
+        let heights: Vec<f64> = want.iter().map(|join| join.2).collect();
+        assert_close(name, &got.iter().map(|merge| merge.height).collect::<Vec<_>>(), &heights, Tol::abs(1e-6));
+        for (i, j) in (0..n).flat_map(|i| (0..n).map(move |j| (i, j))).filter(|(i, j)| i != j) {
+            assert_eq!(distances.between(i, j).to_bits(), square[[i, j]].to_bits(), "{name}: {i} and {j}");
+        }
     }
 }
 
@@ -110,7 +134,7 @@ fn what_does_not_fit_is_refused() {
         clustering.cluster(&correlated(), Context { memory, ..Context::default() }).unwrap_err().to_string()
     };
     assert!(refused(Clustering { threshold: 3.0, ..Clustering::default() }, 1 << 20).contains("threshold = 3"));
-    assert!(refused(Clustering::default(), 8).contains("4 bytes for every pair"));
+    assert!(refused(Clustering::default(), 8).contains("9 bytes for every pair"));
     let none = matrix(Array2::zeros((4, 0)));
     assert!(Clustering::default().cluster(&none, Context::default()).unwrap().labels.is_empty());
 }

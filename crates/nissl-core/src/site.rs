@@ -37,10 +37,14 @@ pub enum Site {
     MixerDt,
     /// Receptances of a time-mix (RWKV): what reads the state, all heads side by side.
     MixerR,
+    /// Decays of a time-mix: the share of the state that a token leaves, row by row, all heads side by side.
+    MixerDecay,
     /// Keys of a time-mix, all heads side by side.
     MixerK,
-    /// Values of a time-mix, all heads side by side.
+    /// Values of a time-mix as they are written to the state, all heads side by side.
     MixerV,
+    /// Learning rates of the state of a time-mix (RWKV 7), all heads side by side.
+    MixerRate,
     /// Gate of a mixer, before its activation function.
     MixerGate,
     /// What is read from the state of a mixer, before any norm and the gate.
@@ -128,8 +132,10 @@ const NAMES: &[(Site, &str, Option<&str>)] = &[
     (Site::MixerConv, "mixer.hook_conv", None),
     (Site::MixerDt, "mixer.hook_dt", None),
     (Site::MixerR, "mixer.hook_r", None),
+    (Site::MixerDecay, "mixer.hook_decay", None),
     (Site::MixerK, "mixer.hook_k", None),
     (Site::MixerV, "mixer.hook_v", None),
+    (Site::MixerRate, "mixer.hook_rate", None),
     (Site::MixerGate, "mixer.hook_gate", None),
     (Site::MixerY, "mixer.hook_y", None),
     (Site::MixerZ, "mixer.hook_z", None),

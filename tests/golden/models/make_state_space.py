@@ -31,6 +31,7 @@ HERE = pathlib.Path(__file__).parent
 V, LAYERS = 71, 2
 F = torch.nn.functional
 KEPT = ["hook_embed", "mixer.hook_r", "mixer.hook_v", "mixer.hook_conv", "mixer.hook_dt", "hook_resid_post"]
+KEPT += ["mixer.hook_decay", "mixer.hook_rate"]
 
 
 def shifted(x):

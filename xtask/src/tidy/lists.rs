@@ -42,6 +42,7 @@ const KINDS: &[Kind] = &[
             "positions",
             "recurrent",
             "relative",
+            "rwkv",
             "state_space",
             "transformer",
         ],

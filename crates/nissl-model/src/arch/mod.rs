@@ -47,7 +47,10 @@ mod qwen3_moe;
 mod recurrent;
 mod relative;
 mod roberta;
+mod rwkv;
 mod rwkv5;
+mod rwkv6;
+mod rwkv7;
 mod smollm3;
 mod stablelm;
 mod state_space;
@@ -73,7 +76,7 @@ pub(crate) use head::{Classifier, Dense, Head, Readout};
 pub use outline::Outline;
 pub(crate) use recurrent::{Cell, CellKind, Decoder, Recurrent, Values};
 pub(crate) use relative::{Distances, RelativeVectors};
-pub(crate) use state_space::{Block, MambaBlock, RwkvBlock, StateSpace};
+pub(crate) use state_space::{Block, MambaBlock, RwkvBlock, StateSpace, TimeMix, low_rank};
 pub(crate) use transformer::{
     Blank, Cross, DistanceBuckets, Experts, Matrix, Positions, QkNorms, Skeleton, Spec, Ssru,
 };
@@ -148,6 +151,8 @@ pub const FAMILIES: &[Family] = &[
     char_rnn::FAMILY,
     textgenrnn::FAMILY,
     rwkv5::FAMILY,
+    rwkv6::FAMILY,
+    rwkv7::FAMILY,
     mamba::FAMILY,
 ];
 

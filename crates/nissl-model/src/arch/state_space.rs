@@ -41,13 +41,33 @@ pub(crate) struct RwkvBlock {
     pub(crate) d_mlp: usize,
     /// Of the norms of what heads read from the state.
     pub(crate) head_eps: f32,
-    /// Whether decays are stored as they are used, and not as ln(-ln(decay)).
-    pub(crate) plain_decays: bool,
     pub(crate) norms: [&'static str; 2],
     /// Where the weights of the time-mix and the channel-mix are.
     pub(crate) parts: [&'static str; 2],
-    /// The shares of a token itself in what makes receptances, keys, values and the gate.
-    pub(crate) shares: [&'static str; 4],
+    /// In the time-mix: receptances, keys, values, and what leaves the heads.
+    pub(crate) matrices: [&'static str; 4],
+    /// In the time-mix: the norms of heads side by side.
+    pub(crate) head_norm: &'static str,
+    pub(crate) time: TimeMix,
+}
+
+/// The generations of the time-mix.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum TimeMix {
+    /// RWKV 5.
+    Eagle {
+        /// Whether decays are stored as they are used, and not as ln(-ln(decay)).
+        plain_decays: bool,
+        /// The shares of a token itself in what makes receptances, keys, values and the gate.
+        shares: [&'static str; 4],
+    },
+    /// RWKV 6.
+    Finch,
+    /// RWKV 7.
+    Goose {
+        /// Whether pairs of low rank are stored `[n_out, n_in]`, as modules, and not as the authors store them.
+        modules: bool,
+    },
 }
 
 /// Sizes and names of a block of Mamba.
@@ -63,6 +83,15 @@ pub(crate) struct MambaBlock {
     pub(crate) activation: Activation,
     pub(crate) norm: &'static str,
     pub(crate) mixer: &'static str,
+}
+
+/// The names of a pair of low rank of RWKV 7 in its time-mix, and of the bias of the second.
+pub(crate) fn low_rank(time: &str, part: &str, modules: bool) -> [String; 3] {
+    if modules {
+        ["0.weight", "2.weight", "2.bias"].map(|of| format!("{time}.{part}_lora.lora.{of}"))
+    } else {
+        ["1", "2", "0"].map(|of| format!("{time}.{part}{of}"))
+    }
 }
 
 impl StateSpace {
@@ -127,14 +156,24 @@ impl StateSpace {
             Block::Rwkv(block) => {
                 let [time, channel] = block.parts;
                 let width = block.n_heads * block.d_head;
+                let [r, k, v, out] = block.matrices.map(|matrix| format!("{time}.{matrix}.weight"));
+                let (decay, rate, gate) = match block.time {
+                    TimeMix::Eagle { .. } => (None, None, format!("{time}.gate.weight")),
+                    TimeMix::Finch => (Some(format!("{time}.time_decay_w2")), None, format!("{time}.gate.weight")),
+                    TimeMix::Goose { modules } => {
+                        let [decay, rate, gate] = ["w", "a", "g"].map(|part| low_rank(time, part, modules)[1].clone());
+                        (Some(decay), Some(rate), gate)
+                    }
+                };
+                sites.push((Site::MixerR, width, r));
+                sites.extend(decay.map(|decay| (Site::MixerDecay, width, decay)));
+                sites.extend([(Site::MixerK, width, k), (Site::MixerV, width, v)]);
+                sites.extend(rate.map(|rate| (Site::MixerRate, width, rate)));
                 sites.extend([
-                    (Site::MixerR, width, format!("{time}.receptance.weight")),
-                    (Site::MixerK, width, format!("{time}.key.weight")),
-                    (Site::MixerV, width, format!("{time}.value.weight")),
-                    (Site::MixerGate, width, format!("{time}.gate.weight")),
+                    (Site::MixerGate, width, gate),
                     (Site::MixerY, width, String::new()),
                     (Site::MixerZ, width, String::new()),
-                    (Site::MixerOut, d_model, format!("{time}.output.weight")),
+                    (Site::MixerOut, d_model, out),
                     (Site::ResidMid, d_model, String::new()),
                     (Site::MlpPre, block.d_mlp, format!("{channel}.key.weight")),
                     (Site::MlpPost, block.d_mlp, String::new()),

@@ -1,6 +1,8 @@
-//! A block of RWKV 5: a time-mix, whose tokens see earlier ones through a state, and a channel-mix.
+//! A block of RWKV 5 to 7: a time-mix, whose tokens see earlier ones through a state, and a channel-mix.
 //!
 //! Letters: T rows of the group, H heads of width D. Both parts read a blend of a token and the one before it.
+
+pub(crate) mod time_mix;
 
 use std::sync::Arc;
 
@@ -8,8 +10,9 @@ use nissl_core::{HookPoint, Site};
 
 use super::earlier::{last, shifted};
 use super::{Last, add_to_residual};
-use crate::engine::{Activation, Engine, Epilogue, Halt, Packing, Wkv};
+use crate::engine::{Activation, Engine, Epilogue, Flow, Halt, Packing, Wkv};
 use crate::hooks::Hooks;
+use time_mix::TimeMix;
 
 /// A product of a blend of a token and the one before it.
 pub(crate) struct Mixed<P: Packing> {
@@ -19,17 +22,23 @@ pub(crate) struct Mixed<P: Packing> {
 }
 
 impl<P: Packing> Mixed<P> {
-    fn of<E: Engine<Packing = P>>(&self, engine: &E, x: &E::Tensor, earlier: &E::Tensor) -> E::Tensor {
+    fn blend<E: Engine<Packing = P>>(&self, engine: &E, x: &E::Tensor, earlier: &E::Tensor) -> E::Tensor {
         let share = engine.embed(1, self.share.len(), &|_, values| values.copy_from_slice(&self.share));
-        engine.linear(&engine.blend(&share, x, earlier), &self.product, Epilogue::None)
+        engine.blend(&share, x, earlier)
+    }
+
+    fn of<E: Engine<Packing = P>>(&self, engine: &E, x: &E::Tensor, earlier: &E::Tensor) -> E::Tensor {
+        engine.linear(&self.blend(engine, x, earlier), &self.product, Epilogue::None)
     }
 }
+
+/// Lets hooks see a site of a block.
+type Visit<'a, E> = &'a dyn Fn(Site, &mut <E as Engine>::Tensor) -> Flow;
 
 /// The weights of a block.
 pub(crate) struct Rwkv<P: Packing> {
     pub(crate) time_norm: P::Norm,
-    /// Receptances, keys, values and the gate, `[d_model, H D]` each.
-    pub(crate) time: [Mixed<P>; 4],
+    pub(crate) time: TimeMix<P>,
     pub(crate) wkv: Arc<Wkv>,
     /// Norms of what is read from the state, one a head.
     pub(crate) head_norms: Vec<P::Norm>,
@@ -38,8 +47,8 @@ pub(crate) struct Rwkv<P: Packing> {
     pub(crate) channel_norm: P::Norm,
     /// `[d_model, d_mlp]`.
     pub(crate) channel_key: Mixed<P>,
-    /// `[d_model, d_model]`: the gate of what the block adds.
-    pub(crate) channel_receptance: Mixed<P>,
+    /// `[d_model, d_model]`: the gate of what the block adds, but of RWKV 7.
+    pub(crate) channel_receptance: Option<Mixed<P>>,
     /// `[d_mlp, d_model]`.
     pub(crate) channel_value: P::Linear,
 }
@@ -47,11 +56,18 @@ pub(crate) struct Rwkv<P: Packing> {
 impl<P: Packing> Rwkv<P> {
     /// The states of texts that have nothing behind them: the last row that each part read, and the time-mix's state.
     pub(crate) fn states<E: Engine<Packing = P>>(&self, zeros: &dyn Fn(usize) -> E::Tensor) -> Vec<E::Tensor> {
-        let d_model = self.time[0].share.len();
+        let d_model = self.channel_key.share.len();
         vec![zeros(d_model), zeros(d_model), zeros(self.wkv.d_state())]
     }
 
-    /// x `[T, d_model]` to what leaves the block; `states` are those of the sentences, and are then those after them.
+    /// Its products.
+    pub(crate) fn linears(&self) -> Vec<&P::Linear> {
+        let channel = [&self.channel_key].into_iter().chain(&self.channel_receptance).map(|part| &part.product);
+        self.time.linears().into_iter().chain([&self.time_out, &self.channel_value]).chain(channel).collect()
+    }
+
+    /// x `[T, d_model]` to what leaves the block; `states` are those of the sentences, and are then those after them;
+    /// `first` are values of the first layer, for those that need them.
     pub(crate) fn forward<E: Engine<Packing = P>>(
         &self,
         engine: &E,
@@ -59,22 +75,23 @@ impl<P: Packing> Rwkv<P> {
         layer: u16,
         hooks: &Hooks<'_>,
         mut states: Option<&mut [E::Tensor]>,
+        first: &mut Option<E::Tensor>,
     ) -> Result<E::Tensor, Halt> {
         let (offsets, stage) = (hooks.offsets(), hooks.stage());
         let at = |site| HookPoint::new(layer, site);
         let normed = engine.norm(x, &self.time_norm);
         let earlier = step(engine, &normed, offsets, states.as_mut().map(|states| &mut states[0]));
-        let [mut r, mut k, mut v, mut gate] = self.time.each_ref().map(|part| part.of(engine, &normed, &earlier));
-        hooks.visit(engine, at(Site::MixerR), &mut r)?;
-        hooks.visit(engine, at(Site::MixerK), &mut k)?;
-        hooks.visit(engine, at(Site::MixerV), &mut v)?;
-        hooks.visit(engine, at(Site::MixerGate), &mut gate)?;
-        let mut y = engine.wkv([&r, &k, &v], &self.wkv, offsets, states.as_mut().map(|states| &mut states[2]));
+        let visit = |site, x: &mut E::Tensor| hooks.visit(engine, at(site), x);
+        let n_rows = offsets.last().copied().unwrap_or(0);
+        let made = self.time.make(engine, [&normed, &earlier], n_rows, &visit, first)?;
+        let inputs: Vec<&E::Tensor> = made.inputs.iter().collect();
+        let mut y = engine.wkv(&inputs, &self.wkv, offsets, states.as_mut().map(|states| &mut states[2]));
         hooks.visit(engine, at(Site::MixerY), &mut y)?;
         for (head, norm) in self.head_norms.iter().enumerate() {
             engine.norm_columns(&mut y, head * self.wkv.d_head..(head + 1) * self.wkv.d_head, norm);
         }
-        let mut z = engine.multiply(&y, &engine.activate(&gate, Activation::Silu));
+        let read = made.added.as_ref().map(|added| engine.add(&y, added));
+        let mut z = engine.multiply(read.as_ref().unwrap_or(&y), &made.gate);
         hooks.visit(engine, at(Site::MixerZ), &mut z)?;
         let product = Last { w: &self.time_out, norm: None };
         let mut mid = add_to_residual(engine, &z, product, (x, stage), at(Site::MixerOut), hooks)?;
@@ -86,9 +103,11 @@ impl<P: Packing> Rwkv<P> {
         hooks.visit(engine, at(Site::MlpPre), &mut pre)?;
         let mut post = engine.activate(&pre, Activation::ReluSquared);
         hooks.visit(engine, at(Site::MlpPost), &mut post)?;
-        let receptance = self.channel_receptance.of(engine, &normed, &earlier);
-        let value = engine.linear(&post, &self.channel_value, Epilogue::None);
-        let mut out = engine.multiply(&engine.activate(&receptance, Activation::Sigmoid), &value);
+        let mut out = engine.linear(&post, &self.channel_value, Epilogue::None);
+        if let Some(receptance) = &self.channel_receptance {
+            let receptance = receptance.of(engine, &normed, &earlier);
+            out = engine.multiply(&engine.activate(&receptance, Activation::Sigmoid), &out);
+        }
         hooks.visit(engine, at(Site::MlpOut), &mut out)?;
         Ok(engine.add(&mid, &out))
     }

@@ -496,9 +496,9 @@ impl Engine for Candle {
         done(sum.broadcast_add(&row(&kernel.bias)))
     }
 
-    fn wkv(&self, rkv: [&Tensor; 3], wkv: &Arc<Wkv>, offsets: &[usize], state: Option<&mut Tensor>) -> Tensor {
+    fn wkv(&self, inputs: &[&Tensor], wkv: &Arc<Wkv>, offsets: &[usize], state: Option<&mut Tensor>) -> Tensor {
         assert!(state.is_none(), "no past is kept");
-        done(self.wkv(rkv, wkv, offsets))
+        done(self.wkv(inputs, wkv, offsets))
     }
 
     fn scan(&self, inputs: [&Tensor; 3], scan: &Arc<Scan>, offsets: &[usize], state: Option<&mut Tensor>) -> Tensor {

@@ -19,7 +19,7 @@ use nissl_core::ModelError;
 
 use crate::checkpoint::Weight;
 pub(crate) use added::{Added, Columns, DistanceBias, Relative};
-pub(crate) use scan::{Kernel, Scan, Wkv};
+pub(crate) use scan::{Kernel, Scan, Wkv, WkvRule};
 
 /// The non-linearity of an MLP.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -40,6 +40,8 @@ pub(crate) enum Activation {
     ReluSquared,
     /// ln(1 + exp(x)).
     Softplus,
+    /// exp(x).
+    Exp,
     /// c · tanh(x / c), for this c.
     Cap(f32),
     /// c · x, for this c.
@@ -429,11 +431,12 @@ pub(crate) trait Engine: Send + Sync + Sized + 'static {
     /// A convolution over time, each column by itself: every row is the sum of the taps of the kernel times the rows at
     /// its `places` (which part, which row of it; one a tap, row after row), and the bias.
     fn convolve(&self, parts: &[&Self::Tensor], places: &[(usize, usize)], kernel: &Arc<Kernel>) -> Self::Tensor;
-    /// What receptances r read of a state of RWKV, `[T, n_heads d_head]` as keys k and values v. The state of each
-    /// sentence, `[n_sentences, n_heads d_head²]`, is zeros or what is given, and is then what its last row left.
+    /// What is read of a state of RWKV, `[T, n_heads d_head]` as its inputs: receptances, keys, values, and what more the
+    /// rule takes. The state of each sentence, `[n_sentences, n_heads d_head²]`, is zeros or what is given, and is then
+    /// what its last row left.
     fn wkv(
         &self,
-        rkv: [&Self::Tensor; 3],
+        inputs: &[&Self::Tensor],
         wkv: &Arc<Wkv>,
         offsets: &[usize],
         state: Option<&mut Self::Tensor>,

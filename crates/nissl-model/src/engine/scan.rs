@@ -20,26 +20,32 @@ impl Kernel {
     }
 }
 
-/// A state of RWKV, `[d_head, d_head]` a head. With r, k and v of a token and S the state before it, by heads:
-///
-/// y\[j\] = Σᵢ r\[i\] (S\[i, j\] + bonus\[i\] k\[i\] v\[j\]), and then S\[i, j\] = decay\[i\] S\[i, j\] + k\[i\] v\[j\].
+/// A state of RWKV, `[d_head, d_head]` a head, which receptances r read and to which keys k and values v are written.
 pub(crate) struct Wkv {
+    pub(crate) n_heads: usize,
     pub(crate) d_head: usize,
-    /// `[n_heads, d_head]`, what is left of the state a token later.
-    pub(crate) decay: Vec<f32>,
-    /// `[n_heads, d_head]`, what a token sees of itself.
-    pub(crate) bonus: Vec<f32>,
+    pub(crate) rule: WkvRule,
+}
+
+/// What a token reads of the state S before it, and what it leaves, by heads. Constants are `[n_heads, d_head]`.
+pub(crate) enum WkvRule {
+    /// y\[j\] = Σᵢ r\[i\] (S\[i, j\] + bonus\[i\] k\[i\] v\[j\]), and then S\[i, j\] = decay\[i\] S\[i, j\] + k\[i\] v\[j\]. Each
+    /// token has its own decays, a fourth input, where there are no constant ones.
+    Bonus { decay: Option<Vec<f32>>, bonus: Vec<f32> },
+    /// The delta rule: with the decays, p and q as fourth to sixth inputs, S\[i, j\] = decay\[i\] S\[i, j\] + k\[i\] v\[j\] - q\[i\]
+    /// Σₘ p\[m\] S\[m, j\], and then y\[j\] = Σᵢ r\[i\] S\[i, j\].
+    Delta,
 }
 
 impl Wkv {
-    /// Number of heads.
-    pub(crate) fn n_heads(&self) -> usize {
-        self.decay.len() / self.d_head
+    /// Columns of its inputs and of what is read.
+    pub(crate) fn width(&self) -> usize {
+        self.n_heads * self.d_head
     }
 
     /// Width of the state of a sentence.
     pub(crate) fn d_state(&self) -> usize {
-        self.decay.len() * self.d_head
+        self.width() * self.d_head
     }
 }
 

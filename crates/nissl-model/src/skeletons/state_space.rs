@@ -28,9 +28,7 @@ impl<P: Packing> StateSpace<P> {
         for layer in &self.layers {
             match layer {
                 Layer::Rwkv(block) => {
-                    all.linears.extend(block.time.iter().map(|part| &part.product));
-                    all.linears.extend([&block.time_out, &block.channel_value]);
-                    all.linears.extend([&block.channel_key.product, &block.channel_receptance.product]);
+                    all.linears.extend(block.linears());
                     all.norms.extend([&block.time_norm, &block.channel_norm].into_iter().chain(&block.head_norms));
                 }
                 Layer::Mamba(block) => {
@@ -53,6 +51,7 @@ impl<P: Packing> StateSpace<P> {
             x = engine.norm(&x, norm);
         }
         hooks.visit(engine, HookPoint::new(0, Site::Embed), &mut x)?;
+        let mut first = None;
         for (idx, layer) in self.layers.iter().enumerate() {
             // States are read at every step and go on with it: one that does not grow is a copy.
             let mut copy = Vec::new();
@@ -69,7 +68,7 @@ impl<P: Packing> StateSpace<P> {
             let number = idx as u16;
             hooks.visit(engine, HookPoint::new(number, Site::ResidPre), &mut x)?;
             x = match layer {
-                Layer::Rwkv(block) => block.forward(engine, &x, number, hooks, states)?,
+                Layer::Rwkv(block) => block.forward(engine, &x, number, hooks, states, &mut first)?,
                 Layer::Mamba(block) => block.forward(engine, &x, number, hooks, states)?,
             };
             hooks.visit(engine, HookPoint::new(number, Site::ResidPost), &mut x)?;

@@ -1,16 +1,16 @@
 //! The weights of models whose blocks have a state.
 
 pub(super) mod neurons;
+mod rwkv;
 
 use std::sync::Arc;
 
 use super::Embeddings;
-use crate::arch::{Block, MambaBlock, RwkvBlock, StateSpace};
+use crate::arch::{Block, MambaBlock, StateSpace};
 use crate::blocks::head::Head;
 use crate::blocks::mamba::Mamba;
-use crate::blocks::rwkv::{Mixed, Rwkv};
 use crate::checkpoint::{Checkpoint, Weight};
-use crate::engine::{Kernel, LinearPart, NormKind, Packing, Scan, Vector, Wkv};
+use crate::engine::{Kernel, LinearPart, NormKind, Packing, Scan};
 use crate::error::LoadError;
 use crate::skeletons::{Layer, StateSpace as Network};
 
@@ -126,45 +126,6 @@ impl<P: Packing> Source<'_, P> {
             });
         }
         Ok(self.checkpoint.f32(name, tensor.shape)?.into_owned())
-    }
-
-    fn rwkv(&self, block: &RwkvBlock) -> Result<Rwkv<P>, LoadError> {
-        let [time, channel] = block.parts.map(|part| self.name(part));
-        let (d_model, d_mlp, heads) = (self.model.d_model, block.d_mlp, [block.n_heads, block.d_head]);
-        let width = heads[0] * heads[1];
-        let mixed = |part: &str, share: &str, matrix: &str, n_out| -> Result<Mixed<P>, LoadError> {
-            let share = self.values(&format!("{part}.{share}"), &[d_model])?;
-            Ok(Mixed { share, product: self.linear(&format!("{part}.{matrix}"), [n_out, d_model], false)? })
-        };
-        let [r, k, v, gate] = block.shares;
-        let decays = self.values(&format!("{time}.time_decay"), &heads)?;
-        let wkv = Wkv {
-            d_head: block.d_head,
-            decay: if block.plain_decays { decays } else { decays.iter().map(|x| (-x.exp()).exp()).collect() },
-            bonus: self.values(&format!("{time}.time_faaaa"), &heads)?,
-        };
-        let gain = self.values(&format!("{time}.ln_x.weight"), &[width])?;
-        let bias = self.values(&format!("{time}.ln_x.bias"), &[width])?;
-        let head_norm = |(gain, bias): (&[f32], &[f32])| {
-            let kind = NormKind::Layer { eps: block.head_eps };
-            self.packing.pack_norm(kind, Vector::unnamed(gain.to_vec()), Some(Vector::unnamed(bias.to_vec())))
-        };
-        Ok(Rwkv {
-            time_norm: self.norm(block.norms[0])?,
-            time: [
-                mixed(&time, r, "receptance", width)?,
-                mixed(&time, k, "key", width)?,
-                mixed(&time, v, "value", width)?,
-                mixed(&time, gate, "gate", width)?,
-            ],
-            wkv: Arc::new(wkv),
-            head_norms: gain.chunks(block.d_head).zip(bias.chunks(block.d_head)).map(head_norm).collect(),
-            time_out: self.linear(&format!("{time}.output"), [d_model, width], false)?,
-            channel_norm: self.norm(block.norms[1])?,
-            channel_key: mixed(&channel, k, "key", d_mlp)?,
-            channel_receptance: mixed(&channel, r, "receptance", d_model)?,
-            channel_value: self.linear(&format!("{channel}.value"), [d_model, d_mlp], false)?,
-        })
     }
 
     fn mamba(&self, block: &MambaBlock) -> Result<Mamba<P>, LoadError> {

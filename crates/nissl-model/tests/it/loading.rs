@@ -342,6 +342,30 @@ fn sizes_that_a_state_cannot_have_are_refused_by_name() {
     for (said, expected) in cases {
         assert!(said.contains(expected), "{said}: expected {expected}");
     }
+    let (rwkv6, rwkv7) = (weights("rwkv6"), weights("rwkv7"));
+    let cases = [
+        (said("rwkv6", &[("head_size", json!(12))], &rwkv6), "time_faaaa: expected [2, 12], got [3, 8]"),
+        (said("rwkv6", &[("tie_word_embeddings", json!(true))], &rwkv6), "field tie_word_embeddings: expected false"),
+        (said("rwkv7", &[("head_dim", json!(5))], &rwkv7), "field head_dim: expected a divisor of the width 24, got 5"),
+        (said("rwkv7", &[("num_heads", json!(4))], &rwkv7), "field num_heads: expected 3 heads of width 8, got 4"),
+        (said("rwkv7", &[("value_dim", json!([24, 48]))], &rwkv7), "field value_dim: expected [24,24]"),
+        (said("rwkv7", &[("attn", json!({"layers": [1]}))], &rwkv7), "field attn: expected null"),
+        (said("rwkv7", &[("hidden_ratio", json!(1e300)), ("intermediate_size", json!(null))], &rwkv7), "MLP neurons"),
+        (said("rwkv7", &[("num_hidden_layers", json!(3)), ("value_dim", json!(24))], &rwkv7), "'model.layers.2."),
+    ];
+    for (said, expected) in cases {
+        assert!(said.contains(expected), "{said}: expected {expected}");
+    }
+    let thin = |(name, _, shape, bytes): &mut Weight| {
+        if name == "model.layers.1.attn.a_lora.lora.2.weight" {
+            *shape = vec![24, 2];
+            bytes.truncate(4 * 48);
+        }
+    };
+    let mut thinner = weights("rwkv7");
+    thinner.iter_mut().for_each(thin);
+    let told = said("rwkv7", &[], &thinner);
+    assert!(told.contains("a_lora.lora.2.weight: expected [24, 4], got [24, 2]"), "{told}");
     // Without config.json the sizes are those of the weights.
     let original = |change: &dyn Fn(&mut Weight)| {
         let mut weights = weights("rwkv5-original");

@@ -88,7 +88,9 @@ fn what_cannot_be_trained_or_does_not_fit_is_refused_by_name() {
     let said = |model: &LanguageModel, targets: &[Option<u32>]| {
         model.parameter_gradients(&batch(&[3]), targets).unwrap_err().to_string()
     };
-    for family in ["char-rnn", "textgenrnn", "mpnet", "deberta-v2", "xlnet", "rwkv5", "mamba", "mlstm"] {
+    for family in
+        ["char-rnn", "textgenrnn", "mpnet", "deberta-v2", "xlnet", "rwkv5", "rwkv6", "rwkv7", "mamba", "mlstm"]
+    {
         let expected = format!("weights of {family} are not used as its checkpoints hold them");
         assert!(said(&load(family), &[Some(1); 3]).contains(&expected));
     }

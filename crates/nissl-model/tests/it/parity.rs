@@ -25,7 +25,7 @@ pub(crate) fn models() -> impl Iterator<Item = &'static str> {
 }
 
 /// Models of known families with options that change the numbers alone: they have neither edits nor gradients.
-pub(crate) const VARIANTS: [&str; 12] = [
+pub(crate) const VARIANTS: [&str; 14] = [
     "deberta-v2-apart",
     "falcon-new",
     "falcon-serial",
@@ -36,6 +36,8 @@ pub(crate) const VARIANTS: [&str; 12] = [
     "llama-3",
     "llama-biased",
     "rwkv5-original",
+    "rwkv6-original",
+    "rwkv7-original",
     "gru-plain",
     "mlstm-plain",
 ];

@@ -47,6 +47,7 @@ pub(super) fn activated(x: &Tensor, activation: Activation) -> Result<Tensor> {
         Activation::Sigmoid => sigmoid(x),
         Activation::ReluSquared => x.relu()?.sqr(),
         Activation::Softplus => x.relu()? + (x.abs()?.neg()?.exp()? + 1.0)?.log()?,
+        Activation::Exp => x.exp(),
         Activation::Cap(most) => (x / f64::from(most))?.tanh()? * f64::from(most),
         Activation::Scale(factor) => x * f64::from(factor),
         Activation::ClampedSwish { sharpness, most } => {

@@ -3,23 +3,35 @@
 use candle_core::{Result, Tensor};
 
 use super::Candle;
-use crate::engine::{Scan, Wkv};
+use crate::engine::{Scan, Wkv, WkvRule};
 
 impl Candle {
     /// See [`crate::engine::Engine::wkv`].
-    pub(super) fn wkv(&self, rkv: [&Tensor; 3], wkv: &Wkv, offsets: &[usize]) -> Result<Tensor> {
-        let (h, d) = (wkv.n_heads(), wkv.d_head);
-        let constant = |values: &[f32]| self.tensor(values.to_vec(), &[h, d, 1]);
-        let (decay, bonus) = (constant(&wkv.decay)?, constant(&wkv.bonus)?);
+    pub(super) fn wkv(&self, inputs: &[&Tensor], wkv: &Wkv, offsets: &[usize]) -> Result<Tensor> {
+        let (h, d) = (wkv.n_heads, wkv.d_head);
+        let constant = |values: &Vec<f32>| self.tensor(values.clone(), &[h, d, 1]);
+        let (fixed, bonus) = match &wkv.rule {
+            WkvRule::Bonus { decay, bonus } => (decay.as_ref().map(constant).transpose()?, Some(constant(bonus)?)),
+            WkvRule::Delta => (None, None),
+        };
         let mut rows = Vec::new();
         for sentence in offsets.windows(2) {
             let mut state = Tensor::zeros((h, d, d), self.dtype, &self.device)?;
             for row in sentence[0]..sentence[1] {
-                let of = |x: &Tensor, shape: (usize, usize, usize)| x.narrow(0, row, 1)?.reshape(shape);
-                let (r, k, v) = (of(rkv[0], (h, 1, d))?, of(rkv[1], (h, d, 1))?, of(rkv[2], (h, 1, d))?);
-                let new = k.broadcast_mul(&v)?;
-                rows.push(r.matmul(&(&state + new.broadcast_mul(&bonus)?)?)?.reshape((1, h * d))?);
-                state = (state.broadcast_mul(&decay)? + new)?;
+                let along = |n: usize| inputs[n].narrow(0, row, 1)?.reshape((h, 1, d));
+                let down = |n: usize| inputs[n].narrow(0, row, 1)?.reshape((h, d, 1));
+                let (r, new) = (along(0)?, down(1)?.broadcast_mul(&along(2)?)?);
+                let decay = fixed.clone().map_or_else(|| down(3), Ok)?;
+                let kept = (state.broadcast_mul(&decay)? + &new)?;
+                let read = if let Some(bonus) = &bonus {
+                    let read = (&state + new.broadcast_mul(bonus)?)?;
+                    state = kept;
+                    read
+                } else {
+                    state = (kept - down(5)?.broadcast_mul(&along(4)?.matmul(&state)?)?)?;
+                    state.clone()
+                };
+                rows.push(r.matmul(&read)?.reshape((1, h * d))?);
             }
         }
         self.stacked(&rows, h * d)

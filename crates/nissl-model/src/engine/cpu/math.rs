@@ -53,6 +53,7 @@ pub(crate) fn activate(isa: Isa, activation: Activation, x: &mut [f32]) {
         Activation::Sigmoid => sigmoids(isa, x),
         Activation::ReluSquared => x.iter_mut().for_each(|x| *x = x.max(0.0) * x.max(0.0)),
         Activation::Softplus => softplus(isa, x),
+        Activation::Exp => exps(isa, x),
         Activation::Cap(most) => cap(isa, x, most),
         Activation::Scale(factor) => x.iter_mut().for_each(|x| *x *= factor),
         Activation::ClampedSwish { sharpness, most } => clamped_swish(isa, x, sharpness, most),
@@ -68,6 +69,11 @@ for_each_isa! {
 for_each_isa! {
     /// x · sigmoid(2 √(2/π) (x + 0.044715 x³)), which is the tanh approximation of GELU.
     fn gelu_tanh(x: &mut [f32]) = gelu_tanh_body
+}
+
+for_each_isa! {
+    /// exp(x).
+    fn exps(x: &mut [f32]) = exps_body
 }
 
 for_each_isa! {
@@ -121,6 +127,13 @@ fn gelu_tanh_body(x: &mut [f32]) {
     const A: f32 = 1.595_769_2;
     const B: f32 = 0.071_354_814;
     map(x, |x| x * sigmoid(x * (x * x).mul_add(B, A)));
+}
+
+#[inline(always)]
+fn exps_body(x: &mut [f32]) {
+    for x in x {
+        *x = exp(*x);
+    }
 }
 
 #[inline(always)]

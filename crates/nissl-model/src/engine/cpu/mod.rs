@@ -18,7 +18,7 @@ mod native_x86;
 mod norm;
 mod pack;
 mod past;
-mod scan;
+pub(super) mod scan;
 pub(super) mod scores;
 mod team;
 pub(super) mod tensor;
@@ -269,8 +269,8 @@ impl Engine for Cpu {
         scan::convolve(self.isa, parts, places, kernel)
     }
 
-    fn wkv(&self, rkv: [&Tensor; 3], wkv: &Arc<Wkv>, offsets: &[usize], state: Option<&mut Tensor>) -> Tensor {
-        scan::wkv(self.isa, rkv, wkv, offsets, state)
+    fn wkv(&self, inputs: &[&Tensor], wkv: &Arc<Wkv>, offsets: &[usize], state: Option<&mut Tensor>) -> Tensor {
+        scan::wkv(self.isa, inputs, wkv, offsets, state)
     }
 
     fn scan(&self, inputs: [&Tensor; 3], scan: &Arc<Scan>, offsets: &[usize], state: Option<&mut Tensor>) -> Tensor {

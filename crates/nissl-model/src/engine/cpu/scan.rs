@@ -5,7 +5,7 @@
 use super::isa::{Isa, for_each_isa};
 use super::math::exp;
 use super::tensor::Tensor;
-use crate::engine::{Kernel, Scan, Wkv};
+use crate::engine::{Kernel, Scan, Wkv, WkvRule};
 
 /// See [`crate::engine::Engine::convolve`].
 pub(super) fn convolve(isa: Isa, parts: &[&Tensor], places: &[(usize, usize)], kernel: &Kernel) -> Tensor {
@@ -21,21 +21,33 @@ pub(super) fn convolve(isa: Isa, parts: &[&Tensor], places: &[(usize, usize)], k
 }
 
 /// See [`crate::engine::Engine::wkv`].
-pub(super) fn wkv(isa: Isa, rkv: [&Tensor; 3], wkv: &Wkv, offsets: &[usize], mut state: Option<&mut Tensor>) -> Tensor {
+pub(super) fn wkv(
+    isa: Isa,
+    inputs: &[&Tensor],
+    wkv: &Wkv,
+    offsets: &[usize],
+    mut state: Option<&mut Tensor>,
+) -> Tensor {
     let d = wkv.d_head;
-    let mut y = Tensor::new(rkv[0].n_rows(), wkv.decay.len());
-    let mut own = vec![0.0; d * d];
+    let mut y = Tensor::new(inputs[0].n_rows(), wkv.width());
+    let (mut own, mut found) = (vec![0.0; d * d], vec![0.0; d]);
     for (sentence, rows) in offsets.windows(2).enumerate() {
-        for head in 0..wkv.n_heads() {
+        for head in 0..wkv.n_heads {
             let (columns, kept) = (head * d..(head + 1) * d, head * d * d..(head + 1) * d * d);
             match &state {
                 Some(state) => own.copy_from_slice(&state.row(sentence)[kept.clone()]),
                 None => own.fill(0.0),
             }
-            let constants = [&wkv.decay[columns.clone()], &wkv.bonus[columns.clone()]];
             for row in rows[0]..rows[1] {
-                let rkv = rkv.map(|x| &x.row(row)[columns.clone()]);
-                wkv_step(isa, &mut own, rkv, constants, &mut y.row_mut(row)[columns.clone()]);
+                let of = |n: usize| &inputs[n].row(row)[columns.clone()];
+                let (rkv, y) = ([of(0), of(1), of(2)], &mut y.row_mut(row)[columns.clone()]);
+                match &wkv.rule {
+                    WkvRule::Bonus { decay, bonus } => {
+                        let decay = decay.as_ref().map_or_else(|| of(3), |decay| &decay[columns.clone()]);
+                        wkv_step(isa, &mut own, rkv, [decay, &bonus[columns.clone()]], y);
+                    }
+                    WkvRule::Delta => delta_step(isa, &mut own, rkv, [of(3), of(4), of(5)], &mut found, y),
+                }
             }
             if let Some(state) = &mut state {
                 state.row_mut(sentence)[kept].copy_from_slice(&own);
@@ -85,6 +97,14 @@ for_each_isa! {
 }
 
 for_each_isa! {
+    /// A token of a head, by the delta rule: the state goes on, then y is what r reads of it. `found` is what p reads of
+    /// the state before.
+    fn delta_step(
+        state: &mut [f32], rkv: [&[f32]; 3], decay_p_q: [&[f32]; 3], found: &mut [f32], y: &mut [f32],
+    ) = delta_step_body
+}
+
+for_each_isa! {
     /// A token: the states go on, then y += what c reads of them.
     fn scan_step(
         states: &mut [f32], rates: &[f32], inputs: [&[f32]; 2], bc: (&[f32], &[f32]), y: &mut [f32],
@@ -105,6 +125,28 @@ fn wkv_step_body(state: &mut [f32], [r, k, v]: [&[f32]; 3], [decay, bonus]: [&[f
         for ((state, v), y) in state.iter_mut().zip(v).zip(&mut *y) {
             *y = r.mul_add(*state, *y);
             *state = decay.mul_add(*state, k * v);
+        }
+    }
+}
+
+#[inline(always)]
+fn delta_step_body(
+    state: &mut [f32],
+    [r, k, v]: [&[f32]; 3],
+    [decay, p, q]: [&[f32]; 3],
+    found: &mut [f32],
+    y: &mut [f32],
+) {
+    found.fill(0.0);
+    for (state, p) in state.chunks_exact(v.len()).zip(p) {
+        found.iter_mut().zip(state).for_each(|(found, state)| *found = p.mul_add(*state, *found));
+    }
+    y.fill(0.0);
+    for (idx, state) in state.chunks_exact_mut(v.len()).enumerate() {
+        let (r, k, decay, q) = (r[idx], k[idx], decay[idx], q[idx]);
+        for (((state, v), found), y) in state.iter_mut().zip(v).zip(&*found).zip(&mut *y) {
+            *state = decay.mul_add(*state, k.mul_add(*v, -q * found));
+            *y = r.mul_add(*state, *y);
         }
     }
 }

@@ -234,9 +234,10 @@ fn step(cpu: &Cpu, op: Op, mut dy: Arc<Values>, adjoints: &mut Adjoints, (seeds,
                 }
             }
         }
-        Op::Wkv { rkv, wkv, offsets } => {
-            let parts = scan::wkv(isa, rkv.each_ref().map(|x| &*x.values), &wkv, &offsets, &dy);
-            rkv.iter().zip(parts).for_each(|(x, part)| adjoints.add(cpu, x.id, Arc::new(part)));
+        Op::Wkv { inputs, wkv, offsets } => {
+            let values: Vec<&Values> = inputs.iter().map(|x| &*x.values).collect();
+            let parts = scan::wkv(isa, &values, &wkv, &offsets, &dy);
+            inputs.iter().zip(parts).for_each(|(x, part)| adjoints.add(cpu, x.id, Arc::new(part)));
         }
         Op::Scan { inputs, scan: constants, offsets } => {
             let parts = scan::scan(isa, inputs.each_ref().map(|x| &*x.values), &constants, &offsets, &dy);

@@ -156,7 +156,7 @@ enum Op {
         kernel: Arc<Kernel>,
     },
     Wkv {
-        rkv: [Parent; 3],
+        inputs: Vec<Parent>,
         wkv: Arc<Wkv>,
         offsets: Vec<usize>,
     },
@@ -488,11 +488,14 @@ impl Engine for Tape {
         })
     }
 
-    fn wkv(&self, rkv: [&Tensor; 3], wkv: &Arc<Wkv>, offsets: &[usize], state: Option<&mut Tensor>) -> Tensor {
+    fn wkv(&self, inputs: &[&Tensor], wkv: &Arc<Wkv>, offsets: &[usize], state: Option<&mut Tensor>) -> Tensor {
         assert!(state.is_none(), "gradients are taken of whole texts");
-        let y = self.cpu.wkv(rkv.map(|x| &*x.values), wkv, offsets, None);
-        let op = || Op::Wkv { rkv: rkv.map(Parent::of), wkv: Arc::clone(wkv), offsets: offsets.to_vec() };
-        self.made(y, &rkv, op)
+        let values: Vec<&Values> = inputs.iter().map(|x| &*x.values).collect();
+        self.made(self.cpu.wkv(&values, wkv, offsets, None), inputs, || Op::Wkv {
+            inputs: inputs.iter().map(|x| Parent::of(x)).collect(),
+            wkv: Arc::clone(wkv),
+            offsets: offsets.to_vec(),
+        })
     }
 
     fn scan(&self, inputs: [&Tensor; 3], scan: &Arc<Scan>, offsets: &[usize], state: Option<&mut Tensor>) -> Tensor {

@@ -4,11 +4,14 @@
 
 #![expect(clippy::inline_always, reason = "the bodies are compiled once for each instruction set")]
 
+use std::ops::Range;
+
 use super::slopes::{sum, sum3};
 use super::{Id, Parent, Values};
 use crate::engine::cpu::isa::{Isa, for_each_isa};
 use crate::engine::cpu::math::exp;
-use crate::engine::{Scan, Wkv};
+use crate::engine::cpu::scan::delta_step;
+use crate::engine::{Scan, Wkv, WkvRule};
 
 /// Through w ∘ x + (1 - w) ∘ y: gives the gradients of those that are recorded.
 pub(super) fn blend(w: &Parent, x: &Parent, y: &Parent, dy: &Values, give: &mut dyn FnMut(Option<Id>, Values)) {
@@ -30,31 +33,87 @@ pub(super) fn blend(w: &Parent, x: &Parent, y: &Parent, dy: &Values, give: &mut 
     part(y, &|row, at| 1.0 - share(row)[at]);
 }
 
-/// The gradients of r, k and v. What r reads is found on the way forward, the rest on the way back: no state is kept.
-pub(super) fn wkv(isa: Isa, rkv: [&Values; 3], wkv: &Wkv, offsets: &[usize], dy: &Values) -> [Values; 3] {
-    let d = wkv.d_head;
-    let mut parts = rkv.map(|x| Values::new(x.n_rows(), x.width()));
-    let mut state = vec![0.0; d * d];
-    for rows in offsets.windows(2) {
-        for head in 0..wkv.n_heads() {
-            let columns = head * d..(head + 1) * d;
-            let constants = [&wkv.decay[columns.clone()], &wkv.bonus[columns.clone()]];
-            let of = |row: usize| rkv.map(|x| &x.row(row)[columns.clone()]);
-            state.fill(0.0);
-            for row in rows[0]..rows[1] {
-                let (rkv, dy) = (of(row), &dy.row(row)[columns.clone()]);
-                wkv_forward(isa, &mut state, rkv, constants, dy, &mut parts[0].row_mut(row)[columns.clone()]);
-            }
-            state.fill(0.0);
-            for row in (rows[0]..rows[1]).rev() {
-                let (rkv, dy) = (of(row), &dy.row(row)[columns.clone()]);
-                let [_, dk, dv] = &mut parts;
-                let to = [&mut dk.row_mut(row)[columns.clone()], &mut dv.row_mut(row)[columns.clone()]];
-                wkv_backward(isa, &mut state, rkv, constants, dy, to);
+/// The gradients of the inputs. What r reads is found on the way forward, the rest on the way back. States are kept only
+/// where decays have a gradient, those of a head in a sentence at a time.
+pub(super) fn wkv(isa: Isa, inputs: &[&Values], wkv: &Wkv, offsets: &[usize], dy: &Values) -> Vec<Values> {
+    let mut parts: Vec<Values> = inputs.iter().map(|x| Values::new(x.n_rows(), x.width())).collect();
+    for sentence in offsets.windows(2) {
+        for head in 0..wkv.n_heads {
+            let columns = head * wkv.d_head..(head + 1) * wkv.d_head;
+            let of = Head { isa, rows: sentence[0]..sentence[1], columns: columns.clone(), inputs, dy };
+            match &wkv.rule {
+                WkvRule::Bonus { decay, bonus } => {
+                    let decay = decay.as_ref().map(|decay| &decay[columns.clone()]);
+                    of.bonus(decay, &bonus[columns], &mut parts);
+                }
+                WkvRule::Delta => of.delta(&mut parts),
             }
         }
     }
     parts
+}
+
+/// A head in a sentence.
+struct Head<'a> {
+    isa: Isa,
+    rows: Range<usize>,
+    columns: Range<usize>,
+    inputs: &'a [&'a Values],
+    dy: &'a Values,
+}
+
+impl Head<'_> {
+    /// These inputs of a token, and the gradient of what it reads.
+    fn token<const N: usize>(&self, row: usize, inputs: [usize; N]) -> ([&[f32]; N], &[f32]) {
+        (inputs.map(|n| &self.inputs[n].row(row)[self.columns.clone()]), &self.dy.row(row)[self.columns.clone()])
+    }
+
+    /// Where the gradients of a token go.
+    fn gradients<'p>(&self, row: usize, parts: &'p mut [Values]) -> Vec<&'p mut [f32]> {
+        parts.iter_mut().map(|part| &mut part.row_mut(row)[self.columns.clone()]).collect()
+    }
+
+    fn bonus(&self, decay: Option<&[f32]>, bonus: &[f32], parts: &mut [Values]) {
+        let (isa, size) = (self.isa, bonus.len() * bonus.len());
+        let constants = |row: usize| [decay.unwrap_or_else(|| self.token(row, [3]).0[0]), bonus];
+        let (mut state, mut history) = (vec![0.0; size], Vec::new());
+        for row in self.rows.clone() {
+            if decay.is_none() {
+                history.extend_from_slice(&state);
+            }
+            let (rkv, dy) = self.token(row, [0, 1, 2]);
+            wkv_forward(isa, &mut state, rkv, constants(row), dy, self.gradients(row, parts)[0]);
+        }
+        state.fill(0.0);
+        for (place, row) in self.rows.clone().enumerate().rev() {
+            let ((rkv, dy), mut to) = (self.token(row, [0, 1, 2]), self.gradients(row, parts));
+            if decay.is_none() {
+                dots(isa, &state, &history[place * size..(place + 1) * size], to[3]);
+            }
+            wkv_backward(isa, &mut state, rkv, constants(row), dy, &mut to);
+        }
+    }
+
+    fn delta(&self, parts: &mut [Values]) {
+        let (isa, d) = (self.isa, self.columns.len());
+        let (size, mut own) = (d * d, [vec![0.0; d], vec![0.0; d]]);
+        let mut history = vec![0.0; (self.rows.len() + 1) * size];
+        for (place, row) in self.rows.clone().enumerate() {
+            history.copy_within(place * size..(place + 1) * size, (place + 1) * size);
+            let ([r, k, v, decay, p, q], dy) = self.token(row, [0, 1, 2, 3, 4, 5]);
+            let state = &mut history[(place + 1) * size..(place + 2) * size];
+            // What r reads after it is not asked for.
+            let [found, unread] = &mut own;
+            delta_step(isa, state, [r, k, v], [decay, p, q], found, unread);
+            matrix_vector(isa, state, dy, self.gradients(row, parts)[0]);
+        }
+        let mut gradient = vec![0.0; size];
+        for (place, row) in self.rows.clone().enumerate().rev() {
+            let (inputs, dy) = self.token(row, [0, 1, 2, 3, 4, 5]);
+            let before = &history[place * size..(place + 1) * size];
+            delta_backward(isa, &mut gradient, before, inputs, dy, &mut own, &mut self.gradients(row, parts));
+        }
+    }
 }
 
 /// The gradients of x, dt, and b and c side by side.
@@ -103,8 +162,26 @@ for_each_isa! {
 for_each_isa! {
     /// The gradients of k and v at a token; G becomes that of the state before it.
     fn wkv_backward(
-        gradient: &mut [f32], rkv: [&[f32]; 3], constants: [&[f32]; 2], dy: &[f32], to: [&mut [f32]; 2],
+        gradient: &mut [f32], rkv: [&[f32]; 3], constants: [&[f32]; 2], dy: &[f32], to: &mut [&mut [f32]],
     ) = wkv_backward_body
+}
+
+for_each_isa! {
+    /// The gradients at a token, but that of r; G becomes that of the state before it.
+    fn delta_backward(
+        gradient: &mut [f32], before: &[f32], inputs: [&[f32]; 6], dy: &[f32], own: &mut [Vec<f32>; 2],
+        to: &mut [&mut [f32]],
+    ) = delta_backward_body
+}
+
+for_each_isa! {
+    /// S x, for S of as many columns as x has values.
+    fn matrix_vector(state: &[f32], x: &[f32], y: &mut [f32]) = matrix_vector_body
+}
+
+for_each_isa! {
+    /// The dot product of every row of S with that of T.
+    fn dots(s: &[f32], t: &[f32], y: &mut [f32]) = dots_body
 }
 
 for_each_isa! {
@@ -146,17 +223,61 @@ fn wkv_backward_body(
     [r, k, v]: [&[f32]; 3],
     [decay, bonus]: [&[f32]; 2],
     dy: &[f32],
-    [dk, dv]: [&mut [f32]; 2],
+    to: &mut [&mut [f32]],
 ) {
+    let [_, dk, dv, ..] = to else { unreachable!("a token has gradients of r, k and v") };
     let (along, of_itself) = (dot_body(dy, v), sum3(r, k, bonus, |r, k, bonus| r * k * bonus));
     dv.iter_mut().zip(dy).for_each(|(dv, dy)| *dv = of_itself * dy);
     for (idx, gradient) in gradient.chunks_exact_mut(v.len()).enumerate() {
         dk[idx] = (bonus[idx] * r[idx]).mul_add(along, dot_body(v, gradient));
         let (r, k, decay) = (r[idx], k[idx], decay[idx]);
-        for ((gradient, dv), dy) in gradient.iter_mut().zip(&mut *dv).zip(dy) {
+        for ((gradient, dv), dy) in gradient.iter_mut().zip(&mut **dv).zip(dy) {
             *dv = k.mul_add(*gradient, *dv);
             *gradient = decay.mul_add(*gradient, r * dy);
         }
+    }
+}
+
+#[inline(always)]
+fn matrix_vector_body(state: &[f32], x: &[f32], y: &mut [f32]) {
+    state.chunks_exact(x.len()).zip(y).for_each(|(state, y)| *y = dot_body(state, x));
+}
+
+#[inline(always)]
+fn dots_body(s: &[f32], t: &[f32], y: &mut [f32]) {
+    let width = y.len();
+    let rows = s.chunks_exact(width).zip(t.chunks_exact(width));
+    y.iter_mut().zip(rows).for_each(|(y, (s, t))| *y = dot_body(s, t));
+}
+
+#[inline(always)]
+fn delta_backward_body(
+    gradient: &mut [f32],
+    before: &[f32],
+    [r, k, v, decay, p, q]: [&[f32]; 6],
+    dy: &[f32],
+    [found, d_found]: &mut [Vec<f32>; 2],
+    to: &mut [&mut [f32]],
+) {
+    let [_, dk, dv, d_decay, dp, dq] = to else { unreachable!("the delta rule has six inputs") };
+    let d = v.len();
+    for x in [&mut **dv, &mut *found, &mut *d_found] {
+        x.fill(0.0);
+    }
+    for (idx, (gradient, before)) in gradient.chunks_exact_mut(d).zip(before.chunks_exact(d)).enumerate() {
+        let (r, k, p, q) = (r[idx], k[idx], p[idx], q[idx]);
+        gradient.iter_mut().zip(dy).for_each(|(gradient, dy)| *gradient = r.mul_add(*dy, *gradient));
+        dv.iter_mut().zip(&*gradient).for_each(|(dv, gradient)| *dv = k.mul_add(*gradient, *dv));
+        d_found.iter_mut().zip(&*gradient).for_each(|(to, gradient)| *to = (-q).mul_add(*gradient, *to));
+        found.iter_mut().zip(before).for_each(|(found, before)| *found = p.mul_add(*before, *found));
+    }
+    for (idx, (gradient, before)) in gradient.chunks_exact_mut(d).zip(before.chunks_exact(d)).enumerate() {
+        dk[idx] = dot_body(gradient, v);
+        d_decay[idx] = dot_body(gradient, before);
+        dp[idx] = dot_body(before, d_found);
+        dq[idx] = -dot_body(gradient, found);
+        let (decay, p) = (decay[idx], p[idx]);
+        gradient.iter_mut().zip(&*d_found).for_each(|(gradient, to)| *gradient = decay.mul_add(*gradient, p * to));
     }
 }
 

@@ -20,6 +20,7 @@ pub(super) fn activate(isa: Isa, activation: Activation, x: &[f32], dy: &mut [f3
         Activation::Sigmoid => sigmoids(isa, x, dy),
         Activation::ReluSquared => dy.iter_mut().zip(x).for_each(|(dy, x)| *dy *= 2.0 * x.max(0.0)),
         Activation::Softplus => softplus(isa, x, dy),
+        Activation::Exp => exps(isa, x, dy),
         Activation::Cap(most) => cap(isa, x, most, dy),
         Activation::Scale(factor) => dy.iter_mut().for_each(|dy| *dy *= factor),
         Activation::ClampedSwish { sharpness, most } => clamped_swish(isa, x, sharpness, most, dy),
@@ -51,6 +52,10 @@ for_each_isa! {
 
 for_each_isa! {
     fn sigmoids(x: &[f32], dy: &mut [f32]) = sigmoids_body
+}
+
+for_each_isa! {
+    fn exps(x: &[f32], dy: &mut [f32]) = exps_body
 }
 
 for_each_isa! {
@@ -188,6 +193,11 @@ fn sigmoids_body(x: &[f32], dy: &mut [f32]) {
         let s = sigmoid(x);
         s * (1.0 - s)
     });
+}
+
+#[inline(always)]
+fn exps_body(x: &[f32], dy: &mut [f32]) {
+    dy.iter_mut().zip(x).for_each(|(dy, x)| *dy *= exp(*x));
 }
 
 #[inline(always)]

@@ -41,7 +41,7 @@ pub(in crate::weights) fn writes(
     units: Range<usize>,
 ) -> Answer<Linear> {
     let (part, matrix, width, bias) = match model.block {
-        Block::Rwkv(block) => (block.parts[0], "output", block.n_heads * block.d_head, false),
+        Block::Rwkv(block) => (block.parts[0], block.matrices[3], block.n_heads * block.d_head, false),
         Block::Mamba(block) => (block.mixer, "out_proj", block.width, block.biases[0]),
     };
     Ok(Ok(match point.site() {

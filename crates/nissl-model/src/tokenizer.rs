@@ -7,12 +7,14 @@ mod check;
 mod folder;
 mod held;
 mod kinds;
+mod longest;
 mod marian;
 mod numbers;
 pub(crate) mod sentencepiece;
 pub(crate) mod tokens;
 pub(crate) mod vocabulary;
 mod wordpiece;
+mod world;
 
 use std::fs;
 use std::ops::Range;
@@ -24,6 +26,7 @@ use tokenizers::Decoder as _;
 
 use crate::error::LoadError;
 use kinds::Made;
+use longest::Longest;
 use numbers::Numbers;
 
 pub(crate) use held::Held;
@@ -41,6 +44,8 @@ pub struct Tokenizer {
     suffix: Vec<u32>,
     /// The numbers of pieces in the model, where they are others than those of `inner`.
     numbers: Option<Numbers>,
+    /// What cuts up texts, where it is not `inner`.
+    longest: Option<Longest>,
     /// That of what the model writes, where it is another.
     target: Option<Box<Self>>,
 }
@@ -73,7 +78,7 @@ impl Encoding {
 impl Tokenizer {
     /// Reads `tokenizer.json` of a model folder. Without one, a tokenizer is made from the first of these that is there:
     /// `vocab.txt` (BERT's), two sentencepiece models with `vocab.json` (Marian's), one such model, `vocab.json` with `merges.txt` (GPT-2's), `vocab.json` alone
-    /// (bytes, characters or words), the settings of ByT5. `None` if there is nothing. A model whose numbers follow
+    /// (bytes, characters or words), the settings of ByT5, `rwkv_vocab_*.txt` (RWKV's World models). `None` if there is nothing. A model whose numbers follow
     /// from a rule alone gets a tokenizer by a `vocab.json` that writes the rule down, such as `{"\n": 1, " ": 2}`.
     ///
     /// # Errors
@@ -95,8 +100,9 @@ impl Tokenizer {
     }
 
     /// A tokenizer of what was made of older files.
-    fn made(path: &Path, Made { json, numbers, target }: Made) -> Result<Self, LoadError> {
+    fn made(path: &Path, Made { json, numbers, longest, target }: Made) -> Result<Self, LoadError> {
         let mut tokenizer = Self::from_bytes(path, json.to_string().as_bytes())?;
+        tokenizer.longest = longest;
         if let Some(numbers) = numbers {
             let number = |id: &mut u32| *id = numbers.of(&tokenizer.inner.id_to_token(*id).unwrap_or_default());
             tokenizer.prefix.iter_mut().chain(&mut tokenizer.suffix).for_each(number);
@@ -129,7 +135,7 @@ impl Tokenizer {
         inner.with_padding(None);
         let (prefix, suffix) = specials(&inner).map_err(failed)?;
         let digest = blake3::hash(bytes).to_hex().to_string();
-        Ok(Self { inner, path: path.to_owned(), digest, prefix, suffix, numbers: None, target: None })
+        Ok(Self { inner, path: path.to_owned(), digest, prefix, suffix, numbers: None, longest: None, target: None })
     }
 
     /// Encodes a text, with the special tokens that the file says go around it.
@@ -229,6 +235,9 @@ impl Tokenizer {
         if self.numbers.is_some() {
             return Err(self.error("numbers that a vocabulary of its own gives have no place in tokenizer.json".into()));
         }
+        if self.longest.is_some() {
+            return Err(self.error("cutting up texts by the longest token has no place in tokenizer.json".into()));
+        }
         self.inner.to_string(true).map_err(|source| self.error(source))
     }
 
@@ -238,6 +247,11 @@ impl Tokenizer {
     }
 
     fn encode_with(&self, text: &str, add_special: bool) -> Result<Encoding, LoadError> {
+        if let Some(longest) = &self.longest {
+            let (ids, bytes): (Vec<u32>, Vec<Range<usize>>) = longest.cut(text.as_bytes()).into_iter().unzip();
+            let offsets = bytes.into_iter().map(|bytes| trim(text, bytes.start, bytes.end)).collect();
+            return Ok(Encoding { special: vec![false; ids.len()], ids, offsets });
+        }
         let encoding = self.inner.encode(text, add_special).map_err(|source| self.error(source))?;
         let special: Vec<bool> = encoding.get_special_tokens_mask().iter().map(|&mask| mask != 0).collect();
         let spans = encoding.get_offsets().iter().zip(&special);

@@ -51,7 +51,7 @@ const KINDS: &[Kind] = &[
         folder: "crates/nissl-model/src/tokenizer",
         lists: &["crates/nissl-model/src/tokenizer/kinds.rs"],
         begins: "const KINDS:",
-        shared: &["charsmap", "check", "folder", "held", "kinds", "numbers", "older_tests", "tokens"],
+        shared: &["charsmap", "check", "folder", "held", "kinds", "longest", "numbers", "older_tests", "tokens"],
     },
     Kind {
         folder: "crates/nissl-data/src/formats",

@@ -6,7 +6,7 @@ use super::Tokenizer;
 use crate::error::LoadError;
 
 /// What there is not.
-const NONE: &str = "none: no tokenizer.json, vocab.txt, vocab.json or sentencepiece model";
+const NONE: &str = "none: no tokenizer.json, vocab.txt, vocab.json, rwkv_vocab_*.txt or sentencepiece model";
 
 /// A model's tokenizer, or why it has none.
 #[derive(Debug)]

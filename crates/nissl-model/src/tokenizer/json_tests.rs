@@ -41,6 +41,7 @@ const KINDS: &[&str] = &[
     "gemma",
     "marian",
     "byt5",
+    "world",
 ];
 
 #[test]
@@ -83,6 +84,45 @@ fn older_files_give_the_tokens_and_offsets_of_the_reference() {
         }
     }
     assert!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[test]
+fn texts_in_the_longest_tokens_come_back_whole() {
+    let tokenizer = Tokenizer::from_folder(&golden().join("world")).unwrap().unwrap();
+    let cases: Vec<Case> = serde_json::from_slice(&fs::read(golden().join("world.json")).unwrap()).unwrap();
+    for (text, _, _) in cases {
+        let got = tokenizer.encode(&text).unwrap();
+        assert_eq!(tokenizer.decode(&got.ids).unwrap(), text);
+    }
+    let got = tokenizer.encode("神 cell").unwrap();
+    assert_eq!(got.offsets, [0..3, 4..8]);
+    assert_eq!(tokenizer.decode(&[0]).unwrap(), "");
+    assert_eq!(tokenizer.token(0).as_deref(), Some("<|endoftext|>"));
+    assert!(tokenizer.to_json().unwrap_err().to_string().contains("no place in tokenizer.json"));
+}
+
+#[test]
+fn a_world_vocabulary_that_is_wrong_is_refused_by_its_line() {
+    let whole = fs::read_to_string(golden().join("world/rwkv_vocab_small.txt")).unwrap();
+    let said = |old: &str, new: &str| {
+        let folder = TempDir::new().unwrap();
+        assert!(whole.contains(old), "{old}");
+        fs::write(folder.path().join("rwkv_vocab_v1.txt"), whole.replacen(old, new, 1)).unwrap();
+        Tokenizer::from_folder(folder.path()).unwrap_err().to_string()
+    };
+    for (old, new, expected) in [
+        ("\n34 '!' 1\n", "\n34 '!' 2\n", "line 34: expected a number, a Python literal and its length"),
+        ("\n34 '!' 1\n", "\n34 '!\\q' 3\n", "line 34: expected a number, a Python literal"),
+        ("\n34 '!' 1\n", "\n34 exit() 6\n", "line 34: expected a number, a Python literal"),
+        ("\n34 '!' 1\n", "\n33 '!' 1\n", "line 34: expected a number that no line before has"),
+        ("\n34 '!' 1\n", "\n0 '!' 1\n", "line 34: expected a number from 1 to"),
+        ("\n34 '!' 1\n", "\n4000000000 '!' 1\n", "line 34: expected a number from 1 to"),
+        ("\n34 '!' 1\n", "\n", "expected one for every byte, got none for 0x21"),
+        ("\n34 '!' 1\n", "\n34 '' 0\n", "line 34: expected a number, a Python literal"),
+    ] {
+        let said = said(old, new);
+        assert!(said.contains(expected), "{said}: expected {expected}");
+    }
 }
 
 #[derive(Deserialize)]

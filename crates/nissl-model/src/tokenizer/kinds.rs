@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use serde_json::Value as Json;
 
 use super::folder::Folder;
+use super::longest::Longest;
 use super::numbers::Numbers;
-use super::{byte_level, bytes, marian, sentencepiece, vocabulary, wordpiece};
+use super::{byte_level, bytes, marian, sentencepiece, vocabulary, wordpiece, world};
 use crate::error::LoadError;
 
 /// A kind of tokenizer files. One more of them is one file and one line in [`KINDS`].
@@ -22,19 +23,21 @@ pub(super) struct Made {
     pub(super) json: Json,
     /// The numbers of pieces in the model, where they are others than there.
     pub(super) numbers: Option<Numbers>,
+    /// What cuts up texts, where tokenizer.json has no words for it.
+    pub(super) longest: Option<Longest>,
     /// The tokenizer of what the model writes, where it is another.
     pub(super) target: Option<Box<Self>>,
 }
 
 impl From<Json> for Made {
     fn from(json: Json) -> Self {
-        Self { json, numbers: None, target: None }
+        Self { json, numbers: None, longest: None, target: None }
     }
 }
 
 /// Every kind, in the order in which a folder is searched for them.
 const KINDS: &[Kind] =
-    &[wordpiece::KIND, marian::KIND, sentencepiece::KIND, byte_level::KIND, vocabulary::KIND, bytes::KIND];
+    &[wordpiece::KIND, marian::KIND, sentencepiece::KIND, byte_level::KIND, vocabulary::KIND, bytes::KIND, world::KIND];
 
 /// The file that a folder's tokenizer is made from, and what is made of it.
 pub(super) fn find(path: &Path) -> Result<Option<(PathBuf, Made)>, LoadError> {

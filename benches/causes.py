@@ -190,7 +190,10 @@ def clustering(store, repeats):
             x = np.concatenate([file[key][:] for key in sorted((k for k in file if k.isdigit()), key=int)], 1)
     x = x.transpose(0, 2, 1).reshape(-1, x.shape[1])
     start = time.perf_counter()
-    distances = 1 - np.abs(np.corrcoef(x, dtype=np.float32))
+    with np.errstate(all="ignore"):
+        distances = np.corrcoef(x, dtype=np.float32)
+    # A neuron of one value is at distance 1 from all.
+    distances = 1 - np.abs(np.nan_to_num(distances, nan=0, posinf=0, neginf=0))
     np.fill_diagonal(distances, 0)
     near = squareform(distances, checks=False)
     middle = time.perf_counter()

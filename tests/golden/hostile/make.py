@@ -22,6 +22,7 @@ from safetensors.numpy import save
 HERE = pathlib.Path(__file__).parent
 GOLDEN = HERE.parent
 FAMILIES = ["bert", "gpt2", "llama", "lstm", "lstm-bidirectional", "char-rnn", "textgenrnn", "gru-plain", "mlstm"]
+FAMILIES += ["rwkv6", "rwkv7"]
 
 
 def write(reader, name, data):
@@ -153,6 +154,14 @@ def sentencepiece():
     write("sentencepiece", "bpe", b"\1" + pieces + field(2, bytes([3 << 3, 2])) + field(3, bytes([4 << 3, 0])))
 
 
+def world():
+    lines = ["257 '\\U0001f9e0' 4", "258 b'\\xf0\\x9f' 2", "300 '\\'\\\\n' 3"]
+    for n in range(256):
+        literal = repr(chr(n)) if n < 128 else repr(bytes([n]))
+        lines.append(f"{n + 1} {literal} 1")
+    write("world", "bytes", "\n".join(lines).encode())
+
+
 if __name__ == "__main__":
     safetensors()
     gguf_files()
@@ -160,3 +169,4 @@ if __name__ == "__main__":
     npz()
     config()
     sentencepiece()
+    world()

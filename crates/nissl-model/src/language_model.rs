@@ -16,6 +16,7 @@ use nissl_core::{
     NeuronWeights, NewToken, NoProgress, Objective, Output, Progress, Stack, Trace, VariantSink, Variants,
 };
 use rayon::prelude::*;
+use serde_json::Value;
 
 use crate::arch::{Architecture, Config, Found, HeadInfo, Target};
 use crate::blocks::head::Head;
@@ -78,8 +79,33 @@ impl LanguageModel {
         Self::from_folder_with(folder, name, &LoadOptions::default())
     }
 
+    /// A model of weights that are not in a file: a config as config.json has it, and tensors with the checkpoint's own
+    /// names, their shapes and values. It has no tokenizer; `name` is what reports and errors call it.
+    ///
+    /// # Errors
+    /// As [`LanguageModel::load`].
+    ///
+    /// # Panics
+    /// If a tensor has not as many values as its shape says.
+    pub fn from_tensors(
+        config: &Value,
+        tensors: Vec<(String, Vec<usize>, Vec<f32>)>,
+        name: &str,
+    ) -> Result<Self, LoadError> {
+        let path = Path::new(name);
+        let config = config.to_string().into_bytes();
+        let found = Found::by_config(path, &config)?;
+        let tokenizer = Held::new(path, Ok(None));
+        let parts = Parts { found, config, checkpoint: Checkpoint::in_memory(path, tensors), tokenizer };
+        Self::from_parts(parts, name, &LoadOptions::default())
+    }
+
     fn from_folder_with(folder: &Path, name: &str, options: &LoadOptions) -> Result<Self, LoadError> {
-        let Parts { mut found, config, mut checkpoint, tokenizer } = Parts::open(folder)?;
+        Self::from_parts(Parts::open(folder)?, name, options)
+    }
+
+    fn from_parts(parts: Parts, name: &str, options: &LoadOptions) -> Result<Self, LoadError> {
+        let Parts { mut found, config, mut checkpoint, tokenizer } = parts;
         found.asked = options.head;
         found.allow_unknown(&options.allow_unknown);
         let architecture = found.architecture(&mut checkpoint)?;

@@ -20,6 +20,7 @@
 
 mod chosen;
 mod claims;
+mod compiled;
 mod concepts;
 mod cost;
 mod edit_text;

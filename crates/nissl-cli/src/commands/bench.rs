@@ -3,8 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
-use clap::Subcommand;
-use nissl_tasks::tasks::bench::{self, Report};
+use clap::{Subcommand, ValueEnum};
+use nissl_tasks::tasks::bench::{self, CausalReport, Report};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -33,19 +33,26 @@ pub(crate) enum What {
     Methods(bench_methods::Args),
 }
 
-/// Run all methods on planted neurons, and say how many of them each finds
+/// Run all methods where the answer is known, and say how much of it each finds
 ///
-/// Neurons are planted that carry concepts (focused ones, copies, polysemous ones, switches, distributed ones), that
-/// carry what goes along with them, and that carry none (position, frequency, noise of several kinds). How many of the
+/// Planted: neurons are planted that carry concepts (focused ones, copies, polysemous ones, switches, distributed ones),
+/// that carry what goes along with them, and that carry none (position, frequency, noise of several kinds). How many of the
 /// first k of a ranking carry the concept is told over strength of the signal, share of the rows, number of concepts,
 /// copies, rows, and correlation with what goes along.
+///
+/// Causal: in transformers whose weights are written by hand some neurons hold facts, and copies of them are as active and do
+/// nothing. How often a method, which may run the model here, puts the former first is told.
 #[derive(Debug, clap::Args, Serialize)]
 pub(crate) struct Truth {
     /// Less of everything: half a minute
     #[arg(long)]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     quick: bool,
-    /// Rankers, see `nissl methods` [default: all]
+    /// What is known: of which activations neurons carry concepts, or which neurons of a model act [default: both]
+    #[arg(long = "level", value_enum, value_delimiter = ',', value_name = "LEVELS")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    levels: Vec<Level>,
+    /// Rankers, and attributors on the causal level, see `nissl methods` [default: all]
     #[arg(long = "method", short, value_delimiter = ',', value_name = "METHODS")]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     methods: Vec<String>,
@@ -71,9 +78,38 @@ pub(crate) struct Truth {
     out: Option<PathBuf>,
 }
 
+#[derive(Clone, Copy, Debug, ValueEnum, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Level {
+    /// Planted activations
+    Planted,
+    /// Compiled models
+    Causal,
+}
+
 pub(crate) fn run(args: &Truth, door: &Door) -> anyhow::Result<()> {
     let report = bench::run(&door.config_with_memory("bench", args)?, door.progress())?;
     door.show(&report, text)
+}
+
+/// Which neurons of compiled models each method takes for those that act.
+fn acting(causal: &CausalReport, page: &mut Page<'_>) -> io::Result<()> {
+    writeln!(
+        page.out,
+        "{}",
+        style::head("neurons that hold a fact: before copies that do nothing, and precision at k")
+    )?;
+    let heads = ["before", "copies"].into_iter().chain(causal.mechanisms.iter().map(|of| of.name()));
+    let heads: Vec<(&str, Align)> =
+        std::iter::once(("", Align::Left)).chain(heads.map(|head| (head, Align::Right))).collect();
+    let mut table = Table::new(&heads);
+    for method in &causal.methods {
+        let found = [method.before, method.copies].into_iter().chain(method.precision.iter().copied());
+        let shown = found.map(|at| at.map_or_else(|| "failed".to_owned(), |at| at.to_string()));
+        table.row(std::iter::once(method.name.clone()).chain(shown));
+    }
+    table.print(page.out, page.width)?;
+    writeln!(page.out)
 }
 
 fn text(report: &Report, page: &mut Page<'_>) -> io::Result<()> {
@@ -94,7 +130,10 @@ fn text(report: &Report, page: &mut Page<'_>) -> io::Result<()> {
         table.print(page.out, page.width)?;
         writeln!(page.out)?;
     }
-    for failure in &report.failed {
+    if let Some(causal) = &report.causal {
+        acting(causal, page)?;
+    }
+    for failure in report.failed.iter().chain(report.causal.iter().flat_map(|causal| &causal.failed)) {
         writeln!(page.out, "failed: {}: {}", failure.name, failure.error)?;
     }
     if let Some(out) = &report.head.config.out {

@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use nissl_core::{Concept, Context, Labels, MethodError, Progress, Scores};
-use nissl_methods::METHODS;
+use nissl_core::{Activations, Context, Labels, MethodError, Progress, Ranker, Scores, TextRows};
 use nissl_methods::probes::inference::Interval;
 use nissl_methods::truth::{Difficulty, Kind, Planted, Recovery};
+use nissl_methods::{METHODS, MethodKind};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::chosen::{Chosen, chosen_rankers, or_all_rankers};
+use crate::chosen::{Chosen, chosen, chosen_rankers};
 use crate::error::TaskError;
 use crate::html::truth;
 use crate::output::{write_json, write_whole};
@@ -21,15 +21,27 @@ use crate::report::{Head, head};
 use crate::tasks::rank::{Failure, Run, scores_alike};
 
 mod axes;
+mod causal;
 mod page;
 
 pub use axes::{AXES, Axis};
+pub use causal::{CausalMethod, CausalReport, Mechanism};
 
 /// One sentence about the task.
-pub const SUMMARY: &str = "Run all methods on planted neurons, and say how many of them each finds";
+pub const SUMMARY: &str = "Run all methods where the answer is known, and say how much of it each finds";
 
 /// Name of the report in the output's folder; the pages have the same with another ending.
 const REPORT: &str = "truth";
+
+/// What is known of the neurons that methods are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    /// Planted activations: which neurons carry a concept.
+    Planted,
+    /// Compiled models: which neurons hold a fact, and which only look as if they did.
+    Causal,
+}
 
 /// What to plant and whom to ask.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -37,7 +49,9 @@ const REPORT: &str = "truth";
 pub struct Config {
     /// Fewer rows, neurons, seeds and steps of difficulty: half a minute.
     pub quick: bool,
-    /// The rankers; all of the catalogue if empty.
+    /// The levels; both if empty.
+    pub levels: Vec<Level>,
+    /// The rankers and, for compiled models, attributors; all of the catalogue if empty.
     pub methods: Vec<String>,
     /// Parameters by name, as of `rank`; `min_count` is 1, or the least that a method takes, if it is not set.
     pub set: Map<String, Value>,
@@ -59,6 +73,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             quick: false,
+            levels: Vec::new(),
             methods: Vec::new(),
             set: Map::new(),
             axes: Vec::new(),
@@ -81,7 +96,7 @@ pub struct Report {
     pub base: Difficulty,
     /// Draws of the planted neurons.
     pub seeds: usize,
-    /// The methods, in the order of the catalogue.
+    /// The rankers, in the order of the catalogue; none without planted activations.
     pub methods: Vec<String>,
     /// What each method takes for a concept's neurons, where nothing else is said.
     pub kinds: Vec<KindReport>,
@@ -89,6 +104,8 @@ pub struct Report {
     pub axes: Vec<AxisReport>,
     /// Methods that failed somewhere, with the first reason.
     pub failed: Vec<Failure>,
+    /// What was found in compiled models; none without that level.
+    pub causal: Option<CausalReport>,
 }
 
 /// What became of the planted neurons of a kind.
@@ -134,13 +151,14 @@ pub struct PointReport {
 /// # Errors
 /// If a method or a kind of difficulty is unknown, nothing can be planted, a file cannot be written, or the user stops it.
 pub fn run(config: &Config, progress: &dyn Progress) -> Result<Report, TaskError> {
-    let methods = rankers(config)?;
+    config.check()?;
+    let methods = if config.asks(Level::Planted) { rankers(config)? } else { Vec::new() };
     let base = config.base.unwrap_or_else(|| axes::base(config.quick));
     let n_seeds = config.seeds.unwrap_or(if config.quick { 3 } else { 10 });
     if n_seeds == 0 {
         return Err(TaskError::config("seeds", "at least one", "0"));
     }
-    let axes = axes::chosen(&config.axes)?;
+    let axes = if methods.is_empty() { Vec::new() } else { axes::chosen(&config.axes)? };
     // The first is where nothing else is said.
     let mut difficulties = vec![base];
     for axis in &axes {
@@ -154,8 +172,12 @@ pub fn run(config: &Config, progress: &dyn Progress) -> Result<Report, TaskError
             distinct.push(*difficulty);
         }
     }
+    if methods.is_empty() {
+        distinct.clear();
+    }
     let runs: Vec<(usize, u64)> =
         (0..distinct.len()).flat_map(|idx| (0..n_seeds as u64).map(move |seed| (idx, config.seed + seed))).collect();
+    let causal = config.asks(Level::Causal).then(|| causal::run(config, n_seeds, progress)).transpose()?;
     progress.stage("ranking planted neurons", Some(runs.len() as u64), "draws");
     let done = AtomicU64::new(0);
     let draw = |&(idx, seed): &(usize, u64)| {
@@ -188,12 +210,13 @@ pub fn run(config: &Config, progress: &dyn Progress) -> Result<Report, TaskError
         base,
         seeds: n_seeds,
         methods: methods.iter().map(|(entry, _)| entry.name.to_owned()).collect(),
-        kinds: kinds(&of(&base), methods.len()),
+        kinds: if methods.is_empty() { Vec::new() } else { kinds(&of(&base), methods.len()) },
         axes: axes.collect(),
         failed: failed
             .into_iter()
             .map(|(idx, error)| Failure { name: methods[idx].0.name.to_owned(), error })
             .collect(),
+        causal,
     };
     if let Some(out) = &config.out {
         let write = |ending: &str, text: String| {
@@ -210,22 +233,61 @@ pub fn run(config: &Config, progress: &dyn Progress) -> Result<Report, TaskError
     Ok(report)
 }
 
-/// The rankers with their parameters.
-fn rankers(config: &Config) -> Result<Vec<Chosen>, TaskError> {
-    let names = or_all_rankers(&config.methods);
-    let mut set = config.set.clone();
-    for entry in METHODS.iter().filter(|entry| names.iter().any(|name| name == entry.name)) {
-        // Rare concepts are part of the question.
-        let least = entry.schema()["properties"]["min_count"]["minimum"].as_f64();
-        let own = format!("{}.min_count", entry.name);
-        if let Some(least) = least
-            && !set.contains_key(&own)
-            && !set.contains_key("min_count")
-        {
-            set.insert(own, json!(least as u64));
+impl Config {
+    fn asks(&self, level: Level) -> bool {
+        self.levels.is_empty() || self.levels.contains(&level)
+    }
+
+    /// Checks that every method can be asked on one of the levels, and has its parameters.
+    fn check(&self) -> Result<(), TaskError> {
+        let (rankers, attributors) = (self.names(MethodKind::Ranker), self.names(MethodKind::Attributor));
+        for name in &self.methods {
+            // An unknown one and one that scores nothing say so themselves.
+            let takes = rankers.contains(name) || (attributors.contains(name) && self.asks(Level::Causal));
+            if !takes {
+                chosen(std::slice::from_ref(name), &Map::new(), MethodKind::Ranker)?;
+            }
+        }
+        let known = [self.set_of(&rankers), self.set_of(&attributors)];
+        match self.set.keys().find(|key| !known.iter().any(|set| set.contains_key(*key))) {
+            Some(key) => Err(TaskError::config("set", "a parameter of a chosen method", key)),
+            None => Ok(()),
         }
     }
-    chosen_rankers(&names, &set)
+
+    /// The methods of a kind that are asked.
+    fn names(&self, kind: MethodKind) -> Vec<String> {
+        let asked = |name: &str| self.methods.is_empty() || self.methods.iter().any(|method| method == name);
+        let all = METHODS.iter().filter(|entry| entry.kind == kind && asked(entry.name));
+        all.map(|entry| entry.name.to_owned()).collect()
+    }
+
+    /// The parameters that one of these methods has. Rare concepts are part of the question: where nothing is said of it, as
+    /// few rows of a concept are enough as the method can take.
+    fn set_of(&self, names: &[String]) -> Map<String, Value> {
+        let mut set = Map::new();
+        for entry in METHODS.iter().filter(|entry| names.iter().any(|name| name == entry.name)) {
+            let own = format!("{}.min_count", entry.name);
+            let least = entry.schema()["properties"]["min_count"]["minimum"].as_f64();
+            if let (Some(least), false) = (least, self.set.contains_key("min_count")) {
+                set.insert(own, json!(least as u64));
+            }
+            let defaults = entry.defaults();
+            let has = |key: &str| key.starts_with(&format!("{}.", entry.name)) || defaults.get(key).is_some();
+            let given = self.set.iter().filter(|(key, _)| has(key));
+            set.extend(given.map(|(key, value)| (key.clone(), value.clone())));
+        }
+        set
+    }
+}
+
+/// The rankers with their parameters; none if only attributors are asked.
+fn rankers(config: &Config) -> Result<Vec<Chosen>, TaskError> {
+    let names = config.names(MethodKind::Ranker);
+    if names.is_empty() {
+        return Ok(Vec::new());
+    }
+    chosen_rankers(&names, &config.set_of(&names))
 }
 
 /// What the methods found in one draw.
@@ -245,21 +307,21 @@ impl Drawn {
         (memory, progress): (usize, &dyn Progress),
     ) -> Result<Self, TaskError> {
         if progress.cancelled() {
-            return Err(TaskError::Cancelled { resume: "nothing was written".to_owned() });
+            return Err(stopped());
         }
         let planted = Planted::new(difficulty, seed)?;
         let quiet = Quiet(progress);
         let ctx = Context { memory, progress: &quiet };
         let mut drawn = Self { chance: planted.chance(), recovered: Vec::new(), failed: Vec::new() };
         for (idx, method) in methods.iter().enumerate() {
-            drawn.recovered.push(match scores(&planted, method, ctx) {
+            let (entry, ranker) = method;
+            let rows = (&planted.x as &dyn Activations, &planted.text, &planted.labels);
+            drawn.recovered.push(match scores(rows, (entry.name, ranker.as_ref()), ctx) {
                 Ok(scores) => {
                     let of = |concept| planted.recovery(&scores, concept);
                     (0..difficulty.concepts).map(of).collect::<Option<Vec<Recovery>>>()
                 }
-                Err(MethodError::Cancelled) => {
-                    return Err(TaskError::Cancelled { resume: "nothing was written".to_owned() });
-                }
+                Err(MethodError::Cancelled) => return Err(stopped()),
                 Err(error) => {
                     drawn.failed.push((idx, error.to_string()));
                     None
@@ -270,16 +332,24 @@ impl Drawn {
     }
 }
 
-/// The scores of a method. One that scores all concepts alike is asked for each of them by itself.
-fn scores(planted: &Planted, (entry, ranker): &Chosen, ctx: Context<'_>) -> Result<Scores, MethodError> {
-    let run = Run { method: entry.name, ranker: ranker.as_ref(), x: &planted.x, text: &planted.text, alone: false };
-    let scores = run.score(&planted.labels, ctx, &mut Vec::new())?;
+fn stopped() -> TaskError {
+    TaskError::Cancelled { resume: "nothing was written".to_owned() }
+}
+
+/// The scores of a method for concepts of which the last is the rest. Where all concepts are scored alike, each of them is
+/// scored by itself.
+fn scores(
+    (x, text, labels): (&dyn Activations, &TextRows, &Labels),
+    (method, ranker): (&'static str, &dyn Ranker),
+    ctx: Context<'_>,
+) -> Result<Scores, MethodError> {
+    let run = Run { method, ranker, x, text, alone: false };
+    let scores = run.score(labels, ctx, &mut Vec::new())?;
     if scores_alike(&scores) {
-        let of_rest = |concept: &Concept| planted.labels.concepts().last() == Some(concept);
-        let concepts: Vec<Concept> = planted.labels.concepts().iter().filter(|c| !of_rest(c)).cloned().collect();
+        let (_, concepts) = labels.concepts().split_last().expect("there is the rest");
         let n = concepts.len() as u32;
-        let of = (0..planted.labels.n_tokens()).map(|row| planted.labels.of(row).first().copied().filter(|&id| id < n));
-        return Run { alone: true, ..run }.score(&Labels::single(concepts, of), ctx, &mut Vec::new());
+        let of = (0..labels.n_tokens()).map(|row| labels.of(row).first().copied().filter(|&id| id < n));
+        return Run { alone: true, ..run }.score(&Labels::single(concepts.to_vec(), of), ctx, &mut Vec::new());
     }
     Ok(scores)
 }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use nissl_methods::probes::inference::Interval;
 
-use super::{AxisReport, KindReport, Report, axes};
+use super::{AxisReport, CausalMethod, CausalReport, KindReport, Report, axes};
 use crate::html::truth::Table;
 
 /// The page.
@@ -49,9 +49,10 @@ correlates with it by {confound}.
             let _ = writeln!(page, "| {name} | {} |", cells.join(" | "));
         }
     }
-    if !report.failed.is_empty() {
+    let failed: Vec<_> = report.failed.iter().chain(report.causal.iter().flat_map(|causal| &causal.failed)).collect();
+    if !failed.is_empty() {
         page += "\n## What could not be run\n\n";
-        for failure in &report.failed {
+        for failure in failed {
             let _ = writeln!(page, "- {}: {}", failure.name, failure.error);
         }
     }
@@ -92,7 +93,38 @@ pub(super) fn tables(report: &Report) -> Vec<Table> {
         |kind, method| kind.taken[method],
     ));
     tables.extend(report.axes.iter().map(|axis| of_axis(report, axis)));
+    if report.kinds.is_empty() {
+        tables.clear();
+    }
+    tables.extend(report.causal.as_ref().map(of_causal));
     tables
+}
+
+/// Which neurons each method takes for those that hold a fact.
+fn of_causal(causal: &CausalReport) -> Table {
+    let columns = ["before copies", "copies first"].into_iter().chain(causal.mechanisms.iter().map(|of| of.name()));
+    let row = |method: &CausalMethod| {
+        let found = [method.before, method.copies].into_iter().chain(method.precision.iter().copied());
+        let what = if method.runs_model { "runs the model" } else { "reads activations" };
+        (format!("{} ({what})", method.name), found.map(with_interval).collect())
+    };
+    let none = |at: usize| if at < 2 { String::new() } else { format!("{:.2}", causal.chance) };
+    let chance = ("random order".to_owned(), (0..2 + causal.mechanisms.len()).map(none).collect());
+    Table {
+        title: "Neurons that act, and copies that do not".to_owned(),
+        lead: format!(
+            "Transformers of two blocks and {} neurons with weights written by hand, {} draws: after a filler, a relation \
+             and a subject of a known fact comes its object. A fact is held by a single neuron; by two halves; by two \
+             neurons either of which suffices, as two of the next block see to (backup); or by a neuron of the subject and \
+             one of the next block that reads it (chain). For every fact there are two copies that are active just where \
+             it is true, one three times as much, and that nothing reads: encoded, not used. Of every method: how often a \
+             neuron that holds a fact is before a copy of it (0.5: it cannot tell them apart), the share of copies among the \
+             first k, k the number of neurons that hold the fact, and for each way to hold it the share of the first k that do.",
+            causal.neurons, causal.seeds
+        ),
+        columns: columns.map(str::to_owned).collect(),
+        rows: causal.methods.iter().map(row).chain([chance]).collect(),
+    }
 }
 
 fn of_axis(report: &Report, axis: &AxisReport) -> Table {

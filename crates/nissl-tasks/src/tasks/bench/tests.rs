@@ -5,6 +5,7 @@ use super::*;
 /// Two methods on few neurons.
 fn small() -> Config {
     Config {
+        levels: vec![Level::Planted],
         methods: vec!["probeless".to_owned(), "average-precision".to_owned(), "gaussian-probe".to_owned()],
         set: Map::from_iter([("average-precision.signed".to_owned(), true.into()), ("steps".to_owned(), 10.into())]),
         axes: vec!["signal".to_owned()],
@@ -66,4 +67,60 @@ fn methods_that_fail_are_told_and_do_not_stop_the_others() {
 fn unknown_kinds_of_difficulty_are_refused_with_the_nearest() {
     let error = run(&Config { axes: vec!["signals".to_owned()], ..small() }, &NoProgress).unwrap_err().to_string();
     assert!(error.contains("did you mean signal?"), "{error}");
+}
+
+/// Compiled models and methods that take no time.
+fn causal() -> Config {
+    let methods = ["average-precision", "probeless", "ablation", "gradient-activation", "integrated-gradients"];
+    Config {
+        levels: vec![Level::Causal],
+        methods: methods.map(str::to_owned).to_vec(),
+        seeds: Some(2),
+        ..Config::default()
+    }
+}
+
+#[test]
+fn neurons_that_act_come_before_copies_where_the_model_is_run_and_only_there() {
+    let report = run(&causal(), &NoProgress).unwrap();
+    assert!(report.methods.is_empty() && report.axes.is_empty() && report.kinds.is_empty());
+    let causal = report.causal.unwrap();
+    assert!(causal.failed.is_empty(), "{:?}", causal.failed);
+    let method = |name: &str| causal.methods.iter().find(|method| method.name == name).unwrap();
+    for name in ["average-precision", "probeless"] {
+        assert!(!method(name).runs_model && method(name).before.unwrap().value <= 0.5, "{:?}", method(name));
+        assert!(method(name).copies.unwrap().value > 0.3, "{:?}", method(name));
+    }
+    for name in ["ablation", "gradient-activation", "integrated-gradients"] {
+        let method = method(name);
+        assert!(method.runs_model && method.before.unwrap().value > 0.75, "{method:?}");
+        assert!(method.copies.unwrap().value < 0.05, "{method:?}");
+        // A single neuron is found, and so are two halves.
+        assert!(method.precision[..2].iter().all(|precision| precision.unwrap().value > 0.95), "{method:?}");
+    }
+    // Taken away alone, neither of two neurons does anything that the other cannot do.
+    let backup = |name: &str| method(name).precision[2].unwrap().value;
+    let (alone, shared) = (backup("ablation"), backup("integrated-gradients"));
+    assert!(alone < shared, "{alone} {shared}");
+}
+
+#[test]
+fn compiled_models_are_the_same_on_one_thread_and_on_four() {
+    let on = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| run(&causal(), &NoProgress).unwrap())
+    };
+    assert_eq!(on(1), on(4));
+}
+
+#[test]
+fn methods_and_parameters_that_no_level_takes_are_refused() {
+    let refused = |config: Config| run(&config, &NoProgress).unwrap_err().to_string();
+    let ablation = vec!["ablation".to_owned()];
+    let planted = refused(Config { methods: ablation.clone(), ..small() });
+    assert!(planted.contains("ranks neurons by recorded activations"), "{planted}");
+    let profiler = refused(Config { methods: vec!["top-words".to_owned()], ..causal() });
+    assert!(profiler.contains("top-words, which does not"), "{profiler}");
+    let set = Map::from_iter([("stepz".to_owned(), json!(3))]);
+    assert!(refused(Config { set, ..causal() }).contains("set: expected a parameter of a chosen method, got stepz"));
 }

@@ -67,7 +67,9 @@ pub(crate) fn page(panels: &Panels, tables: &[Table]) -> String {
     );
     out.add(format_args!("<title>{}</title>\n<style>{PAGE}</style>\n</head>\n<body>\n", esc(&panels.title)));
     out.add(format_args!("<h1>{}</h1>\n", esc(&panels.title)));
-    draw(&mut out, panels);
+    if !panels.panels.is_empty() {
+        draw(&mut out, panels);
+    }
     for one in tables {
         table(&mut out, one);
     }

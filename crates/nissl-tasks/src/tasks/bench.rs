@@ -227,10 +227,19 @@ pub fn run(config: &Config, progress: &dyn Progress) -> Result<Report, TaskError
         write_json(&out.join(format!("{REPORT}.json")), &report)?;
         let drawing = drawing(&report);
         write("md", page::markdown(&report))?;
-        write("svg", truth::svg(&drawing))?;
+        if report.planted() {
+            write("svg", truth::svg(&drawing))?;
+        }
         write("html", truth::page(&drawing, &page::tables(&report)))?;
     }
     Ok(report)
+}
+
+impl Report {
+    /// Whether neurons were planted, so that there is something to draw.
+    fn planted(&self) -> bool {
+        !self.methods.is_empty()
+    }
 }
 
 impl Config {

@@ -4,43 +4,22 @@ use std::fmt::Write as _;
 
 use nissl_methods::probes::inference::Interval;
 
-use super::{AxisReport, CausalMethod, CausalReport, KindReport, Report, axes};
+use super::{AxisReport, CausalMethod, CausalReport, KindReport, Level, Report, axes};
 use crate::html::truth::Table;
 
 /// The page.
 pub(super) fn markdown(report: &Report) -> String {
-    let base = &report.base;
     let mut page = format!(
         "\
-# Which methods find planted neurons
+# Which methods find the neurons they should
 
-Made by `nissl bench truth{flags}`; the numbers are in `truth.json`, which holds the config that makes them again.
-
-{neurons} neurons over {rows} rows, {seeds} draws. Each of {concepts} concepts has neurons that carry it (focused ones, \
-noisy copies of them that are scaled, shifted or negated, polysemous ones of two concepts, switches that rise for one \
-and fall for another), neurons that carry it only together (distributed, a quarter of the signal each), and neurons that \
-carry something correlated with it (confounded). Beside them are decoys: position, word frequency, loud, heavy-tailed \
-and shared noise, a dead neuron. A method is asked for each concept's k best neurons, k the number of those that carry it \
-by themselves; its precision is the share of them that carry the concept at all. Intervals are those of the mean over \
-draws (95%, Student's t).
-
-Where nothing else is said: a carrier is higher by {signal} deviations of its noise on the concept's rows, which are \
-{share} of all; {copies} copies a focused neuron, whose noise correlates by {correlation}; what goes along with a concept \
-correlates with it by {confound}.
-
-![Precision at k by difficulty](truth.svg)
+Made by `nissl bench truth{}`; the numbers are in `truth.json`, which holds the config that makes them again.
 ",
-        flags = flags(report),
-        neurons = base.neurons,
-        rows = base.rows,
-        seeds = report.seeds,
-        concepts = base.concepts,
-        signal = base.signal,
-        share = axes::shown("share", base.share),
-        copies = base.copies,
-        correlation = base.correlation,
-        confound = base.confound,
+        flags(report)
     );
+    if report.planted() {
+        page += &planted(report);
+    }
     for table in tables(report) {
         let _ = write!(page, "\n## {}\n\n{}\n\n| |", table.title, table.lead);
         table.columns.iter().for_each(|column| _ = write!(page, " {column} |"));
@@ -59,16 +38,56 @@ correlates with it by {confound}.
     page
 }
 
+/// What is planted, and the drawing.
+fn planted(report: &Report) -> String {
+    let base = &report.base;
+    format!(
+        "
+{neurons} neurons over {rows} rows, {seeds} draws. Each of {concepts} concepts has neurons that carry it (focused ones, \
+noisy copies of them that are scaled, shifted or negated, polysemous ones of two concepts, switches that rise for one \
+and fall for another), neurons that carry it only together (distributed, a quarter of the signal each), and neurons that \
+carry something correlated with it (confounded). Beside them are decoys: position, word frequency, loud, heavy-tailed \
+and shared noise, a dead neuron. A method is asked for each concept's k best neurons, k the number of those that carry it \
+by themselves; its precision is the share of them that carry the concept at all. Intervals are those of the mean over \
+draws (95%, Student's t).
+
+Where nothing else is said: a carrier is higher by {signal} deviations of its noise on the concept's rows, which are \
+{share} of all; {copies} copies a focused neuron, whose noise correlates by {correlation}; what goes along with a concept \
+correlates with it by {confound}.
+
+![Precision at k by difficulty](truth.svg)
+",
+        neurons = base.neurons,
+        rows = base.rows,
+        seeds = report.seeds,
+        concepts = base.concepts,
+        signal = base.signal,
+        share = axes::shown("share", base.share),
+        copies = base.copies,
+        correlation = base.correlation,
+        confound = base.confound,
+    )
+}
+
 /// The flags that make the numbers again, where no config was given beside them.
 fn flags(report: &Report) -> String {
     let config = &report.head.config;
     let quick = if config.quick { " --quick" } else { "" };
+    let level = match config.levels[..] {
+        [Level::Planted] => " --level planted",
+        [Level::Causal] => " --level causal",
+        _ => "",
+    };
     let seeds = config.seeds.map_or_else(String::new, |seeds| format!(" --seeds {seeds}"));
-    format!("{quick}{seeds}")
+    format!("{level}{quick}{seeds}")
 }
 
 /// The tables of the page.
 pub(super) fn tables(report: &Report) -> Vec<Table> {
+    let acting = report.causal.as_ref().map(of_causal);
+    if !report.planted() {
+        return acting.into_iter().collect();
+    }
     let mut tables = Vec::new();
     let carries = |kind: &&KindReport| kind.kind.is_strong();
     let of_kinds =
@@ -93,10 +112,7 @@ pub(super) fn tables(report: &Report) -> Vec<Table> {
         |kind, method| kind.taken[method],
     ));
     tables.extend(report.axes.iter().map(|axis| of_axis(report, axis)));
-    if report.kinds.is_empty() {
-        tables.clear();
-    }
-    tables.extend(report.causal.as_ref().map(of_causal));
+    tables.extend(acting);
     tables
 }
 

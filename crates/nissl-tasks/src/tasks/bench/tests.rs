@@ -48,7 +48,7 @@ fn the_pages_are_written_and_stand_alone() {
     let (page, markdown) = (read("truth.html"), read("truth.md"));
     assert!(page.contains("default-src 'none'") && !page.contains("src=") && page.contains("gaussian-probe"));
     assert!(markdown.contains("| probeless |") && markdown.contains("truth.svg"));
-    assert!(markdown.contains("`nissl bench truth --quick --seeds 2`"), "{markdown}");
+    assert!(markdown.contains("`nissl bench truth --level planted --quick --seeds 2`"), "{markdown}");
     assert!(read("truth.svg").starts_with("<svg"));
 }
 
@@ -102,6 +102,19 @@ fn neurons_that_act_come_before_copies_where_the_model_is_run_and_only_there() {
     let backup = |name: &str| method(name).precision[2].unwrap().value;
     let (alone, shared) = (backup("ablation"), backup("integrated-gradients"));
     assert!(alone < shared, "{alone} {shared}");
+}
+
+#[test]
+fn the_pages_of_compiled_models_alone_tell_nothing_of_planted_neurons() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = Config { methods: vec!["probeless".to_owned()], out: Some(folder.path().to_owned()), ..causal() };
+    run(&config, &NoProgress).unwrap();
+    let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
+    let (page, markdown) = (read("truth.html"), read("truth.md"));
+    assert!(markdown.contains("`nissl bench truth --level causal --seeds 2`"), "{markdown}");
+    assert!(markdown.contains("| probeless (reads activations) |"), "{markdown}");
+    assert!(!markdown.contains("truth.svg") && !folder.path().join("truth.svg").exists());
+    assert!(!markdown.contains("distributed") && !page.contains("<svg") && page.contains("probeless"));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 """The forward pass of every family of decoders, encoder-decoders and recurrent models, 32 x 64 tokens, one and two
-threads: nissl and transformers eager, or torch.nn of LSTM and GRU.
+threads: nissl and transformers eager, torch.nn of LSTM and GRU, or the package of RWKV's authors (`pip install rwkv`), which
+takes a text at a time.
 
 A random model of 4 x 256 of each is made in a temporary folder. One process has PyTorch; for every family it and nissl
 take turns, a process of nissl each time. Quote ratios, not times.
@@ -8,9 +9,12 @@ Usage: python benches/families.py [FAMILY ...] [--rounds N] [--nissl PATH of the
 """
 
 import argparse
+import importlib
 import json
+import os
 import pathlib
 import statistics
+import sys
 import tempfile
 import time
 
@@ -52,7 +56,10 @@ BART = BASE | {
     "decoder_start_token_id": 2,
 }
 RNN = {"embedding_size": 512, "hidden_size": 512, "num_layers": 2, "vocab_size": 1000}
+RWKV = {"d": 256, "heads": 4, "width": 64, "d_mlp": 896}
 FAMILIES = {
+    "rwkv6": ("Rwkv6", RWKV | {"rank": 32, "slow": 64}),
+    "rwkv7": ("Rwkv7", RWKV | {"ranks": {"w": 64, "a": 64, "v": 32, "g": 128}}),
     "lstm": (torch.nn.LSTM, RNN | {"model_type": "lstm"}),
     "gru": (torch.nn.GRU, RNN | {"model_type": "gru"}),
     "mamba": ("MambaConfig", BASE | {"hidden_size": 256, "num_hidden_layers": 4}),
@@ -130,9 +137,38 @@ class Rnn(torch.nn.Module):
         (pathlib.Path(folder) / "config.json").write_text(json.dumps(self.fields))
 
 
+class Rwkv:
+    """A larger one of the golden models, in the package of RWKV's authors."""
+
+    config = transformers.PretrainedConfig()
+
+    def __init__(self, kind, sizes):
+        sys.path.append(str(pathlib.Path(__file__).parent.parent / "tests/golden/models"))
+        golden = importlib.import_module("make_rwkv")
+        golden.V, golden.LAYERS = 1000, 4
+        self.tensors = {k: v.contiguous() for k, v in type(kind, (getattr(golden, kind),), sizes)().original().items()}
+        os.environ |= {"RWKV_JIT_ON": "1", "RWKV_CUDA_ON": "0", "RWKV_V7_ON": str(int(kind == "Rwkv7"))}
+        sys.modules.pop("rwkv.model", None)
+        with tempfile.TemporaryDirectory() as folder:
+            torch.save(self.tensors, f"{folder}/model.pth")
+            self.package = importlib.import_module("rwkv.model").RWKV(model=f"{folder}/model", strategy="cpu fp32")
+
+    @property
+    def base_model(self):
+        return self
+
+    def __call__(self, input_ids, **_):
+        return [self.package.forward(text, None)[0] for text in input_ids.tolist()]
+
+    def save_pretrained(self, folder):
+        save_file(self.tensors, pathlib.Path(folder) / "model.safetensors")
+
+
 def made(cls, options):
     """A random model."""
     torch.manual_seed(0)
+    if str(cls).startswith("Rwkv"):
+        return Rwkv(cls, options)
     if not isinstance(cls, str):
         return Rnn(cls, options).eval()
     config = getattr(transformers, cls)(**options)

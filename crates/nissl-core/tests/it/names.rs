@@ -28,7 +28,7 @@ fn no_name_is_that_of_two_sites() {
             assert_eq!(*owner.entry(name.clone()).or_insert(site), site, "{name}");
         }
     }
-    assert_eq!(Site::all().len(), 49);
+    assert_eq!(Site::all().len(), 51);
 }
 
 #[test]

@@ -44,7 +44,7 @@ pub(crate) enum What {
 /// nothing. How often a method, which may run the model here, puts the former first is told.
 #[derive(Debug, clap::Args, Serialize)]
 pub(crate) struct Truth {
-    /// Less of everything: half a minute
+    /// Less of everything: about a minute on two cores
     #[arg(long)]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     quick: bool,

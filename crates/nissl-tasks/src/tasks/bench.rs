@@ -47,7 +47,7 @@ pub enum Level {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Fewer rows, neurons, seeds and steps of difficulty: half a minute.
+    /// Fewer rows, neurons, seeds and steps of difficulty: about a minute on two cores.
     pub quick: bool,
     /// The levels; both if empty.
     pub levels: Vec<Level>,

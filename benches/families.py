@@ -103,7 +103,7 @@ FAMILIES = {
         },
     ),
     "bloom": ("BloomConfig", BASE | {"hidden_size": 256, "n_layer": 4, "n_head": 8}),
-    "falcon": ("FalconConfig", LLAMA),
+    "falcon": ("FalconConfig", BASE | {"hidden_size": 256, "num_hidden_layers": 4, "num_attention_heads": 8}),
     "phi": ("PhiConfig", LLAMA),
     "gemma": ("GemmaConfig", LLAMA | {"head_dim": 32}),
     "gemma2": ("Gemma2Config", LLAMA | {"head_dim": 32, "sliding_window": 32}),

@@ -34,13 +34,13 @@ impl<P: Packing> Source<'_, P> {
             TimeMix::Finch => self.finch(block, &time)?,
             TimeMix::Goose { modules } => self.goose(block, &time, modules)?,
         };
-        let (share, [key, receptance]) = match block.time {
-            TimeMix::Eagle { shares: [r, k, ..], .. } => (Share::Own, [k, r]),
-            TimeMix::Finch => (Share::Before, ["time_maa_k", "time_maa_r"]),
-            TimeMix::Goose { .. } => (Share::Before, ["x_k", ""]),
+        // The channel-mix of the last generation has no gate.
+        let (stored, key, gate) = match block.time {
+            TimeMix::Eagle { shares: [r, k, ..], .. } => (Share::Own, k, Some(r)),
+            TimeMix::Finch => (Share::Before, "time_maa_k", Some("time_maa_r")),
+            TimeMix::Goose { .. } => (Share::Before, "x_k", None),
         };
-        let gated = !matches!(block.time, TimeMix::Goose { .. });
-        let gate = || self.mixed(&channel, receptance, share, "receptance", d_model);
+        let gate = gate.map(|share| self.mixed(&channel, share, stored, "receptance", d_model));
         Ok(Rwkv {
             time_norm: self.norm(block.norms[0])?,
             time: mix,
@@ -48,8 +48,8 @@ impl<P: Packing> Source<'_, P> {
             head_norms: gain.chunks(block.d_head).zip(bias.chunks(block.d_head)).map(head_norm).collect(),
             time_out: self.linear(&format!("{time}.{}", block.matrices[3]), [d_model, width], false)?,
             channel_norm: self.norm(block.norms[1])?,
-            channel_key: self.mixed(&channel, key, share, "key", d_mlp)?,
-            channel_receptance: gated.then(gate).transpose()?,
+            channel_key: self.mixed(&channel, key, stored, "key", d_mlp)?,
+            channel_receptance: gate.transpose()?,
             channel_value: self.linear(&format!("{channel}.value"), [d_model, d_mlp], false)?,
         })
     }
